@@ -1,0 +1,62 @@
+#include "net/stream.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static ssize_t code_of(int sys_errno)
+{
+    return sys_errno == EAGAIN || sys_errno == EWOULDBLOCK ? NET_STREAM_AGAIN : NET_STREAM_ERROR;
+}
+
+static ssize_t socket_read(struct net_stream *s, void *out, size_t n)
+{
+    ssize_t got;
+
+    do
+        got = recv(s->fd, out, n, 0);
+    while (got < 0 && errno == EINTR);
+    return got < 0 ? code_of(errno) : got;
+}
+
+static ssize_t socket_writev(struct net_stream *s, const struct iovec *iov, int count)
+{
+    ssize_t sent;
+
+    /* MSG_NOSIGNAL: a peer that went away is an error code, not a signal. */
+    do {
+        if (count == 1) {
+            sent = send(s->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
+        } else {
+            struct msghdr m = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count };
+
+            sent = sendmsg(s->fd, &m, MSG_NOSIGNAL);
+        }
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? code_of(errno) : sent;
+}
+
+static void socket_shutdown(struct net_stream *s)
+{
+    PT_IGNORE(shutdown(s->fd, SHUT_WR), "the peer may be gone already");
+}
+
+static void socket_close(struct net_stream *s)
+{
+    if (s->fd >= 0)
+        PT_IGNORE(close(s->fd), "nothing left to lose");
+    s->fd = -1;
+}
+
+static const struct net_stream_ops socket_ops = {
+    .read = socket_read,
+    .writev = socket_writev,
+    .shutdown = socket_shutdown,
+    .close = socket_close,
+};
+
+void net_stream_socket(struct net_stream *s, int fd)
+{
+    s->ops = &socket_ops;
+    s->fd = fd;
+}

@@ -1,0 +1,58 @@
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/defs.h"
+
+/*
+ * net/stream: octets both ways, whatever carries them.
+ *
+ * A session or a delivery talks to a stream; below it is a socket, later TLS over one. Nothing
+ * waits: a call that would answers NET_STREAM_AGAIN and names what the descriptor must become
+ * first. One thread at a time.
+ */
+
+struct net_stream;
+
+enum { NET_STREAM_AGAIN = -1, NET_STREAM_ERROR = -2 };
+
+struct net_stream_ops {
+    /* Octets read, 0 at the end of the stream, or one of the codes above (errno is set on error). */
+    ssize_t (*read)(struct net_stream *s, void *out, size_t n);
+    /* Octets taken, or one of the codes above. May take fewer than offered. */
+    ssize_t (*writev)(struct net_stream *s, const struct iovec *iov, int count);
+    /* Tells the peer that no more will be written. */
+    void (*shutdown)(struct net_stream *s);
+    void (*close)(struct net_stream *s);
+};
+
+/* Embedded in its owner. */
+struct net_stream {
+    const struct net_stream_ops *ops;
+    int fd;
+};
+
+/* A stream over a connected, non-blocking socket, which it then owns. */
+void net_stream_socket(struct net_stream *s, int fd);
+
+static inline ssize_t net_stream_read(struct net_stream *s, void *out, size_t n)
+{
+    return s->ops->read(s, out, n);
+}
+
+static inline ssize_t net_stream_writev(struct net_stream *s, const struct iovec *iov, int count)
+{
+    return s->ops->writev(s, iov, count);
+}
+
+static inline void net_stream_shutdown(struct net_stream *s)
+{
+    s->ops->shutdown(s);
+}
+
+static inline void net_stream_close(struct net_stream *s)
+{
+    s->ops->close(s);
+}

@@ -1,0 +1,100 @@
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "base/str.h"
+#include "net/addr.h"
+
+/*
+ * settings: one revision of the settings document as an immutable, reference-counted value.
+ *
+ * Made from JSON by settings_parse() (see schema.h), which has checked everything that the document
+ * alone can tell. Names follow the document: `connections.interface.port` is `interface.port` here
+ * and so on. All memory belongs to the snapshot. Any thread may read; threads hold references.
+ */
+
+enum settings_listen { SETTINGS_LISTEN_LOOPBACK, SETTINGS_LISTEN_ALL, SETTINGS_LISTEN_ADDRESS };
+enum settings_control { SETTINGS_ACCEPT_ALL_EXCEPT, SETTINGS_DENY_ALL_EXCEPT };
+enum settings_relay_hosts {
+    SETTINGS_RELAY_HOST_ONLY,
+    SETTINGS_RELAY_SAME_SUBNET,
+    SETTINGS_RELAY_SAME_CLASS,
+    SETTINGS_RELAY_SPECIFIED,
+};
+enum settings_via { SETTINGS_VIA_MX, SETTINGS_VIA_NEXT_HOPS };
+
+/* One entry of the deny or permit list. */
+struct settings_entry {
+    struct net_prefix prefix;
+    const char *text;    /* as the administrator wrote it */
+    const char *comment; /* NULL: none */
+    int64_t expires_us;  /* 0: never */
+};
+
+struct settings_list {
+    struct settings_entry *entries;
+    uint32_t count;
+};
+
+struct settings_next_hop {
+    const char *host; /* name or address literal without brackets */
+    uint16_t port;
+};
+
+struct settings_route {
+    const char *domain; /* "example.com", "*.example.com" or "*", in lower case, A-labels */
+    enum settings_via via;
+    struct settings_next_hop *next_hops; /* in order of preference */
+    uint32_t next_hop_count;
+    uint32_t max_concurrency; /* 0: the default */
+};
+
+struct settings {
+    uint64_t revision; /* 0: the default document, never committed */
+    struct {
+        const char *hostname; /* never empty: the host's own name where the document says nothing */
+        const char *greeting;
+    } identity;
+    struct {
+        enum settings_listen listen;
+        struct net_addr address; /* with SETTINGS_LISTEN_ADDRESS */
+        uint16_t port;
+        uint32_t idle_timeout_minutes;
+        uint32_t max_connections; /* 0: no limit */
+    } interface;
+    struct {
+        enum settings_control mode;
+        struct settings_list deny_list;
+        struct settings_list permit_list;
+    } control;
+    struct {
+        uint64_t max_message_size; /* octets */
+        uint32_t max_recipients;
+        uint32_t max_messages_per_connection; /* 0: no limit */
+        const char **relay_domains;           /* lower case, A-labels; "*" and "*.x" possible */
+        uint32_t relay_domain_count;
+        enum settings_relay_hosts relay_hosts;
+        struct net_prefix *relay_networks;
+        uint32_t relay_network_count;
+    } message_rules;
+    struct settings_route *routes; /* in document order */
+    uint32_t route_count;
+    struct {
+        const char **servers; /* "IP" or "IP@PORT" */
+        uint32_t server_count;
+        const char *trust_anchor; /* NULL: the root's; "none": no validation */
+    } resolver;
+
+    const char *document; /* the normalised JSON text, defaults filled in */
+    struct settings_private *private;
+    _Atomic uint32_t refs; /* private */
+};
+
+struct settings *settings_ref(const struct settings *s);
+void settings_unref(const struct settings *s); /* NULL is accepted */
+
+/* The route for a recipient's domain (A-labels or not, any case): the most specific one, or NULL
+ * where no route fits. An address literal ("[192.0.2.1]") matches "*" only. */
+const struct settings_route *settings_route_for(const struct settings *s, struct str domain);
