@@ -118,7 +118,8 @@ bool net_prefix_has(const struct net_prefix *p, const struct net_addr *a)
 
     if (p->addr.family != a->family || memcmp(p->addr.octets, a->octets, whole) != 0)
         return false;
-    return rest == 0 || ((p->addr.octets[whole] ^ a->octets[whole]) & (uint8_t)(0xFF00u >> rest)) == 0;
+    return rest == 0 ||
+           ((p->addr.octets[whole] ^ a->octets[whole]) & (uint8_t)(0xFF00u >> rest)) == 0;
 }
 
 void net_prefix_format(const struct net_prefix *p, char out[NET_PREFIX_SIZE])

@@ -16,7 +16,7 @@
 enum net_family { NET_NONE = 0, NET_IPV4 = 4, NET_IPV6 = 6 };
 
 struct net_addr {
-    uint8_t family;  /* enum net_family */
+    uint8_t family;     /* enum net_family */
     uint8_t octets[16]; /* network order; IPv4 uses the first four, the rest is zero */
 };
 

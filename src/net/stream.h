@@ -19,7 +19,8 @@ struct net_stream;
 enum { NET_STREAM_AGAIN = -1, NET_STREAM_ERROR = -2 };
 
 struct net_stream_ops {
-    /* Octets read, 0 at the end of the stream, or one of the codes above (errno is set on error). */
+    /* Octets read, 0 at the end of the stream, or one of the codes above (errno is set on error).
+     */
     ssize_t (*read)(struct net_stream *s, void *out, size_t n);
     /* Octets taken, or one of the codes above. May take fewer than offered. */
     ssize_t (*writev)(struct net_stream *s, const struct iovec *iov, int count);

@@ -1,0 +1,81 @@
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mailbox.h"
+#include "net/addr.h"
+#include "net/loop.h"
+
+/*
+ * net/resolver: where does mail for a name go?
+ *
+ * One thread asks the DNS through libunbound, with one cache for all loops. Answers are validated
+ * (DNSSEC) as far as the trust anchor allows; what fails validation is PT_ERR_CORRUPT with its
+ * reason, never an address. Names in the hosts file and address literals are answered too.
+ */
+
+struct net_resolver;
+
+struct net_resolver_config {
+    const char *const *servers; /* "IP" or "IP@PORT"; none: those of the system */
+    uint32_t server_count;
+    const char *trust_anchor; /* a DS record; NULL: the root's; "none": no validation */
+};
+
+enum net_query_kind {
+    NET_QUERY_ADDRESSES, /* A and AAAA of a host */
+    NET_QUERY_MX,        /* the mail exchangers of a domain (RFC 5321 5.1) with their addresses */
+};
+
+/* One address to try. `host` is the exchanger's name, or the host asked for. */
+struct net_target {
+    uint16_t priority; /* of the exchanger; 0 with NET_QUERY_ADDRESSES */
+    struct net_addr addr;
+    char host[256];
+};
+
+enum { NET_NAME_SIZE = 256, NET_TARGETS_MAX = 32, NET_MX_MAX = 10 };
+
+/*
+ * Embedded in its owner, given up until `done` runs on the loop `reply_to`. There is no
+ * cancelling: the owner lives until then.
+ */
+struct net_query {
+    struct mail mail; /* private */
+    struct net_loop *reply_to;
+    enum net_query_kind kind;
+    char name[NET_NAME_SIZE]; /* host or domain, A-labels, without a final dot */
+    void (*done)(struct net_query *q);
+
+    /* The answer. `targets` are sorted: best priority first, at random within one, the addresses of
+     * a host together. Free with net_query_clear(). */
+    enum pt_err result; /* OK; NOTFOUND: no such name, or no address; AGAIN: try later; CORRUPT */
+    bool null_mx;       /* RFC 7505: the domain takes no mail; result is NOTFOUND */
+    bool secure;        /* every answer was validated */
+    uint32_t ttl;       /* seconds, the smallest of all answers */
+    struct net_target *targets;
+    uint32_t target_count;
+    char reason[200]; /* for a person; empty when result is OK */
+
+    struct net_lookup *lookup; /* private */
+};
+
+PT_NODISCARD enum pt_err net_resolver_new(struct net_resolver **out,
+                                          const struct net_resolver_config *config,
+                                          struct pt_fault *fault);
+
+/* Ends the thread. No query may be under way. */
+void net_resolver_free(struct net_resolver *r);
+
+/* New questions go where `config` says; those under way finish as they began. Any thread; waits
+ * until the new context stands, so not from a loop. A bad value changes nothing. */
+PT_NODISCARD enum pt_err net_resolver_configure(struct net_resolver *r,
+                                                const struct net_resolver_config *config,
+                                                struct pt_fault *fault);
+
+/* Asks. Any thread. */
+void net_resolve(struct net_resolver *r, struct net_query *q);
+
+/* Frees the answer. */
+void net_query_clear(struct net_query *q);
