@@ -1,0 +1,208 @@
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/defs.h"
+#include "base/str.h"
+#include "smtp/envelope.h"
+#include "smtp/reply.h"
+
+/*
+ * smtp/server: the server's side of one session, without I/O.
+ *
+ * It takes octets, says what it wants, and appends replies to the caller's buffer. It owns no
+ * socket, clock, file or log and calls nobody back. The driver's loop:
+ *
+ *     for (;;) {
+ *         step = smtp_server_feed(s, in, out);
+ *         in = str_from(in, step.taken);
+ *         if (step.reset)
+ *             drop the envelope and the content that were being collected;
+ *         switch (step.want) {
+ *         case SMTP_WANT_MORE:    read more, come again (nothing of `in` is left)
+ *         case SMTP_WANT_CONTENT: append step.content to the message; feed the rest at once
+ *         case SMTP_WANT_HELO … SMTP_WANT_COMMIT:
+ *                                 decide, smtp_server_answer(), then feed the rest of `in`, even
+ *                                 if it is empty
+ *         case SMTP_WANT_TLS:     flush `out`, shake hands, smtp_server_tls_started()
+ *         case SMTP_WANT_CLOSE:   flush `out`, drain for a short while, close
+ *         }
+ *     }
+ *
+ * It promises:
+ *   1. Only CRLF ends a line, in commands and in content. A bare CR, a bare LF or a NUL is refused;
+ *      nothing of a message with one is ever committed, and in DATA nothing behind it is read.
+ *   2. What is answered does not depend on how the stream was cut into reads (but for the one rule
+ *      that is about that: octets that came in one read with STARTTLS are an error).
+ *   3. The content slices, put together, are the message octet for octet, dot-stuffing removed.
+ *   4. No octet of a client's goes into a reply.
+ *   5. It allocates for two things only: a command line that did not arrive whole (freed when it is
+ *      answered) and the name in HELO. When memory is short it answers 421 or 451.
+ *
+ * Trace headers and the count of Received are not its affair, nor is any policy: those are the
+ * caller's verdicts. One thread at a time.
+ */
+
+/* Octets of a command line with its CRLF. RFC 5321 4.5.3.1.4 asks for 512, the parameters of the
+ * extensions add up to some 1,600 more. */
+#define SMTP_SERVER_LINE_MAX 2048u
+
+/* A line that has not ended after so many octets ends the session. */
+#define SMTP_SERVER_LINE_GIVE_UP 65536u
+
+/* A message or chunk over the limit is read and dropped so that its end can be answered; a client
+ * that goes on for so much longer than the limit is answered and closed. */
+#define SMTP_SERVER_DISCARD_MAX (UINT64_C(1) << 30)
+
+struct smtp_server_config {
+    struct str hostname;       /* ours, in the greeting and the reply to EHLO */
+    struct str greeting;       /* text behind it */
+    uint64_t max_message_size; /* octets, announced by SIZE; 0: no limit */
+    uint32_t max_recipients;   /* of a transaction, announced as RCPTMAX; 0: no limit */
+    uint32_t max_messages;     /* of a session, announced as MAILMAX; 0: no limit */
+    /* Errors of syntax and order, unknown commands and refused senders, counted since the last
+     * accepted message (or the start): the one that reaches this gets 421 4.7.0 and the session
+     * ends. 0: no limit. */
+    uint32_t max_errors;
+    /* The same for recipients that a verdict refused for good (5yz). */
+    uint32_t max_refused;
+    bool offers_tls;   /* STARTTLS is offered while the session is in clear */
+    bool requires_tls; /* until then only EHLO, NOOP, STARTTLS and QUIT */
+};
+
+#define SMTP_SERVER_MAX_ERRORS 20u
+#define SMTP_SERVER_MAX_REFUSED 100u
+
+enum smtp_want {
+    SMTP_WANT_MORE,    /* all input is taken */
+    SMTP_WANT_HELO,    /* verdict on s->asked.helo */
+    SMTP_WANT_MAIL,    /* verdict on s->asked.mail; a positive one begins a transaction */
+    SMTP_WANT_RCPT,    /* verdict on s->asked.rcpt */
+    SMTP_WANT_DATA,    /* content is about to begin: make a place for it */
+    SMTP_WANT_CONTENT, /* `content` belongs to the message; no answer */
+    SMTP_WANT_COMMIT,  /* the message is complete: store it, then answer */
+    SMTP_WANT_TLS,     /* 220 is in `out`: begin the handshake; no answer */
+    SMTP_WANT_CLOSE,   /* the session is over; feed no more */
+};
+
+struct smtp_server_step {
+    enum smtp_want want;
+    /* The transaction that was open is over without a message (RSET, EHLO, QUIT, bad or too large
+     * content, …), seen before `want`. The driver drops what it kept of it. Never set for a
+     * transaction that ended by the driver's own answer to COMMIT. */
+    bool reset;
+    size_t taken;       /* octets of `in` used up */
+    struct str content; /* borrowed from `in` */
+};
+
+/*
+ * Embedded in a session; about 200 octets. Fields are private but for `asked`, which may be read
+ * from the step that asks until the answer. Its octets lie in `in` or in the machine: before `in`
+ * becomes invalid with the answer outstanding, call smtp_server_hold().
+ */
+struct smtp_server {
+    const struct smtp_server_config *config;
+    const struct smtp_reply *end;     /* answers the next command, see smtp_server_end() */
+    const struct smtp_reply *failure; /* answers the end of content that is being dropped */
+    char *line;                       /* heap: a partial line, or the line that is asked about */
+    char *name;                       /* heap: the name in HELO or EHLO */
+    uint64_t max_size;                /* of this transaction: the limits when MAIL was taken */
+    uint64_t size;                    /* octets of content so far */
+    uint64_t left;                    /* octets of the chunk still to come; octets dropped */
+    uint32_t max_recipients;
+    uint32_t recipients;
+    uint32_t messages;
+    uint32_t errors;
+    uint32_t refused;
+    uint32_t line_n;
+    uint32_t line_cap;
+    uint8_t name_n;
+    uint8_t state; /* enum state; written by enter() alone */
+    uint8_t dot;   /* struct smtp_dot */
+    uint8_t end_when;
+    bool tls;              /* the session is encrypted */
+    bool greeted;          /* HELO or EHLO was accepted */
+    bool esmtp;            /* … and it was EHLO */
+    bool transaction;      /* MAIL was accepted and not yet ended */
+    bool smtputf8;         /* … with SMTPUTF8 */
+    bool rcpt_seen;        /* a RCPT was tried */
+    bool chunked;          /* BDAT has begun */
+    bool last;             /* this chunk is the last */
+    bool eight_bit;        /* content with octets above 127 was seen */
+    bool skipping;         /* the rest of this line is dropped: it was answered */
+    bool cr;               /* the line so far ends in CR */
+    bool begun;            /* a command line was seen in this session */
+    bool reset;            /* to be told with the next step */
+    bool close_after;      /* an answer said 421 */
+    struct str asked_line; /* what `asked` points into */
+    union {
+        struct {
+            struct str name;
+            bool esmtp; /* EHLO */
+        } helo;
+        struct smtp_mail mail;
+        struct smtp_rcpt rcpt;
+    } asked;
+};
+
+/* `config` is borrowed until replaced. `tls`: the session is encrypted from its first octet. */
+void smtp_server_init(struct smtp_server *s, const struct smtp_server_config *config, bool tls);
+void smtp_server_done(struct smtp_server *s);
+
+/* Other settings from the next command on; a running transaction keeps the limits of its MAIL.
+ * Nothing of the old config is used any more. */
+void smtp_server_set_config(struct smtp_server *s, const struct smtp_server_config *config);
+
+/* First thing in a session, one of the two: the greeting, or a refusal (554, 421) in its place. */
+void smtp_server_greet(struct smtp_server *s, struct buf *out);
+void smtp_server_refuse(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply);
+
+/* Takes octets from the front of `in`, which may be empty. Not while a verdict, a commit or the
+ * handshake is outstanding. */
+PT_NODISCARD struct smtp_server_step smtp_server_feed(struct smtp_server *s, struct str in,
+                                                      struct buf *out);
+
+/*
+ * The answer to HELO, MAIL, RCPT, DATA or COMMIT. NULL is the machine's own positive reply; a reply
+ * with a code below 400 accepts in the caller's words, any other refuses. With 421 the session
+ * ends. A DATA that is refused leaves the transaction as it was (for BDAT, the transaction is over
+ * and the chunk is dropped); a COMMIT ends it either way.
+ */
+void smtp_server_answer(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply);
+
+/* Keeps s->asked valid beyond the life of `in`. False when memory is short: answer then. */
+PT_NODISCARD bool smtp_server_hold(struct smtp_server *s);
+
+/* While content streams: it cannot be stored. The rest is dropped and `reply` (borrowed until it
+ * is written: use a constant) answers its end. The transaction is over, without `reset`. */
+void smtp_server_fail_content(struct smtp_server *s, const struct smtp_reply *reply);
+
+/* The handshake is done: the session begins anew, without a greeting (RFC 3207 section 4.2). */
+void smtp_server_tls_started(struct smtp_server *s);
+
+enum smtp_server_when {
+    SMTP_WHEN_IDLE,  /* at once, outside of a transaction and between two lines; otherwise with
+                        the next command, in a transaction or not */
+    SMTP_WHEN_AFTER, /* as the answer to the next command outside of a transaction */
+};
+
+/* The session is to end with `reply` (a 421; borrowed until the session is over). True if it is
+ * over at once: the reply is in `out`, close as for SMTP_WANT_CLOSE. */
+bool smtp_server_end(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply,
+                     enum smtp_server_when when);
+
+/* The client was silent too long: 421 4.4.2, and the session is over, whatever was under way. */
+void smtp_server_timeout(struct smtp_server *s, struct buf *out);
+
+/* ---- questions ---- */
+
+bool smtp_server_idle(const struct smtp_server *s); /* between commands, no transaction, no octet
+                                                       of a line */
+bool smtp_server_in_transaction(const struct smtp_server *s);
+bool smtp_server_in_content(const struct smtp_server *s); /* between 354 and its end, in a chunk */
+bool smtp_server_esmtp(const struct smtp_server *s);      /* EHLO, not HELO */
+bool smtp_server_eight_bit(const struct smtp_server *s);  /* until the COMMIT is answered */
+struct str smtp_server_helo(const struct smtp_server *s); /* empty: none; valid until the next */
+uint64_t smtp_server_size(const struct smtp_server *s);   /* octets of content so far */
