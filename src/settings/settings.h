@@ -28,7 +28,7 @@ enum settings_via { SETTINGS_VIA_MX, SETTINGS_VIA_NEXT_HOPS };
 /* One entry of the deny or permit list. */
 struct settings_entry {
     struct net_prefix prefix;
-    const char *text;    /* as the administrator wrote it */
+    const char *text;    /* as the administrator wrote it, host bits cleared */
     const char *comment; /* NULL: none */
     int64_t expires_us;  /* 0: never */
 };
@@ -70,6 +70,11 @@ struct settings {
         struct settings_list permit_list;
     } control;
     struct {
+        bool incoming;
+        bool incoming_required;
+        bool outgoing;
+    } tls; /* all false until the program speaks TLS: see settings_host.features */
+    struct {
         uint64_t max_message_size; /* octets */
         uint32_t max_recipients;
         uint32_t max_messages_per_connection; /* 0: no limit */
@@ -94,6 +99,12 @@ struct settings {
 
 struct settings *settings_ref(const struct settings *s);
 void settings_unref(const struct settings *s); /* NULL is accepted */
+
+/* The domain in lower case, A-labels (IDNA 2008, RFC 5891) and without a trailing dot: the form in
+ * which domains are compared. False, and `out` of no meaning, where it is no domain name. An ASCII
+ * name costs no allocation. */
+#define SETTINGS_DOMAIN_SIZE 256
+PT_NODISCARD bool settings_domain_normalise(struct str domain, char out[SETTINGS_DOMAIN_SIZE]);
 
 /* The route for a recipient's domain (A-labels or not, any case): the most specific one, or NULL
  * where no route fits. An address literal ("[192.0.2.1]") matches "*" only. */

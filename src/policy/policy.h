@@ -1,0 +1,181 @@
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/defs.h"
+#include "base/str.h"
+#include "net/addr.h"
+#include "settings/settings.h"
+#include "smtp/reply.h"
+
+/*
+ * policy: the one evaluator.
+ *
+ * Whatever is decided about a client, a command or a recipient is decided here, as a pure function
+ * of a snapshot and facts: no I/O, no clock, no counter of its own, and for ASCII domains no
+ * allocation. Live sessions, explanations, previews and tests call the same functions. The order
+ * is that of the README; the first rule that refuses decides.
+ *
+ * Any thread. A snapshot is immutable and reference-counted; it is built off the event loops.
+ */
+
+struct policy_snapshot;
+
+/*
+ * The settings with their prefix tables and domain sets. `host_nets` are the addresses of this
+ * host, each with the length of its subnet and its host bits left in place; loopback need not be
+ * among them. Takes a reference to `s`. NULL when memory is short.
+ */
+struct policy_snapshot *policy_snapshot_new(const struct settings *s,
+                                            const struct net_prefix *host_nets,
+                                            uint32_t host_net_count);
+struct policy_snapshot *policy_snapshot_ref(const struct policy_snapshot *snap);
+void policy_snapshot_unref(const struct policy_snapshot *snap); /* NULL is accepted */
+const struct settings *policy_snapshot_settings(const struct policy_snapshot *snap);
+
+/* ---- facts ---- */
+
+/* What is known by the time of the question; unknown: zero. */
+struct policy_facts {
+    struct net_addr client;
+    int64_t now_us;      /* wall time, for entries that expire */
+    uint32_t sessions;   /* of this node, without the one in question */
+    bool tls;            /* the session is encrypted */
+    uint32_t messages;   /* transactions begun in this session, without the one in question */
+    uint64_t size;       /* octets the client announced by SIZE; 0: none */
+    uint32_t recipients; /* taken in this transaction, without the one in question */
+    struct str helo;
+    struct str sender;    /* reverse-path; empty: null */
+    struct str recipient; /* address without angle brackets and source route */
+    /* A number by which this decision can be found again, shown in a refusal; 0: none. The low 40
+     * bits count. */
+    uint64_t ref;
+};
+
+/* ---- verdicts ---- */
+
+enum policy_action {
+    POLICY_ACCEPT,
+    POLICY_REFUSE,     /* answer `reply` and go on */
+    POLICY_DISCONNECT, /* answer `reply` and close */
+};
+
+/* In the order of decision. */
+#define POLICY_RULE_LIST(X)                                                                        \
+    X(CONNECTION_CONTROL, "connection control")                                                    \
+    X(MAX_CONNECTIONS, "simultaneous connections")                                                 \
+    X(REQUIRED_TLS, "required TLS")                                                                \
+    X(MAX_MESSAGES, "messages per connection")                                                     \
+    X(MAX_MESSAGE_SIZE, "message size")                                                            \
+    X(MAX_RECIPIENTS, "recipients per message")                                                    \
+    X(POSTMASTER, "postmaster")                                                                    \
+    X(PERMITTED_RELAY, "permitted relay")                                                          \
+    X(RELAY_DOMAINS, "relay domains")                                                              \
+    X(SOURCE_ROUTE, "routing in the local part")
+
+enum policy_rule {
+#define POLICY_RULE_ENUM(name, text) POLICY_RULE_##name,
+    POLICY_RULE_LIST(POLICY_RULE_ENUM)
+#undef POLICY_RULE_ENUM
+};
+
+/* The name people see, never NULL. */
+const char *policy_rule_name(enum policy_rule rule);
+
+enum policy_outcome {
+    POLICY_PASS,    /* the rule has nothing against it; the next one is asked */
+    POLICY_SETTLED, /* the rule accepts it for good */
+    POLICY_BLOCKED, /* the rule refuses it */
+};
+
+enum policy_list {
+    POLICY_LIST_NONE,
+    POLICY_LIST_DENY,
+    POLICY_LIST_PERMIT,
+    POLICY_LIST_NETWORKS,
+    POLICY_LIST_RELAY_DOMAINS
+};
+
+#define POLICY_NO_ENTRY UINT32_MAX
+
+struct policy_step {
+    uint8_t rule;    /* enum policy_rule */
+    uint8_t outcome; /* enum policy_outcome */
+    uint8_t list;    /* enum policy_list: the list that was asked */
+    bool decisive;   /* this step made the verdict; later ones are what would have come next */
+    uint32_t entry;  /* index in that list of the settings, or POLICY_NO_ENTRY */
+    uint64_t value;  /* what was compared: sessions, octets, messages, recipients */
+    uint64_t limit;  /* with what; 0: no limit */
+};
+
+#define POLICY_STEPS_MAX 16
+#define POLICY_TEXT_MAX 200
+
+/* On the caller's stack. Only the steps below `step_count` and, in a refusal, `text` are set. */
+struct policy_verdict {
+    enum policy_action action;
+    uint8_t rule;            /* enum policy_rule that decided */
+    uint8_t list;            /* enum policy_list */
+    uint32_t entry;          /* as in policy_step */
+    struct smtp_reply reply; /* code 0 when accepted; its text lies in `text` below */
+    bool explain;            /* set by policy_verdict_init() */
+    uint8_t step_count;      /* 0 unless `explain` */
+    char text[POLICY_TEXT_MAX];
+    struct policy_step steps[POLICY_STEPS_MAX];
+};
+
+/* Once before the first use. With `explain` every rule is asked, also after one has refused, and
+ * the steps of all calls gather; without, only the verdict is made. */
+void policy_verdict_init(struct policy_verdict *v, bool explain);
+
+/*
+ * The questions, in the order in which a session comes to them. Each sets action, rule, list,
+ * entry and reply anew. The reply's text is valid as long as the verdict stays where it is.
+ *
+ * connect  client, now_us, sessions:      554 5.7.1, 421 4.3.2, both with POLICY_DISCONNECT
+ * client   client, now_us:                421 4.7.0 with POLICY_DISCONNECT, for a session that is
+ *                                         open already and new rules refuse
+ * mail     tls, messages, size:           530 5.7.0, 421 4.7.0 with POLICY_DISCONNECT, 552 5.3.4
+ * rcpt     client, now_us, tls, recipients, recipient:
+ *                                         530 5.7.0, 452 4.5.3, 550 5.7.1
+ */
+void policy_connect(const struct policy_snapshot *snap, const struct policy_facts *facts,
+                    struct policy_verdict *v);
+void policy_client(const struct policy_snapshot *snap, const struct policy_facts *facts,
+                   struct policy_verdict *v);
+void policy_mail(const struct policy_snapshot *snap, const struct policy_facts *facts,
+                 struct policy_verdict *v);
+void policy_rcpt(const struct policy_snapshot *snap, const struct policy_facts *facts,
+                 struct policy_verdict *v);
+
+/* Connection control alone: would this address be let in, and which entry decides. */
+void policy_test_address(const struct policy_snapshot *snap, const struct net_addr *address,
+                         int64_t now_us, struct policy_verdict *v);
+
+/* The whole chain for such a client: connect, mail and, where facts name a recipient, rcpt. The
+ * verdict is the first refusal, or acceptance. `v` was initialised with `explain`. */
+void policy_explain(const struct policy_snapshot *snap, const struct policy_facts *facts,
+                    struct policy_verdict *v);
+
+/* True if this client may send to any domain (message_rules.permitted_relay). */
+bool policy_may_relay(const struct policy_snapshot *snap, const struct net_addr *client,
+                      int64_t now_us);
+
+/* ---- telling ---- */
+
+/* The entry that a verdict or step names, as the administrator wrote it; NULL: none. */
+const char *policy_entry_text(const struct policy_snapshot *snap, uint8_t list, uint32_t entry);
+
+/* Its settings_entry with comment and expiry; NULL where the list has none such. */
+const struct settings_entry *policy_entry(const struct policy_snapshot *snap, uint8_t list,
+                                          uint32_t entry);
+
+/* One line for a person: what the rule looked at and what came of it. */
+void policy_step_write(const struct policy_snapshot *snap, const struct policy_step *step,
+                       struct buf *out);
+
+/* "XXXX-XXXX" of the low 40 bits, in the alphabet of base/msgid.h. */
+#define POLICY_REF_SIZE 10
+void policy_ref_format(uint64_t ref, char out[POLICY_REF_SIZE]);
+PT_NODISCARD bool policy_ref_parse(struct str text, uint64_t *out);
