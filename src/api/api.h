@@ -1,0 +1,202 @@
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/block.h"
+#include "base/defs.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "net/addr.h"
+#include "settings/schema.h"
+#include "settings/settings.h"
+
+/*
+ * api: the HTTP API of the gateway, on STATE/api.sock.
+ *
+ * It runs on a thread and a loop of its own; what may take long (the database, the disk, large
+ * documents, the scheduler's lock over many messages) runs on two job threads. It knows the rest of
+ * the gateway only through `struct api_deps`, which daemon fills in. The peer must be root or the
+ * service's own user or group.
+ *
+ * Functions in api_deps are called on a job thread, one call at a time for those that change the
+ * settings, at any time and from several threads for all others. They may wait.
+ */
+
+/* ---- settings ---- */
+
+/* One change of the settings document. */
+struct api_change {
+    struct str document;    /* the whole new document, JSON, with "confirm" if it was given */
+    uint64_t restored_from; /* a rollback: the revision whose document it is; 0: none */
+    struct str author;
+    struct str comment;
+    uint64_t expected; /* revision it was made from, or SETTINGS_REVISION_ANY */
+    bool dry_run;      /* check and prepare, then change nothing */
+};
+
+/* What became of it. */
+struct api_change_result {
+    struct settings_errors errors; /* initialised; holds warnings too */
+    uint64_t revision;             /* now in force */
+    struct settings *settings;     /* a reference to the new value (also of a dry run), or NULL;
+                                      released by the caller */
+};
+
+/* ---- queue ---- */
+
+struct api_recipient {
+    const char *address;
+    const char *destination; /* as an administrator types it; NULL: done with */
+    const char *state; /* "queued", "deferred", "delivering", "in_doubt", "delivered", "failed" */
+    uint32_t attempts;
+    int64_t next_attempt_us; /* 0: at once, or never */
+    uint16_t code;           /* last reply; 0: none */
+    struct str reply;
+};
+
+/* A queued message; the strings are borrowed for the time of the call that shows it. */
+struct api_message {
+    uint64_t id;
+    int64_t received_us;
+    uint64_t size;
+    bool held;
+    bool own;                /* a bounce or a notice of ours */
+    struct str reverse_path; /* empty: null */
+    struct str client;
+    struct str helo;
+    const struct api_recipient *recipients;
+    uint32_t recipient_count;
+};
+
+/* Which messages; a member that is not set (.p NULL) matches all. */
+struct api_queue_filter {
+    struct str destination;
+    struct str sender;
+    struct str recipient;
+    bool held;      /* only held ones */
+    uint64_t after; /* messages with a larger ID, ascending */
+    uint32_t limit;
+};
+
+/* Shows one message; false: enough. */
+typedef bool api_message_fn(void *user, const struct api_message *m);
+
+enum api_queue_action { API_QUEUE_RETRY, API_QUEUE_HOLD, API_QUEUE_RELEASE, API_QUEUE_DELETE };
+
+/* Exactly one of: ids, destination, all. */
+struct api_queue_selection {
+    const uint64_t *ids;
+    uint32_t id_count;
+    struct str destination;
+    bool all;
+};
+
+struct api_destination {
+    const char *name;
+    uint64_t ready, deferred, busy, held;
+    uint32_t connections;
+    int64_t rests_until_us; /* 0: it does not */
+    const char *error;      /* the last trouble; "": none */
+};
+
+/* ---- status ---- */
+
+struct api_listener {
+    char address[NET_ENDPOINT_SIZE];
+    bool listening;
+    char error[160]; /* why not */
+};
+
+struct api_warning {
+    char text[200];
+    char remedy[240];
+};
+
+enum { API_LISTENERS_MAX = 64, API_WARNINGS_MAX = 16 };
+
+struct api_status {
+    uint64_t sessions;          /* now */
+    uint64_t sessions_total;    /* since the start */
+    uint64_t messages_accepted; /* since the start */
+    uint64_t messages_delivered;
+    struct api_listener listeners[API_LISTENERS_MAX];
+    uint32_t listener_count;
+    struct {
+        uint64_t messages, segments, free_segments;
+        uint64_t disk_free, disk_size; /* octets */
+        bool accepting;
+        char fault[240]; /* "": none */
+    } spool;
+    struct api_warning warnings[API_WARNINGS_MAX];
+    uint32_t warning_count;
+};
+
+/* ---- connection control ---- */
+
+struct api_decision {
+    bool accept;
+    const char *list; /* "deny", "permit" or NULL */
+    char entry[64];   /* "": none */
+    char comment[256];
+};
+
+/* ---- what daemon gives ---- */
+
+struct api_deps {
+    void *ctx;
+    const char *state_directory; /* api.sock and the settings store are there */
+    const char *version;
+    int64_t started_us; /* wall time of the start */
+
+    /* A reference to the settings in force. */
+    struct settings *(*settings_current)(void *ctx);
+
+    /*
+     * Validates, prepares, stores, publishes. PT_ERR_OK: out->revision is in force (with dry_run:
+     * it could be). PT_ERR_INVALID: out->errors says what is wrong. PT_ERR_CONFLICT: `expected` is
+     * not the revision in force, which is in out->revision. PT_ERR_BUSY, DENIED and the like: a
+     * participant cannot take it (port taken): errors or the fault name it. Nothing has changed
+     * unless OK.
+     */
+    enum pt_err (*settings_apply)(void *ctx, const struct api_change *change,
+                                  struct api_change_result *out, struct pt_fault *fault);
+
+    /* Shows messages in ascending order of ID until `limit` were shown or the function has enough;
+     * `*out_total` is how many match over all. */
+    enum pt_err (*queue_list)(void *ctx, const struct api_queue_filter *filter,
+                              api_message_fn *show, void *user, uint64_t *out_total);
+
+    /* PT_ERR_NOTFOUND: there is no such message. */
+    enum pt_err (*queue_show)(void *ctx, uint64_t id, api_message_fn *show, void *user);
+
+    /* Returns when it is durable; `*out_count` is the number of messages it was done to. With one
+     * ID that is not there: PT_ERR_NOTFOUND. Among several, missing ones are passed over. */
+    enum pt_err (*queue_act)(void *ctx, enum api_queue_action action,
+                             const struct api_queue_selection *selection, uint64_t *out_count,
+                             struct pt_fault *fault);
+
+    /* Up to `max` octets of the content from `offset` are appended to `out`; fewer only at the
+     * end. */
+    enum pt_err (*queue_content)(void *ctx, uint64_t id, uint64_t offset, uint32_t max,
+                                 struct block_chain *out);
+
+    /* Shows each destination that has something. */
+    void (*queue_destinations)(void *ctx, void (*show)(void *user, const struct api_destination *d),
+                               void *user);
+
+    /* `out` is zeroed. */
+    void (*status)(void *ctx, struct api_status *out);
+
+    /* Would this client be let in under the settings in force? */
+    void (*test_address)(void *ctx, const struct net_addr *address, struct api_decision *out);
+};
+
+struct api;
+
+/* Listens and starts the threads. `deps` is copied; what it points at outlives the API.
+ * PT_ERR_BUSY: another process serves the socket. */
+PT_NODISCARD enum pt_err api_new(struct api **out, const struct api_deps *deps,
+                                 struct pt_fault *fault);
+
+/* Answers what is under way, ends the threads, removes the socket. NULL is accepted. */
+void api_free(struct api *a);

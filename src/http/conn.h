@@ -1,0 +1,57 @@
+#pragma once
+#include <stdbool.h>
+
+#include "http/exchange.h"
+#include "http/server.h"
+#include "net/loop.h"
+#include "net/stream.h"
+
+/*
+ * http/conn: one connection of the server; private to this room.
+ *
+ * States: idle or reading a request, waiting for its answer, writing the answer, and after an
+ * error draining: reading on for a moment, so that what is still under way from the client does
+ * not turn our close into a reset that eats the answer.
+ */
+
+enum http_conn_state { CONN_READING, CONN_WAITING, CONN_WRITING, CONN_DRAINING };
+
+struct http_conn {
+    struct http_server *server;
+    struct http_conn *prev, *next;
+    struct net_stream stream;
+    struct net_watch watch;
+    struct net_timer timer;
+    enum http_conn_state state;
+    struct buf in;   /* read, not yet taken: at most one read's worth */
+    struct buf out;  /* the head being written; the body stays in the exchange */
+    size_t out_done; /* octets of `out` that are written */
+    size_t body_done;
+    uint64_t body_left; /* octets of the response's body that are still to be written */
+    size_t drained;
+    struct http_exchange *x;
+    bool head_made; /* the response's head was put into `out` */
+    bool close_after;
+    bool dispatching; /* a handler is being called */
+    uint32_t peer_uid;
+};
+
+struct http_server {
+    struct http_server_config config;
+    struct http_listener *listeners;
+    struct http_conn *first, *last; /* the one that served longest ago comes first */
+    unsigned connections;
+    bool stopping;
+    _Atomic unsigned live; /* exchanges */
+};
+
+/* Takes the socket. */
+void http_conn_start(struct http_server *s, int fd, uint32_t peer_uid);
+
+void http_conn_close(struct http_conn *c);
+
+/* True between requests, with nothing read of the next one. */
+bool http_conn_idle(const struct http_conn *c);
+
+/* The exchange in progress was finished. */
+void http_conn_answered(struct http_conn *c);

@@ -1,0 +1,244 @@
+#include "http/server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "http/conn.h"
+#include "http/socket.h"
+
+enum { ACCEPTS_PER_TURN = 32, ACCEPT_PAUSE_MS = 500 };
+
+struct http_listener {
+    struct http_server *server;
+    struct http_listener *next;
+    struct net_watch watch;
+    struct net_timer pause; /* after running out of descriptors */
+    int fd;
+    bool is_unix;
+    char *path; /* to be removed at the end; NULL: not ours */
+};
+
+struct http_server *http_server_new(const struct http_server_config *config)
+{
+    struct http_server *s = calloc(1, sizeof *s);
+
+    if (!s)
+        return NULL;
+    s->config = *config;
+    if (!s->config.max_connections)
+        s->config.max_connections = 64;
+    if (!s->config.deadline_ms)
+        s->config.deadline_ms = 60000;
+    if (!s->config.idle_ms)
+        s->config.idle_ms = 15000;
+    return s;
+}
+
+static void close_listeners(struct http_server *s)
+{
+    while (s->listeners) {
+        struct http_listener *l = s->listeners;
+
+        s->listeners = l->next;
+        net_timer_stop(&l->pause);
+        net_watch_close(&l->watch);
+        PT_IGNORE(close(l->fd), "nothing left to lose");
+        if (l->path)
+            PT_IGNORE(unlink(l->path), "a stale socket is replaced at the next start");
+        free(l->path);
+        free(l);
+    }
+}
+
+void http_server_stop(struct http_server *s)
+{
+    struct http_conn *next;
+
+    s->stopping = true;
+    close_listeners(s);
+    for (struct http_conn *c = s->first; c; c = next) {
+        next = c->next;
+        if (http_conn_idle(c))
+            http_conn_close(c);
+    }
+}
+
+void http_server_free(struct http_server *s)
+{
+    if (!s)
+        return;
+    close_listeners(s);
+    while (s->first)
+        http_conn_close(s->first);
+    /* Exchanges that were with another thread come back through the mailbox. */
+    while (atomic_load(&s->live) > 0)
+        net_loop_turn(s->config.loop, 100);
+    free(s);
+}
+
+unsigned http_server_connections(const struct http_server *s)
+{
+    return s->connections;
+}
+
+bool http_peer_is_ours(uint32_t uid, uint32_t gid)
+{
+    return uid == 0 || uid == geteuid() || gid == getegid();
+}
+
+/* ---- accepting ---- */
+
+/* A short answer to somebody who gets no connection. Written once, without waiting. */
+static void turn_away(int fd, unsigned status, const char *detail)
+{
+    char text[512];
+    struct buf body;
+    int n;
+
+    buf_init(&body, 256);
+    http_problem_write(&body, status, detail);
+    n = snprintf(text, sizeof text,
+                 "HTTP/1.1 %u %s\r\nContent-Type: application/problem+json\r\n"
+                 "Content-Length: %zu\r\nConnection: close\r\n\r\n%.*s",
+                 status, http_status_text(status), body.n, (int)body.n, body.p ? body.p : "");
+    buf_done(&body);
+    if (n > 0 && (size_t)n < sizeof text)
+        PT_IGNORE(send(fd, text, (size_t)n, MSG_NOSIGNAL) < 0, "it is turned away in any case");
+    /* What it has sent already is read, so that our close is no reset. */
+    PT_IGNORE(shutdown(fd, SHUT_WR), "it may be gone");
+    PT_IGNORE(recv(fd, text, sizeof text, 0) < 0, "only to empty the queue");
+    PT_IGNORE(close(fd), "nothing left to lose");
+}
+
+/* Room for one more, if need be by closing the connection that has been idle longest. */
+static bool make_room(struct http_server *s)
+{
+    if (s->connections < s->config.max_connections)
+        return true;
+    for (struct http_conn *c = s->first; c; c = c->next) {
+        if (http_conn_idle(c)) {
+            http_conn_close(c);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void welcome(struct http_listener *l, int fd)
+{
+    struct http_server *s = l->server;
+    struct ucred peer = { .uid = UINT32_MAX };
+    socklen_t n = sizeof peer;
+
+    if (l->is_unix) {
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0 ||
+            !(s->config.peer_allowed ? s->config.peer_allowed(s->config.ctx, peer.uid, peer.gid)
+                                     : http_peer_is_ours(peer.uid, peer.gid))) {
+            turn_away(fd, 403, "Only root and the user or group of the service may ask here.");
+            return;
+        }
+    }
+    if (!make_room(s)) {
+        turn_away(fd, 503, "Too many connections.");
+        return;
+    }
+    http_conn_start(s, fd, peer.uid);
+}
+
+static void on_pause_over(struct net_timer *t)
+{
+    net_watch_want(&PT_CONTAINER_OF(t, struct http_listener, pause)->watch, NET_READ);
+}
+
+static void on_connect(struct net_watch *w, unsigned ready)
+{
+    struct http_listener *l = PT_CONTAINER_OF(w, struct http_listener, watch);
+
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd >= 0) {
+            welcome(l, fd);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+            net_watch_want(&l->watch, 0);
+            net_timer_start(&l->pause, (int64_t)ACCEPT_PAUSE_MS * 1000000);
+        }
+        if (errno != EINTR && errno != ECONNABORTED)
+            return;
+    }
+}
+
+/* Takes fd and path. */
+static enum pt_err add_listener(struct http_server *s, int fd, char *path, struct pt_fault *fault)
+{
+    struct sockaddr_storage sa = { 0 };
+    socklen_t n = sizeof sa;
+    struct http_listener *l = calloc(1, sizeof *l);
+
+    if (!l) {
+        PT_IGNORE(close(fd), "never used");
+        free(path);
+        return pt_fault_set(fault, PT_ERR_NOMEM, "out of memory");
+    }
+    PT_IGNORE(getsockname(fd, (struct sockaddr *)&sa, &n), "the family stays unknown: not Unix");
+    l->server = s;
+    l->fd = fd;
+    l->is_unix = sa.ss_family == AF_UNIX;
+    l->path = path;
+    l->next = s->listeners;
+    s->listeners = l;
+    net_watch_init(&l->watch, s->config.loop, fd, on_connect);
+    net_timer_init(&l->pause, s->config.loop, on_pause_over);
+    net_watch_want(&l->watch, NET_READ);
+    return PT_ERR_OK;
+}
+
+enum pt_err http_server_listen_unix(struct http_server *s, const char *path, unsigned mode,
+                                    struct pt_fault *fault)
+{
+    char *copy = str_dup(str_of(path));
+    enum pt_err err;
+    int fd;
+
+    if (!copy)
+        return pt_fault_set(fault, PT_ERR_NOMEM, "out of memory");
+    err = http_listen_unix(path, mode, &fd, fault);
+    if (err) {
+        free(copy);
+        return err;
+    }
+    return add_listener(s, fd, copy, fault);
+}
+
+enum pt_err http_server_listen_tcp(struct http_server *s, const struct net_endpoint *at,
+                                   uint16_t *out_port, struct pt_fault *fault)
+{
+    struct sockaddr_storage sa;
+    socklen_t n = sizeof sa;
+    struct net_endpoint bound;
+    int fd;
+    enum pt_err err = http_listen_tcp(at, &fd, fault);
+
+    if (err)
+        return err;
+    if (out_port && getsockname(fd, (struct sockaddr *)&sa, &n) == 0 &&
+        net_from_sockaddr((struct sockaddr *)&sa, &bound))
+        *out_port = bound.port;
+    return add_listener(s, fd, NULL, fault);
+}
+
+enum pt_err http_server_listen_fd_take(struct http_server *s, int fd, struct pt_fault *fault)
+{
+    return add_listener(s, fd, NULL, fault);
+}
+
+void http_server_serve_take(struct http_server *s, int fd)
+{
+    http_conn_start(s, fd, UINT32_MAX);
+}
