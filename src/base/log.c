@@ -282,9 +282,10 @@ static void report_dropped(void)
 
     if (now == reported)
         return;
-    n = snprintf(line, sizeof line,
-                 "{\"time\":\"%s\",\"level\":\"warn\",\"event\":\"log_lines_dropped\",\"count\":%llu}\n",
-                 now_text(), (unsigned long long)(now - reported));
+    n = snprintf(
+        line, sizeof line,
+        "{\"time\":\"%s\",\"level\":\"warn\",\"event\":\"log_lines_dropped\",\"count\":%llu}\n",
+        now_text(), (unsigned long long)(now - reported));
     reported = now;
     write_out((struct str){ line, (size_t)n });
 }

@@ -1,0 +1,59 @@
+# Sourced by ./dev: what has to be on the machine, and only when it is not there yet.
+
+# The names in a list of packages.
+package_names() {
+    sed 's/#.*//' "scripts/packages/$1.txt"
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "these packages are missing, and neither root nor sudo is at hand: $*"
+    fi
+}
+
+apt() {
+    # The lock is another apt's: it ends. Nothing may ask; services are not started by this.
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \
+        -o Acquire::Retries=3 "$@" </dev/null >&2
+}
+
+install_packages() {
+    say "installing: $*"
+    apt update
+    apt install --yes --no-install-recommends "$@"
+}
+
+# Installs what is missing of the lists named. dpkg is asked each time (some 20 ms): it is the only
+# record that cannot be out of date.
+need_packages() {
+    local list missing=()
+    local -A state=()
+
+    command -v apt-get >/dev/null || die "no apt-get: this is for Debian 12 and its kin"
+    local name status names
+    mapfile -t names < <(for list in "$@"; do package_names "$list"; done | sort -u | grep .)
+    while read -r name status; do
+        state[${name%%:*}]=$status
+    done < <(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${names[@]}" 2>/dev/null || true)
+    for name in "${names[@]}"; do
+        [ "${state[$name]:-}" = installed ] || missing+=("$name")
+    done
+    [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+}
+
+# The corpus of real mail for the tests comes from npm. Any Node from 18 on serves; Debian's only
+# where there is none.
+need_corpus() {
+    local stamp=node_modules/.postern-lock want
+
+    want=$(sha256sum package.json package-lock.json | sha256sum)
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return
+    command -v npm >/dev/null || install_packages nodejs npm
+    say "installing the test corpus"
+    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >&2
+    echo "$want" >"$stamp"
+}
