@@ -1,0 +1,126 @@
+"""load: Postfix's smtp-source and smtp-sink around the server under test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import peers
+import proc
+
+STALL = 120.0  # seconds without a single message at the sink: something is broken
+
+
+class Stalled(Exception):
+    """Messages stopped arriving at the sink."""
+
+
+class Sink:
+    """An smtp-sink. It writes its counters to a file whenever a message has ended; only the end of
+    that file is looked at, which costs the machine next to nothing."""
+
+    def __init__(self, folder: Path):
+        self.port = peers.free_port()
+        self.path = folder / "sink-counters"
+        with open(self.path, "wb") as out:
+            self.process = subprocess.Popen(
+                [*peers.postfix_tool("smtp-sink"), "-c", "-u", "nobody", "-m", "4096", f"127.0.0.1:{self.port}", "4096"],
+                stdout=out, stderr=subprocess.STDOUT, preexec_fn=proc.die_with_parent)
+        peers.wait_for_greeting(self.port, self.process, self.path)
+        self.counters = os.open(self.path, os.O_RDONLY)
+
+    def count(self) -> int:
+        """Messages that have arrived."""
+        size = os.fstat(self.counters).st_size
+        tail = os.pread(self.counters, 200, max(0, size - 200)).replace(b"\n", b"\r")
+        whole = [line for line in tail.split(b"\r")[1:-1] if b"mesg=" in line]
+        return int(whole[-1].rpartition(b"=")[2]) if whole else 0
+
+    def wait_for(self, count: int) -> None:
+        seen, moved = -1, time.monotonic()
+        while (now := self.count()) < count:
+            if now != seen:
+                seen, moved = now, time.monotonic()
+            elif time.monotonic() - moved > STALL:
+                raise Stalled(f"{now} of {count} messages arrived, then none for {STALL:.0f} s")
+            time.sleep(0.004)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.counters)
+
+    def __enter__(self) -> Sink:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What smtp-source sends: octets of a message, sessions side by side, and whether a session is
+    kept for many messages."""
+
+    size: int
+    sessions: int
+    kept: bool = False
+
+    def __str__(self) -> str:
+        size = f"{self.size >> 20} MB" if self.size >= 1 << 20 else f"{self.size >> 10} KB"
+        return f"{size} × {self.sessions}" + (", connections kept" if self.kept else ", a connection a message")
+
+    def source(self, port: int, messages: int) -> list[str]:
+        return [*peers.postfix_tool("smtp-source"), *(["-d"] if self.kept else []), "-s", str(self.sessions),
+                "-l", str(self.size), "-m", str(messages), "-f", "a@source.example", "-t", "b@sink.example",
+                f"127.0.0.1:{port}"]
+
+
+def send(shape: Shape, port: int, messages: int) -> None:
+    run = subprocess.run(shape.source(port, messages), capture_output=True, text=True,
+                         preexec_fn=proc.die_with_parent)
+    if run.returncode != 0 or "fatal" in run.stderr:
+        raise Stalled(f"smtp-source: {run.stderr.strip()[-400:]}")
+
+
+@dataclass(frozen=True)
+class Run:
+    seconds: float  # from the start of smtp-source to the arrival of the last message
+    messages: int
+    used: proc.Usage
+
+    @property
+    def rate(self) -> float:
+        return self.messages / self.seconds
+
+    @property
+    def cpu(self) -> float:
+        """Seconds per 1,000 messages."""
+        return self.used.cpu * 1000 / self.messages
+
+    @property
+    def written(self) -> float:
+        """Octets per message."""
+        return self.used.written / self.messages
+
+
+def run(shape: Shape, server, sink: Sink, messages: int) -> Run:
+    """Sends through the server and waits for the last message at the sink."""
+    arrived = sink.count()
+    before, start = proc.usage(server.pid), time.monotonic()
+    send(shape, server.port, messages)
+    sink.wait_for(arrived + messages)
+    seconds = time.monotonic() - start
+    server.settle()  # what is still to be done for these messages counts as their cost
+    return Run(seconds, messages, proc.usage(server.pid) - before)
+
+
+def ceiling(shape: Shape, sink: Sink, messages: int) -> float:
+    """Messages a second from smtp-source straight to smtp-sink: no server can show more."""
+    arrived, start = sink.count(), time.monotonic()
+    send(shape, sink.port, messages)
+    sink.wait_for(arrived + messages)
+    return messages / (time.monotonic() - start)
