@@ -1,0 +1,18 @@
+"""lib: what the end-to-end tests are made of.
+
+    with Sink() as sink, Postern(sink) as gw, gw.client() as c:
+        c.says("EHLO a.example").expect(250)
+
+Real processes on free ports, every state folder private and on a disk. Nothing sleeps: a test waits
+for an event, and fails with log and transcripts when it does not come.
+"""
+
+from .client import Client, ConversationError
+from .hop import CLOSE, RESET, SILENT, Hop
+from .mail import make_message, split_trace
+from .places import ROOT, free_port, temporary_folder
+from .postern import BINARY, CommandFailed, Postern, run_postern
+from .sink import Sink
+
+__all__ = ["BINARY", "CLOSE", "Client", "CommandFailed", "ConversationError", "Hop", "Postern", "RESET", "ROOT",
+           "SILENT", "Sink", "free_port", "make_message", "run_postern", "split_trace", "temporary_folder"]

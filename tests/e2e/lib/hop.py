@@ -1,0 +1,206 @@
+"""hop: a next hop that misbehaves as it is told, over a raw socket.
+
+    Hop({"RCPT": lambda hop, line: "550 5.1.1 no such user" if "nobody" in line else None})
+
+Steps: CONNECT, EHLO, HELO, MAIL, RCPT, DATA, BDAT, `.` (the end of data), RSET, QUIT. What is given for a step is a
+reply, one of CLOSE, RESET and SILENT, or a function of (hop, line) that returns one of these, or
+None for the usual. What it takes, it keeps, octet for octet.
+"""
+
+import socket
+import threading
+
+from .places import free_port
+from .sink import Arrivals, Message
+
+
+class _Act:
+    def __init__(self, name: str):
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+CLOSE, RESET, SILENT = _Act("CLOSE"), _Act("RESET"), _Act("SILENT")
+EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "SIZE 104857600", "DSN")
+
+
+class _Gone(Exception):
+    """The session is over."""
+
+
+class Hop:
+    def __init__(self, answers: dict | None = None, *, extensions: tuple[str, ...] = EXTENSIONS,
+                 port: int | None = None):
+        self.answers = dict(answers or {})  # may be changed while it runs
+        self.extensions = extensions
+        self.port = port or free_port()
+        self.transcript: list[str] = []
+        self.sessions = 0
+        self._arrivals = Arrivals()
+        self.wait_for, self.clear = self._arrivals.wait_for, self._arrivals.clear
+        self._stopping = threading.Event()
+        self._seen = threading.Condition()
+        self._steps: list[str] = []
+        self._open: set[socket.socket] = set()
+
+    @property
+    def messages(self) -> list[Message]:
+        return self._arrivals.messages
+
+    @property
+    def steps(self) -> list[str]:
+        """The steps of all sessions so far, in order."""
+        with self._seen:
+            return list(self._steps)
+
+    def wait_for_step(self, step: str, count: int = 1, seconds: float = 30.0) -> None:
+        """Returns when the gateway has come to this step so many times."""
+        with self._seen:
+            if not self._seen.wait_for(lambda: self._steps.count(step) >= count, seconds):
+                raise AssertionError(f"{step} came {self._steps.count(step)} times, not {count}:\n" +
+                                     "\n".join(self.transcript[-40:]))
+
+    def __enter__(self) -> "Hop":
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self._stopping.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in list(self._open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.sessions += 1
+            threading.Thread(target=self._session, args=(connection,), daemon=True).start()
+
+    def _session(self, connection: socket.socket) -> None:
+        self._open.add(connection)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            _Session(self, connection).run()
+        except (_Gone, OSError):
+            pass
+        finally:
+            self._open.discard(connection)
+            connection.close()
+
+    def _note(self, step: str) -> None:
+        with self._seen:
+            self._steps.append(step)
+            self._seen.notify_all()
+
+
+class _Session:
+    def __init__(self, hop: Hop, connection: socket.socket):
+        self._hop = hop
+        self._connection = connection
+        self._in = connection.makefile("rb")
+        self._forget()
+
+    def _forget(self) -> None:
+        self._mail: str | None = None
+        self._mail_parameters: list[str] = []
+        self._recipients: list[str] = []
+        self._rcpt_parameters: list[list[str]] = []
+        self._chunks = b""
+
+    def run(self) -> None:
+        self._answer("CONNECT", "", "220 hop.example ESMTP")
+        while line := self._in.readline():
+            text = line.decode("utf-8", "surrogateescape").removesuffix("\r\n")
+            self._hop.transcript.append(f"> {text}")
+            self._command(text)
+
+    def _command(self, text: str) -> None:
+        verb = text.split(" ", 1)[0].upper()
+        usual = {"HELO": "250 hop.example", "RSET": "250 2.0.0 OK", "NOOP": "250 2.0.0 OK"}
+        if verb == "EHLO":
+            lines = ["hop.example", *self._hop.extensions]
+            self._answer("EHLO", text, "\r\n".join(f"250{'-' if line is not lines[-1] else ' '}{line}" for line in lines))
+        elif verb == "MAIL":
+            if self._answer("MAIL", text, "250 2.1.0 OK"):
+                self._forget()
+                self._mail, self._mail_parameters = self._path(text)
+        elif verb == "RCPT":
+            if self._answer("RCPT", text, "250 2.1.5 OK"):
+                address, parameters = self._path(text)
+                self._recipients.append(address)
+                self._rcpt_parameters.append(parameters)
+        elif verb == "DATA":
+            usual = "354 go on" if self._recipients else "554 5.5.1 no valid recipients"
+            if self._answer("DATA", text, usual):
+                self._take(self._read_data(), text)
+        elif verb == "BDAT":
+            self._bdat(text)
+        elif verb == "QUIT":
+            self._answer("QUIT", text, "221 2.0.0 bye")
+            raise _Gone
+        else:
+            if self._answer(verb, text, usual.get(verb, "502 5.5.2 unknown")) and verb == "RSET":
+                self._forget()
+
+    def _bdat(self, text: str) -> None:
+        words = text.split()
+        self._chunks += self._in.read(int(words[1]))
+        if words[-1].upper() == "LAST":
+            self._take(self._chunks, text)
+        else:
+            self._answer("BDAT", text, "250 2.0.0 chunk taken")
+
+    def _take(self, content: bytes, line: str) -> None:
+        message = Message(self._mail or "", self._recipients, self._mail_parameters, self._rcpt_parameters, content)
+        self._answer(".", line, "250 2.0.0 kept", keep=message)
+        self._forget()
+
+    @staticmethod
+    def _path(text: str) -> tuple[str, list[str]]:
+        path, _, rest = text.partition(":")[2].partition(">")
+        while rest and not rest.startswith(" "):  # a quoted local part with a bracket in it
+            more, _, rest = rest.partition(">")
+            path += ">" + more
+        return path.lstrip().removeprefix("<"), rest.split()
+
+    def _read_data(self) -> bytes:
+        lines = []
+        while (line := self._in.readline()) != b".\r\n":
+            if not line:
+                self._hop.transcript.append("> (closed in the middle of data)")
+                raise _Gone
+            lines.append(line.removeprefix(b".") if line.startswith(b".") else line)
+        return b"".join(lines)
+
+    def _answer(self, step: str, line: str, usual: str, keep: Message | None = None) -> bool:
+        """Does what is planned for the step; true if that was a positive reply. A message is kept
+        before its reply goes out, so that whoever saw the reply finds it."""
+        self._hop._note(step)
+        plan = self._hop.answers.get(step)
+        reply = plan(self._hop, line) if callable(plan) else plan
+        reply = usual if reply is None else reply
+        if isinstance(reply, _Act):
+            self._hop.transcript.append(f"< ({reply})")
+            if reply is SILENT:
+                self._hop._stopping.wait()
+            if reply is RESET:
+                self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            raise _Gone
+        positive = reply[0] in "23"
+        if keep and positive:
+            self._hop._arrivals.add(keep)
+        self._hop.transcript.append(f"< {reply}")
+        self._connection.sendall(reply.encode("utf-8", "surrogateescape") + b"\r\n")
+        if reply.startswith("421"):
+            raise _Gone
+        return positive
