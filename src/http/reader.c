@@ -181,26 +181,6 @@ static const char *guard(struct http_reader *r, unsigned char c)
     return "unknown state";
 }
 
-/* Gathers the head; taken < in.n only when it is complete or broken. */
-static struct http_step gather(struct http_reader *r, struct str in)
-{
-    size_t i;
-
-    for (i = 0; i < in.n && !r->head_seen; i++) {
-        const char *why = guard(r, (unsigned char)in.p[i]);
-
-        if (why)
-            return broken(r, 400, why);
-        buf_add_char(&r->head, in.p[i]);
-        if (r->head.failed)
-            return broken(r, r->head.n >= HTTP_HEAD_MAX ? 431 : 503,
-                          r->head.n >= HTTP_HEAD_MAX ? "the head is too large" : "out of memory");
-        if (r->line_start == 0 && r->head.n > HTTP_LINE_MAX)
-            return broken(r, 414, "the request line is too long");
-    }
-    return (struct http_step){ r->head_seen ? HTTP_READ_HEAD : HTTP_READ_MORE, i };
-}
-
 /* ---- the head's meaning ---- */
 
 static enum http_method method_of(struct str name)
@@ -321,6 +301,33 @@ static struct http_step parse_line(struct http_reader *r, struct str *out_author
     return (struct http_step){ HTTP_READ_MORE, 0 };
 }
 
+/* Gathers the head; taken < in.n only when it is complete or broken. */
+static struct http_step gather(struct http_reader *r, struct str in)
+{
+    struct str authority;
+    size_t i;
+
+    for (i = 0; i < in.n && !r->head_seen; i++) {
+        const char *why = guard(r, (unsigned char)in.p[i]);
+
+        if (why)
+            return broken(r, 400, why);
+        buf_add_char(&r->head, in.p[i]);
+        if (r->head.failed)
+            return broken(r, r->head.n >= HTTP_HEAD_MAX ? 431 : 503,
+                          r->head.n >= HTTP_HEAD_MAX ? "the head is too large" : "out of memory");
+        if (r->line_start == 0 && r->head.n > HTTP_LINE_MAX)
+            return broken(r, 414, "the request line is too long");
+        /* Another protocol is told so at its first line, not left to wait for an empty one. */
+        if (r->line_start && r->line_start == r->head.n && !r->line_seen) {
+            r->line_seen = true;
+            if (parse_line(r, &authority).status == HTTP_READ_BROKEN)
+                return (struct http_step){ HTTP_READ_BROKEN, i };
+        }
+    }
+    return (struct http_step){ r->head_seen ? HTTP_READ_HEAD : HTTP_READ_MORE, i };
+}
+
 /* The one value of a header; false if it stands there more than once. */
 static bool only(const struct http_reader *r, const char *name, struct str *out)
 {
@@ -361,7 +368,7 @@ static struct http_step check_framing(struct http_reader *r)
     if (length.p && !str_to_u64(length, &r->content_length))
         return broken(r, 400, "malformed Content-Length");
     if (encoding.p && (r->request.http10 || !str_eq_nocase(encoding, STR("chunked"))))
-        return broken(r, 501, "this Transfer-Encoding is not understood");
+        return broken(r, 400, "the only Transfer-Encoding understood is chunked, in HTTP/1.1");
     r->chunked = encoding.p != NULL;
     if (!only(r, "expect", &expect) || (expect.p && !str_eq_nocase(expect, STR("100-continue"))))
         return broken(r, 417, "this expectation cannot be met");
@@ -427,6 +434,15 @@ bool http_reader_body(struct http_reader *r, size_t max)
     return true;
 }
 
+/* Remembers the last octets taken. */
+static void keep_tail(struct http_reader *r, struct str taken)
+{
+    size_t n = PT_MIN(taken.n, sizeof r->tail);
+
+    memmove(r->tail, r->tail + n, sizeof r->tail - n);
+    memcpy(r->tail + sizeof r->tail - n, taken.p + taken.n - n, n);
+}
+
 static struct http_step read_body(struct http_reader *r, struct str in)
 {
     struct http_parser *p = r->parser;
@@ -439,9 +455,14 @@ static struct http_step read_body(struct http_reader *r, struct str in)
             return broken(r, r->reason ? r->status : 400,
                           r->reason ? r->reason : "malformed chunked body");
         taken = p->message_complete ? (size_t)(llhttp_get_error_pos(&p->llhttp) - in.p) : in.n;
+        if (taken)
+            keep_tail(r, str_head(in, taken));
     }
     if (!p->message_complete)
         return (struct http_step){ HTTP_READ_MORE, taken };
+    /* llhttp takes a line feed alone for the empty line behind the last chunk. */
+    if (r->chunked && memcmp(r->tail, "\r\n\r\n", 4) != 0)
+        return broken(r, 400, "line feed without carriage return");
     r->request.body = buf_str(&r->body);
     r->phase = PHASE_OVER;
     return (struct http_step){ HTTP_READ_DONE, taken };

@@ -40,8 +40,10 @@ struct http_reader {
     /* private from here on */
     uint8_t phase;
     uint8_t line_state;
+    bool line_seen;
     bool head_seen;
     bool chunked;
+    char tail[4]; /* of the body's stream */
     uint64_t content_length;
     size_t line_start;
     size_t body_max;
