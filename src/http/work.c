@@ -63,16 +63,22 @@ struct http_work *http_work_new(unsigned threads, unsigned waiting_max)
     return w;
 }
 
-void http_work_free(struct http_work *w)
+void http_work_stop(struct http_work *w)
 {
-    if (!w)
-        return;
     pthread_mutex_lock(&w->lock);
     w->ending = true;
     pthread_cond_broadcast(&w->more);
     pthread_mutex_unlock(&w->lock);
     for (unsigned i = 0; i < w->threads; i++)
         pthread_join(w->thread[i], NULL);
+    w->threads = 0;
+}
+
+void http_work_free(struct http_work *w)
+{
+    if (!w)
+        return;
+    http_work_stop(w);
     pthread_cond_destroy(&w->more);
     pthread_mutex_destroy(&w->lock);
     free(w);

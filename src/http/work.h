@@ -15,7 +15,10 @@ struct http_work;
 /* NULL when memory or threads are short. At most `waiting_max` exchanges wait for a thread. */
 struct http_work *http_work_new(unsigned threads, unsigned waiting_max);
 
-/* Does what waits, ends the threads. The loops must outlive this call. NULL is accepted. */
+/* Does what waits, ends the threads; what comes afterwards is answered with 503. */
+void http_work_stop(struct http_work *w);
+
+/* Stops it first. Handlers may not run any more. NULL is accepted. */
 void http_work_free(struct http_work *w);
 
 /* On the loop's thread. When too much waits already, 503 is answered at once. */

@@ -1,0 +1,129 @@
+/*
+ * api/api: the routes, and the thread that serves them.
+ */
+#include "api/api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "api/resources.h"
+#include "base/log.h"
+
+enum {
+    JOB_THREADS = 2,
+    JOBS_WAITING = 256,
+    SMALL = 64 * 1024,
+    IDS = 1024 * 1024,
+    LAST_TURNS = 50,
+    LAST_TURN_MS = 20
+};
+
+#define V1 "/api/v1"
+
+static const struct http_route routes[] = {
+    { HTTP_METHOD_GET, V1 "/settings", api_settings_get },
+    { HTTP_METHOD_PUT, V1 "/settings", api_settings_put, SETTINGS_DOCUMENT_MAX, "dry_run comment" },
+    { HTTP_METHOD_PATCH, V1 "/settings", api_settings_patch, SETTINGS_DOCUMENT_MAX,
+      "dry_run comment" },
+    { HTTP_METHOD_GET, V1 "/settings/revisions", api_revisions_get, 0, "limit cursor" },
+    { HTTP_METHOD_GET, V1 "/settings/revisions/{revision}", api_revision_get },
+    { HTTP_METHOD_POST, V1 "/settings/revisions/{revision}/restore", api_revision_restore, SMALL,
+      "dry_run comment" },
+    { HTTP_METHOD_GET, V1 "/interfaces", api_interfaces_get },
+    { HTTP_METHOD_POST, V1 "/connections/test", api_connections_test, SMALL },
+    { HTTP_METHOD_GET, V1 "/queue", api_queue_get, 0,
+      "destination sender recipient held limit cursor" },
+    { HTTP_METHOD_POST, V1 "/queue/retry", api_queue_many_retry, IDS },
+    { HTTP_METHOD_POST, V1 "/queue/hold", api_queue_many_hold, IDS },
+    { HTTP_METHOD_POST, V1 "/queue/release", api_queue_many_release, IDS },
+    { HTTP_METHOD_POST, V1 "/queue/delete", api_queue_many_delete, IDS },
+    { HTTP_METHOD_GET, V1 "/queue/{id}", api_queue_item_get },
+    { HTTP_METHOD_DELETE, V1 "/queue/{id}", api_queue_item_delete },
+    { HTTP_METHOD_GET, V1 "/queue/{id}/content", api_queue_content },
+    { HTTP_METHOD_POST, V1 "/queue/{id}/retry", api_queue_item_retry, SMALL },
+    { HTTP_METHOD_POST, V1 "/queue/{id}/hold", api_queue_item_hold, SMALL },
+    { HTTP_METHOD_POST, V1 "/queue/{id}/release", api_queue_item_release, SMALL },
+    { HTTP_METHOD_GET, V1 "/status", api_status_get },
+    { HTTP_METHOD_GET, "/healthz", api_healthz },
+    { HTTP_METHOD_GET, "/readyz", api_readyz },
+};
+
+static void *serve(void *ctx)
+{
+    struct api *a = ctx;
+
+    net_loop_run(a->loop);
+    return NULL;
+}
+
+static enum pt_err start(struct api *a, struct pt_fault *fault)
+{
+    struct http_server_config config = {
+        .loop = a->loop,
+        .routes = routes,
+        .route_count = PT_ARRAY_LEN(routes),
+        .ctx = a,
+        .max_connections = 128,
+    };
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/api.sock", a->deps.state_directory);
+    enum pt_err err;
+
+    if (n < 0 || (size_t)n >= sizeof path)
+        return pt_fault_set(fault, PT_ERR_TOOBIG, "the name of the state folder is too long");
+    a->server = http_server_new(&config);
+    if (!a->server)
+        return pt_fault_set(fault, PT_ERR_NOMEM, "out of memory");
+    err = http_server_listen_unix(a->server, path, 0660, fault);
+    if (err)
+        return err;
+    if (pthread_create(&a->thread, NULL, serve, a) != 0)
+        return pt_fault_set(fault, PT_ERR_NOMEM, "no thread for the API");
+    a->running = true;
+    return PT_ERR_OK;
+}
+
+enum pt_err api_new(struct api **out, const struct api_deps *deps, struct pt_fault *fault)
+{
+    struct api *a = calloc(1, sizeof *a);
+    enum pt_err err;
+
+    if (!a)
+        return pt_fault_set(fault, PT_ERR_NOMEM, "out of memory");
+    a->deps = *deps;
+    pthread_mutex_init(&a->settings_lock, NULL);
+    a->loop = net_loop_new(0);
+    a->work = http_work_new(JOB_THREADS, JOBS_WAITING);
+    if (!a->loop || !a->work)
+        err = pt_fault_set(fault, PT_ERR_NOMEM, "no descriptors or threads for the API");
+    else
+        err = start(a, fault);
+    if (err) {
+        api_free(a);
+        return err;
+    }
+    *out = a;
+    return PT_ERR_OK;
+}
+
+void api_free(struct api *a)
+{
+    if (!a)
+        return;
+    if (a->running) {
+        net_loop_stop(a->loop);
+        pthread_join(a->thread, NULL);
+    }
+    /* The jobs under way come back through the loop's mailbox and are answered here. */
+    if (a->work)
+        http_work_stop(a->work);
+    if (a->server)
+        http_server_stop(a->server);
+    for (int i = 0; a->running && i < LAST_TURNS && http_server_connections(a->server); i++)
+        net_loop_turn(a->loop, LAST_TURN_MS);
+    http_server_free(a->server);
+    http_work_free(a->work);
+    net_loop_free(a->loop);
+    pthread_mutex_destroy(&a->settings_lock);
+    free(a);
+}

@@ -1,0 +1,89 @@
+#pragma once
+#include <pthread.h>
+
+#include "api/api.h"
+#include "http/server.h"
+#include "http/work.h"
+
+/*
+ * api/resources: the handlers behind the routes; private to this room.
+ *
+ * A handler runs on the API's loop and hands over to a job thread with api_job(); what is named
+ * "…_job" runs there and may wait.
+ */
+
+struct api {
+    struct api_deps deps;
+    struct net_loop *loop;
+    struct http_server *server;
+    struct http_work *work;
+    pthread_mutex_t settings_lock; /* one change at a time */
+    pthread_t thread;
+    bool running;
+};
+
+/* settings.c */
+void api_settings_get(struct http_exchange *x);
+void api_settings_put(struct http_exchange *x);
+void api_settings_patch(struct http_exchange *x);
+void api_revisions_get(struct http_exchange *x);
+void api_revision_get(struct http_exchange *x);
+void api_revision_restore(struct http_exchange *x);
+
+/* queue.c */
+void api_queue_get(struct http_exchange *x);
+void api_queue_item_get(struct http_exchange *x);
+void api_queue_item_delete(struct http_exchange *x);
+void api_queue_item_retry(struct http_exchange *x);
+void api_queue_item_hold(struct http_exchange *x);
+void api_queue_item_release(struct http_exchange *x);
+void api_queue_many_retry(struct http_exchange *x);
+void api_queue_many_hold(struct http_exchange *x);
+void api_queue_many_release(struct http_exchange *x);
+void api_queue_many_delete(struct http_exchange *x);
+
+/* content.c */
+void api_queue_content(struct http_exchange *x);
+
+/* status.c */
+void api_status_get(struct http_exchange *x);
+void api_healthz(struct http_exchange *x);
+void api_readyz(struct http_exchange *x);
+void api_interfaces_get(struct http_exchange *x);
+void api_connections_test(struct http_exchange *x);
+
+/* ---- helpers (values.c) ---- */
+
+static inline struct api *api_of(const struct http_exchange *x)
+{
+    return x->ctx;
+}
+
+/* Goes on on a job thread; the exchange is finished when `job` returns. */
+void api_job(struct http_exchange *x, void (*job)(struct http_exchange *x));
+
+/* A JSON string; what is no UTF-8 becomes U+FFFD. NULL only without memory. */
+json_t *api_json_str(struct str octets);
+
+/* A time as RFC 3339 text; null for 0. */
+json_t *api_json_time(int64_t wall_us);
+
+/* Sets a member and takes the value; a NULL value (no memory) spoils *object to NULL, so that
+ * http_answer_json() says so. */
+void api_json_set(json_t **object, const char *key, json_t *value);
+
+/* The same at the end of an array. */
+void api_json_add(json_t **array, json_t *value);
+
+/* { "items", "next", "total" }; takes items and next (NULL: null). */
+json_t *api_json_list(json_t *items, json_t *next, uint64_t total);
+
+/* A message's ID from the path; false: 404 was answered. */
+PT_NODISCARD bool api_param_id(struct http_exchange *x, uint64_t *out);
+
+/* `limit` of the query, 1 to `max`; false: 400 was answered. */
+PT_NODISCARD bool api_query_limit(struct http_exchange *x, uint32_t fallback, uint32_t max,
+                                  uint32_t *out);
+
+/* Answers with the problem that fits an error of the gateway. */
+void api_problem(struct http_exchange *x, enum pt_err err, const char *detail);

@@ -1,0 +1,459 @@
+/*
+ * api/settings: the settings document and its revisions.
+ *
+ * A change carries the revision it was made from (If-Match, or the one that a PATCH was merged
+ * into), so that nobody overwrites what they have not seen. Changes go through one lock; reading
+ * takes a reference to the settings in force.
+ */
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "api/resources.h"
+#include "settings/store.h"
+
+enum { PATCH_TRIES = 3, HISTORY_PAGE = 50, HISTORY_MAX = 500 };
+
+/* ---- small things ---- */
+
+static void set_etag(struct http_exchange *x, uint64_t revision)
+{
+    char tag[32];
+
+    snprintf(tag, sizeof tag, "\"%" PRIu64 "\"", revision);
+    http_header_add(x, "ETag", tag);
+}
+
+/* Who asks: over the Unix socket the name of the peer's user. */
+static void author_of(const struct http_exchange *x, char out[64])
+{
+    char room[2048];
+    struct passwd entry, *found = NULL;
+
+    if (getpwuid_r(x->peer_uid, &entry, room, sizeof room, &found) == 0 && found)
+        snprintf(out, 64, "%s", entry.pw_name);
+    else
+        snprintf(out, 64, "uid %" PRIu32, x->peer_uid);
+}
+
+static json_t *problems_json(const struct settings_problem *problems, uint32_t count)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < count; i++) {
+        json_t *entry = json_object();
+
+        api_json_set(&entry, "pointer", api_json_str(str_of(problems[i].pointer)));
+        api_json_set(&entry, "detail", api_json_str(str_of(problems[i].detail)));
+        api_json_add(&list, entry);
+    }
+    return list;
+}
+
+/* The words by which a document that was refused would be taken. */
+static json_t *unconfirmed_json(unsigned unconfirmed)
+{
+    json_t *list = json_array();
+
+    for (unsigned bit = 1; bit <= SETTINGS_CONFIRM_ALL; bit <<= 1)
+        if (unconfirmed & bit)
+            api_json_add(&list, json_string(settings_confirm_name((enum settings_confirm)bit)));
+    return list;
+}
+
+/* If-Match (RFC 9110 section 13.1.1) against the revision in force: what the change must expect.
+ * False: the answer is filled in. */
+static bool if_match(struct http_exchange *x, uint64_t current, uint64_t *out_expected)
+{
+    struct str header = http_request_header(x->request, "if-match");
+    char wanted[32];
+
+    *out_expected = SETTINGS_REVISION_ANY;
+    if (!header.p || str_eq(str_trim(header), STR("*")))
+        return true;
+    snprintf(wanted, sizeof wanted, "\"%" PRIu64 "\"", current);
+    for (size_t at = 0; at < header.n;) {
+        ptrdiff_t comma = str_find(header, ',', at);
+        size_t end = comma < 0 ? header.n : (size_t)comma;
+
+        if (str_eq(str_trim((struct str){ header.p + at, end - at }), str_of(wanted))) {
+            *out_expected = current;
+            return true;
+        }
+        at = end + 1;
+    }
+    set_etag(x, current);
+    http_problem(x, 412, "The settings have changed meanwhile: revision %" PRIu64 " is in force.",
+                 current);
+    return false;
+}
+
+/* ---- the outcome of a change ---- */
+
+static void answer_refused(struct http_exchange *x, const struct settings_errors *e)
+{
+    json_t *errors = problems_json(e->errors, e->error_count);
+    char detail[200];
+
+    if (e->line)
+        snprintf(detail, sizeof detail, "The document is not JSON (line %u, column %u).",
+                 (unsigned)e->line, (unsigned)e->column);
+    else
+        snprintf(detail, sizeof detail, "%u value%s of the settings cannot be accepted.",
+                 (unsigned)(e->error_count + e->more_errors),
+                 e->error_count + e->more_errors == 1 ? "" : "s");
+    if (e->unconfirmed) {
+        json_t *words = unconfirmed_json(e->unconfirmed);
+        char *text = words ? json_dumps(words, JSON_COMPACT) : NULL;
+        size_t used = strlen(detail);
+
+        if (text)
+            snprintf(detail + used, sizeof detail - used, " To confirm: \"confirm\": %s.", text);
+        free(text);
+        json_decref(words);
+    }
+    http_problem_errors(x, e->line ? 400 : 422, detail, errors);
+}
+
+static void answer_done(struct http_exchange *x, const struct api_change *change,
+                        const struct api_change_result *result)
+{
+    json_t *body = json_object();
+
+    api_json_set(&body, "revision", json_integer((json_int_t)result->revision));
+    api_json_set(&body, "dry_run", json_boolean(change->dry_run));
+    api_json_set(&body, "warnings",
+                 problems_json(result->errors.warnings, result->errors.warning_count));
+    set_etag(x, result->revision);
+    http_answer_json(x, 200, body);
+}
+
+static void answer_change(struct http_exchange *x, enum pt_err err, const struct api_change *change,
+                          const struct api_change_result *result, const struct pt_fault *fault)
+{
+    const char *detail = fault->text[0] ? fault->text : pt_err_text(err);
+
+    switch (err) {
+    case PT_ERR_OK:
+        answer_done(x, change, result);
+        return;
+    case PT_ERR_CONFLICT:
+        set_etag(x, result->revision);
+        http_problem(x, http_request_header(x->request, "if-match").p ? 412 : 409, "%s", detail);
+        return;
+    default:
+        if (err == PT_ERR_INVALID && result->errors.error_count) {
+            answer_refused(x, &result->errors);
+            return;
+        }
+        api_problem(x, err, detail);
+        /* A participant that cannot take the change may name the value that is to blame. */
+        if (result->errors.error_count)
+            http_problem_errors(x, x->response.status, detail,
+                                problems_json(result->errors.errors, result->errors.error_count));
+    }
+}
+
+/* Carries the change out under the lock; the result is to be done with. */
+static enum pt_err apply(struct http_exchange *x, const struct api_change *change,
+                         struct api_change_result *result, struct pt_fault *fault)
+{
+    struct api *a = api_of(x);
+    enum pt_err err;
+
+    *result = (struct api_change_result){ 0 };
+    settings_errors_init(&result->errors);
+    *fault = (struct pt_fault){ 0 };
+    pthread_mutex_lock(&a->settings_lock);
+    err = a->deps.settings_apply(a->deps.ctx, change, result, fault);
+    pthread_mutex_unlock(&a->settings_lock);
+    return err;
+}
+
+static void result_done(struct api_change_result *result)
+{
+    settings_errors_done(&result->errors);
+    settings_unref(result->settings);
+}
+
+static void apply_and_answer(struct http_exchange *x, struct api_change *change)
+{
+    struct api_change_result result;
+    struct pt_fault fault;
+    char author[64];
+    enum pt_err err;
+
+    author_of(x, author);
+    change->author = str_of(author);
+    change->comment = http_exchange_query(x, "comment");
+    change->dry_run = http_exchange_query_flag(x, "dry_run");
+    err = apply(x, change, &result, &fault);
+    answer_change(x, err, change, &result, &fault);
+    result_done(&result);
+}
+
+static uint64_t revision_in_force(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+    struct settings *s = a->deps.settings_current(a->deps.ctx);
+    uint64_t revision = s->revision;
+
+    settings_unref(s);
+    return revision;
+}
+
+/* ---- /settings ---- */
+
+static void get_job(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+    struct settings *s = a->deps.settings_current(a->deps.ctx);
+    char tag[32];
+
+    snprintf(tag, sizeof tag, "\"%" PRIu64 "\"", s->revision);
+    set_etag(x, s->revision);
+    if (str_eq(str_trim(http_request_header(x->request, "if-none-match")), str_of(tag))) {
+        http_answer_empty(x, 304);
+    } else {
+        http_answer_text(x, 200, "application/json", str_of(s->document));
+        buf_add_char(&x->response.body, '\n');
+    }
+    settings_unref(s);
+}
+
+void api_settings_get(struct http_exchange *x)
+{
+    api_job(x, get_job);
+}
+
+static bool is_json(struct http_exchange *x, const char *type)
+{
+    struct str header = http_request_header(x->request, "content-type");
+    ptrdiff_t semicolon = str_find(header, ';', 0);
+    struct str value = str_trim(semicolon < 0 ? header : str_head(header, (size_t)semicolon));
+
+    if (str_eq_nocase(value, STR("application/json")) || str_eq_nocase(value, str_of(type)))
+        return true;
+    http_problem(x, 415, "The body must be %s.", type);
+    return false;
+}
+
+static void put_job(struct http_exchange *x)
+{
+    struct api_change change = { .document = x->request->body };
+
+    if (is_json(x, "application/json") && if_match(x, revision_in_force(x), &change.expected))
+        apply_and_answer(x, &change);
+}
+
+void api_settings_put(struct http_exchange *x)
+{
+    api_job(x, put_job);
+}
+
+/* The document in force, changed by the patch. False: answered. */
+static bool merge(struct http_exchange *x, const struct settings *s, char **out)
+{
+    struct settings_errors errors;
+    char *base = settings_document_to_store(s);
+    enum pt_err err = PT_ERR_NOMEM;
+
+    settings_errors_init(&errors);
+    if (base)
+        err = settings_merge_patch(str_of(base), x->request->body, out, &errors);
+    if (err == PT_ERR_INVALID && errors.error_count)
+        answer_refused(x, &errors);
+    else if (err)
+        api_problem(x, err, NULL);
+    settings_errors_done(&errors);
+    free(base);
+    return err == PT_ERR_OK;
+}
+
+/* One try; true when another one makes sense: somebody else was faster. */
+static bool try_patch(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+    struct settings *s = a->deps.settings_current(a->deps.ctx);
+    struct api_change change = { 0 };
+    bool conditional, again = false;
+    char *document = NULL;
+
+    if (if_match(x, s->revision, &change.expected) && merge(x, s, &document)) {
+        conditional = change.expected != SETTINGS_REVISION_ANY;
+        change.expected = s->revision;
+        change.document = str_of(document);
+        apply_and_answer(x, &change);
+        again = !conditional && x->response.status == 409 && revision_in_force(x) != s->revision;
+    }
+    free(document);
+    settings_unref(s);
+    return again;
+}
+
+static void patch_job(struct http_exchange *x)
+{
+    if (!is_json(x, "application/merge-patch+json"))
+        return;
+    for (int i = 0; i < PATCH_TRIES; i++) {
+        buf_clear(&x->response.head);
+        if (!try_patch(x))
+            return;
+    }
+}
+
+void api_settings_patch(struct http_exchange *x)
+{
+    api_job(x, patch_job);
+}
+
+/* ---- /settings/revisions ---- */
+
+/* The store, or NULL: answered, or (with *out_none) there is none yet. */
+static struct settings_store *open_store(struct http_exchange *x, bool *out_none)
+{
+    struct settings_store *store = NULL;
+    struct pt_fault fault = { 0 };
+    enum pt_err err =
+        settings_store_open(&store, api_of(x)->deps.state_directory, SETTINGS_STORE_READ, &fault);
+
+    *out_none = err == PT_ERR_NOTFOUND;
+    if (err == PT_ERR_OK)
+        return store;
+    if (!*out_none)
+        api_problem(x, err, fault.text);
+    return NULL;
+}
+
+static json_t *revision_json(const struct settings_revision *r)
+{
+    json_t *v = json_object();
+
+    api_json_set(&v, "revision", json_integer((json_int_t)r->number));
+    api_json_set(&v, "time", api_json_time(r->time_us));
+    api_json_set(&v, "author", api_json_str(str_of(r->author)));
+    api_json_set(&v, "comment", api_json_str(str_of(r->comment)));
+    api_json_set(&v, "restored_from",
+                 r->restored_from ? json_integer((json_int_t)r->restored_from) : json_null());
+    api_json_set(&v, "size", json_integer((json_int_t)r->size));
+    return v;
+}
+
+static void answer_history(struct http_exchange *x, struct settings_store *store, uint64_t before,
+                           uint32_t limit)
+{
+    struct settings_revision *rows = calloc(limit, sizeof *rows);
+    struct pt_fault fault = { 0 };
+    json_t *items = json_array(), *next = NULL;
+    uint64_t head = 0;
+    uint32_t count = 0;
+    enum pt_err err = rows ? settings_store_head(store, &head, &fault) : PT_ERR_NOMEM;
+    char cursor[24];
+
+    if (!err)
+        err = settings_store_history(store, before, limit, rows, &count, &fault);
+    for (uint32_t i = 0; i < count; i++)
+        api_json_add(&items, revision_json(&rows[i]));
+    if (count == limit && rows[count - 1].number > 1) {
+        snprintf(cursor, sizeof cursor, "%" PRIu64, rows[count - 1].number);
+        next = json_string(cursor);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        settings_revision_done(&rows[i]);
+    free(rows);
+    if (err) {
+        json_decref(items);
+        json_decref(next);
+        api_problem(x, err, fault.text);
+        return;
+    }
+    http_answer_json(x, 200, api_json_list(items, next, head));
+}
+
+static void revisions_job(struct http_exchange *x)
+{
+    struct settings_store *store;
+    uint64_t before;
+    uint32_t limit;
+    bool none;
+
+    if (!api_query_limit(x, HISTORY_PAGE, HISTORY_MAX, &limit))
+        return;
+    if (!http_exchange_query_u64(x, "cursor", 0, &before)) {
+        http_problem(x, 400, "cursor must be one that this list gave.");
+        return;
+    }
+    store = open_store(x, &none);
+    if (store)
+        answer_history(x, store, before, limit);
+    else if (none)
+        http_answer_json(x, 200, api_json_list(json_array(), NULL, 0));
+    settings_store_close(store);
+}
+
+void api_revisions_get(struct http_exchange *x)
+{
+    api_job(x, revisions_job);
+}
+
+/* The revision named in the path; false: answered. */
+static bool find_revision(struct http_exchange *x, struct settings_revision *out)
+{
+    struct settings_store *store;
+    struct pt_fault fault = { 0 };
+    uint64_t number;
+    bool none = true;
+    enum pt_err err = PT_ERR_NOTFOUND;
+
+    *out = (struct settings_revision){ 0 };
+    if (str_to_u64(http_exchange_param(x, "revision"), &number)) {
+        store = open_store(x, &none);
+        if (!store && !none)
+            return false;
+        if (store)
+            err = settings_store_get(store, number, out, &fault);
+        settings_store_close(store);
+    }
+    if (err == PT_ERR_NOTFOUND)
+        http_problem(x, 404, "There is no such revision.");
+    else if (err)
+        api_problem(x, err, fault.text);
+    return err == PT_ERR_OK;
+}
+
+static void revision_job(struct http_exchange *x)
+{
+    struct settings_revision r;
+    json_t *body;
+
+    if (!find_revision(x, &r))
+        return;
+    body = revision_json(&r);
+    api_json_set(&body, "document", json_loads(r.document, 0, NULL));
+    http_answer_json(x, 200, body);
+    settings_revision_done(&r);
+}
+
+void api_revision_get(struct http_exchange *x)
+{
+    api_job(x, revision_job);
+}
+
+static void restore_job(struct http_exchange *x)
+{
+    struct api_change change = { 0 };
+    struct settings_revision r;
+
+    if (!if_match(x, revision_in_force(x), &change.expected) || !find_revision(x, &r))
+        return;
+    change.document = str_of(r.document);
+    change.restored_from = r.number;
+    apply_and_answer(x, &change);
+    settings_revision_done(&r);
+}
+
+void api_revision_restore(struct http_exchange *x)
+{
+    api_job(x, restore_job);
+}

@@ -1,0 +1,265 @@
+/*
+ * api/status: how the gateway is, and small questions about the host.
+ */
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <stdlib.h>
+
+#include "api/resources.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+/* ---- status ---- */
+
+static json_t *listeners_json(const struct api_status *s)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < s->listener_count; i++) {
+        json_t *v = json_object();
+
+        api_json_set(&v, "address", json_string(s->listeners[i].address));
+        api_json_set(&v, "listening", json_boolean(s->listeners[i].listening));
+        api_json_set(&v, "error",
+                     s->listeners[i].error[0] ? api_json_str(str_of(s->listeners[i].error))
+                                              : json_null());
+        api_json_add(&list, v);
+    }
+    return list;
+}
+
+static json_t *spool_json(const struct api_status *s)
+{
+    json_t *v = json_object();
+
+    api_json_set(&v, "messages", json_integer((json_int_t)s->spool.messages));
+    api_json_set(&v, "segments", json_integer((json_int_t)s->spool.segments));
+    api_json_set(&v, "free_segments", json_integer((json_int_t)s->spool.free_segments));
+    api_json_set(&v, "accepting", json_boolean(s->spool.accepting));
+    api_json_set(&v, "fault",
+                 s->spool.fault[0] ? api_json_str(str_of(s->spool.fault)) : json_null());
+    api_json_set(&v, "disk_free", json_integer((json_int_t)s->spool.disk_free));
+    api_json_set(&v, "disk_size", json_integer((json_int_t)s->spool.disk_size));
+    return v;
+}
+
+static void add_destination(void *user, const struct api_destination *d)
+{
+    json_t **list = user, *v = json_object();
+
+    api_json_set(&v, "destination", api_json_str(str_of(d->name)));
+    api_json_set(&v, "ready", json_integer((json_int_t)d->ready));
+    api_json_set(&v, "deferred", json_integer((json_int_t)d->deferred));
+    api_json_set(&v, "delivering", json_integer((json_int_t)d->busy));
+    api_json_set(&v, "held", json_integer((json_int_t)d->held));
+    api_json_set(&v, "connections", json_integer(d->connections));
+    api_json_set(&v, "rests_until", api_json_time(d->rests_until_us));
+    api_json_set(&v, "error", d->error && *d->error ? api_json_str(str_of(d->error)) : json_null());
+    api_json_add(list, v);
+}
+
+static json_t *warnings_json(const struct api_status *s)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < s->warning_count; i++) {
+        json_t *v = json_object();
+
+        api_json_set(&v, "text", api_json_str(str_of(s->warnings[i].text)));
+        api_json_set(&v, "remedy", api_json_str(str_of(s->warnings[i].remedy)));
+        api_json_add(&list, v);
+    }
+    return list;
+}
+
+/* NULL when mail can come in, else why not. */
+static const char *not_ready(const struct api_status *s)
+{
+    if (!s->spool.accepting)
+        return "The spool accepts no messages.";
+    for (uint32_t i = 0; i < s->listener_count; i++)
+        if (s->listeners[i].listening)
+            return NULL;
+    return "No listener is open.";
+}
+
+static const char *health(const struct api_status *s)
+{
+    bool closed = false;
+
+    for (uint32_t i = 0; i < s->listener_count; i++)
+        closed |= !s->listeners[i].listening;
+    if (not_ready(s) || closed || s->spool.fault[0])
+        return "red";
+    return s->warning_count || log_dropped() ? "yellow" : "green";
+}
+
+static json_t *counters_json(const char *a, uint64_t a_value, const char *b, uint64_t b_value)
+{
+    json_t *v = json_object();
+
+    api_json_set(&v, a, json_integer((json_int_t)a_value));
+    if (b)
+        api_json_set(&v, b, json_integer((json_int_t)b_value));
+    return v;
+}
+
+static void status_job(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+    struct settings *settings = a->deps.settings_current(a->deps.ctx);
+    struct api_status *s = calloc(1, sizeof *s);
+    json_t *v = json_object(), *destinations = json_array();
+    int64_t now = clock_wall_us();
+
+    if (s) {
+        a->deps.status(a->deps.ctx, s);
+        a->deps.queue_destinations(a->deps.ctx, add_destination, &destinations);
+        api_json_set(&v, "health", json_string(health(s)));
+        api_json_set(&v, "version", json_string(a->deps.version));
+        api_json_set(&v, "hostname", api_json_str(str_of(settings->identity.hostname)));
+        api_json_set(&v, "revision", json_integer((json_int_t)settings->revision));
+        api_json_set(&v, "started", api_json_time(a->deps.started_us));
+        api_json_set(&v, "uptime_seconds", json_integer((now - a->deps.started_us) / 1000000));
+        api_json_set(&v, "listeners", listeners_json(s));
+        api_json_set(&v, "sessions", counters_json("now", s->sessions, "total", s->sessions_total));
+        api_json_set(
+            &v, "messages",
+            counters_json("accepted", s->messages_accepted, "delivered", s->messages_delivered));
+        api_json_set(&v, "spool", spool_json(s));
+        api_json_set(&v, "queue", destinations);
+        api_json_set(&v, "log", counters_json("dropped", log_dropped(), NULL, 0));
+        api_json_set(&v, "warnings", warnings_json(s));
+        http_answer_json(x, 200, v);
+    } else {
+        json_decref(v);
+        json_decref(destinations);
+        api_problem(x, PT_ERR_NOMEM, NULL);
+    }
+    free(s);
+    settings_unref(settings);
+}
+
+void api_status_get(struct http_exchange *x)
+{
+    api_job(x, status_job);
+}
+
+void api_healthz(struct http_exchange *x)
+{
+    http_answer_text(x, 200, "application/json", STR("{\"status\":\"ok\"}\n"));
+    http_exchange_finish(x);
+}
+
+static void readyz_job(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+    struct api_status *s = calloc(1, sizeof *s);
+    const char *why = "out of memory";
+
+    if (s) {
+        a->deps.status(a->deps.ctx, s);
+        why = not_ready(s);
+    }
+    if (why)
+        http_problem(x, 503, "%s", why);
+    else
+        http_answer_text(x, 200, "application/json", STR("{\"status\":\"ready\"}\n"));
+    free(s);
+}
+
+void api_readyz(struct http_exchange *x)
+{
+    api_job(x, readyz_job);
+}
+
+/* ---- the addresses of this host ---- */
+
+static unsigned mask_length(const struct sockaddr *mask)
+{
+    struct net_endpoint e;
+    unsigned n = 0;
+
+    /* An IPv6 mask that looks like a mapped address does not occur: it begins with ones. */
+    if (!mask || !net_from_sockaddr(mask, &e))
+        return 0;
+    for (unsigned i = 0; i < sizeof e.addr.octets; i++)
+        n += (unsigned)__builtin_popcount(e.addr.octets[i]);
+    return n;
+}
+
+static void interfaces_job(struct http_exchange *x)
+{
+    json_t *items = json_array();
+    struct ifaddrs *all = NULL;
+    uint64_t count = 0;
+
+    if (getifaddrs(&all) != 0) {
+        json_decref(items);
+        http_problem(x, 500, "The addresses of this host cannot be read.");
+        return;
+    }
+    for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+        char text[NET_ADDR_SIZE];
+        struct net_endpoint e;
+        json_t *v;
+
+        if (!i->ifa_addr || !net_from_sockaddr(i->ifa_addr, &e))
+            continue;
+        net_addr_format(&e.addr, text);
+        v = json_object();
+        api_json_set(&v, "address", json_string(text));
+        api_json_set(&v, "prefix", json_integer(mask_length(i->ifa_netmask)));
+        api_json_set(&v, "interface", api_json_str(str_of(i->ifa_name)));
+        api_json_set(&v, "up", json_boolean(i->ifa_flags & IFF_UP));
+        api_json_set(&v, "loopback", json_boolean(net_addr_is_loopback(&e.addr)));
+        api_json_add(&items, v);
+        count++;
+    }
+    freeifaddrs(all);
+    http_answer_json(x, 200, api_json_list(items, NULL, count));
+}
+
+void api_interfaces_get(struct http_exchange *x)
+{
+    api_job(x, interfaces_job);
+}
+
+/* ---- would this client be let in? ---- */
+
+static void test_job(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+    json_t *body = http_exchange_json(x, NULL), *answer;
+    const char *text = json_string_value(json_object_get(body, "address"));
+    struct api_decision decision = { 0 };
+    struct net_addr address;
+
+    if (!body)
+        return;
+    if (json_object_size(body) != 1 || !text || !net_addr_parse(str_of(text), &address)) {
+        json_t *errors = json_array(), *error = json_object();
+
+        api_json_set(&error, "pointer", json_string("/address"));
+        api_json_set(&error, "detail", json_string("must be one IPv4 or IPv6 address"));
+        api_json_add(&errors, error);
+        http_problem_errors(x, 422, "The body must be { \"address\": … }.", errors);
+        json_decref(body);
+        return;
+    }
+    json_decref(body);
+    a->deps.test_address(a->deps.ctx, &address, &decision);
+    answer = json_object();
+    api_json_set(&answer, "decision", json_string(decision.accept ? "accept" : "deny"));
+    api_json_set(&answer, "entry",
+                 decision.entry[0] ? api_json_str(str_of(decision.entry)) : json_null());
+    api_json_set(&answer, "list", decision.list ? json_string(decision.list) : json_null());
+    api_json_set(&answer, "comment",
+                 decision.comment[0] ? api_json_str(str_of(decision.comment)) : json_null());
+    http_answer_json(x, 200, answer);
+}
+
+void api_connections_test(struct http_exchange *x)
+{
+    api_job(x, test_job);
+}
