@@ -20,29 +20,34 @@ void buf_clear(struct buf *b)
     b->failed = false;
 }
 
-bool buf_reserve(struct buf *b, size_t n)
+/* Memory for `need` octets in all; the maximum was looked at before. */
+static bool grow(struct buf *b, size_t need)
 {
-    size_t cap = b->cap ? b->cap : 64;
-    char *p;
+    size_t twice = PT_MAX(PT_MIN(b->cap, b->max / 2) * 2, 64u);
+    size_t cap = PT_MAX(PT_MIN(twice, b->max), need);
+    char *p = realloc(b->p, cap);
 
-    if (b->failed)
+    if (!p)
         return false;
-    if (n <= b->cap - b->n)
-        return true;
-    if (n > b->max || b->n > b->max - n) {
-        b->failed = true;
-        return false;
-    }
-    while (cap < b->n + n)
-        cap *= 2;
-    p = realloc(b->p, cap);
-    if (!p) {
-        b->failed = true;
-        return false;
-    }
     b->p = p;
     b->cap = cap;
     return true;
+}
+
+/* Room for `n` octets that count, and `extra` behind them that do not: a terminator. */
+static bool reserve(struct buf *b, size_t n, size_t extra)
+{
+    if (b->failed)
+        return false;
+    if (n > b->max || b->n > b->max - n ||
+        (n + extra > b->cap - b->n && !grow(b, b->n + n + extra)))
+        b->failed = true;
+    return !b->failed;
+}
+
+bool buf_reserve(struct buf *b, size_t n)
+{
+    return reserve(b, n, 0);
 }
 
 void buf_add(struct buf *b, const void *octets, size_t n)
@@ -85,7 +90,7 @@ void buf_addf(struct buf *b, const char *fmt, ...)
     n = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
     pt_assert(n >= 0);
-    if (buf_reserve(b, (size_t)n + 1)) {
+    if (reserve(b, (size_t)n, 1)) {
         vsnprintf(b->p + b->n, (size_t)n + 1, fmt, again);
         b->n += (size_t)n;
     }

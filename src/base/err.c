@@ -75,6 +75,7 @@ enum pt_err pt_fault_set(struct pt_fault *fault, enum pt_err err, const char *fm
 enum pt_err pt_fault_errno(struct pt_fault *fault, int sys_errno, const char *fmt, ...)
 {
     enum pt_err err = pt_err_from_errno(sys_errno);
+    const char *desc = strerrordesc_np(sys_errno);
     va_list args;
     size_t used;
 
@@ -86,6 +87,6 @@ enum pt_err pt_fault_errno(struct pt_fault *fault, int sys_errno, const char *fm
     vsnprintf(fault->text, sizeof fault->text, fmt, args);
     va_end(args);
     used = strlen(fault->text);
-    snprintf(fault->text + used, sizeof fault->text - used, ": %s", strerrordesc_np(sys_errno));
+    snprintf(fault->text + used, sizeof fault->text - used, ": %s", desc ? desc : "unknown error");
     return err;
 }

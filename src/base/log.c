@@ -29,6 +29,7 @@ static struct {
     struct buf drain;
     uint64_t added, done; /* octets ever appended to `fill`, and written */
     bool running, stop;
+    bool cut; /* the last write to the file ended within a line */
     pthread_t thread;
     int fd;
     off_t size;
@@ -187,28 +188,42 @@ static void to_stderr(struct str line)
     PT_IGNORE(write(STDERR_FILENO, line.p, line.n) < 0, "nowhere else to say it");
 }
 
+static void count_dropped(uint64_t lines)
+{
+    atomic_fetch_add_explicit(&dropped, lines, memory_order_relaxed);
+}
+
+/* Under the lock. */
+static void add_line(struct str line)
+{
+    bool small = lg.fill.n < WAKE_AT;
+
+    buf_add_str(&lg.fill, line);
+    if (lg.fill.failed) {
+        /* This line is lost; a shorter one, or the next turn, may find room. */
+        lg.fill.failed = false;
+        count_dropped(1);
+        return;
+    }
+    lg.added += line.n;
+    if (small && lg.fill.n >= WAKE_AT)
+        pthread_cond_signal(&lg.wake);
+}
+
 void log_end(struct log_line *l)
 {
     struct buf *line = l->text;
+    bool running;
 
     if (!line)
         return;
     BUF_LIT(line, "}\n");
     pthread_mutex_lock(&lg.lock);
-    if (lg.running) {
-        if (lg.fill.n + line->n <= waiting_max) {
-            bool small = lg.fill.n < WAKE_AT;
-
-            buf_add_str(&lg.fill, buf_str(line));
-            lg.added += line->n;
-            if (small && lg.fill.n >= WAKE_AT)
-                pthread_cond_signal(&lg.wake);
-        } else {
-            atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
-        }
-    }
+    running = lg.running;
+    if (running)
+        add_line(buf_str(line));
     pthread_mutex_unlock(&lg.lock);
-    if (!lg.running || l->level >= LOG_WARN)
+    if (!running || l->level >= LOG_WARN)
         to_stderr(buf_str(line));
 }
 
@@ -254,21 +269,34 @@ static void rotate(void)
     lg.fd = open_file();
 }
 
+static void lose(struct str octets)
+{
+    uint64_t lines = 0;
+
+    for (ptrdiff_t at = -1; (at = str_find(octets, '\n', (size_t)(at + 1))) >= 0;)
+        lines++;
+    count_dropped(lines);
+}
+
+/* A full disk, or a folder that went away, must not stop mail: what cannot be written is lost and
+ * counted, and the next lines are tried again. */
 static void write_out(struct str octets)
 {
-    while (octets.n && lg.fd >= 0) {
+    if (lg.fd < 0)
+        lg.fd = open_file();
+    if (octets.n && lg.cut)
+        lg.cut = write(lg.fd, "\n", 1) != 1;
+    while (octets.n) {
         ssize_t n = write(lg.fd, octets.p, octets.n);
 
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n < 0) {
-            if (errno == EINTR)
-                continue;
-            /* A full disk must not stop mail: these lines are lost, and counted. */
-            for (size_t i = 0; i < octets.n; i++)
-                if (octets.p[i] == '\n')
-                    atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
+            lose(octets);
             return;
         }
         lg.size += n;
+        lg.cut = n > 0 && octets.p[n - 1] != '\n';
         octets = str_from(octets, (size_t)n);
     }
 }
@@ -351,7 +379,9 @@ enum pt_err log_open(const char *directory, struct pt_fault *fault)
         lg.fd = -1;
         return pt_fault_set(fault, PT_ERR_NOMEM, "cannot start the log thread");
     }
+    pthread_mutex_lock(&lg.lock);
     lg.running = true;
+    pthread_mutex_unlock(&lg.lock);
     return PT_ERR_OK;
 }
 
@@ -363,23 +393,28 @@ void log_flush(void)
     upto = lg.added;
     if (lg.running)
         pthread_cond_signal(&lg.wake);
-    while (lg.running && lg.done < upto)
+    while (lg.done < upto)
         pthread_cond_wait(&lg.written, &lg.lock);
     pthread_mutex_unlock(&lg.lock);
 }
 
 void log_close(void)
 {
-    if (!lg.running)
-        return;
     pthread_mutex_lock(&lg.lock);
+    if (!lg.running) {
+        pthread_mutex_unlock(&lg.lock);
+        return;
+    }
+    /* From here on lines go to stderr; those that wait are written before the thread ends. */
+    lg.running = false;
     lg.stop = true;
     pthread_cond_signal(&lg.wake);
     pthread_mutex_unlock(&lg.lock);
     pthread_join(lg.thread, NULL);
-    lg.running = false;
     buf_done(&lg.fill);
     buf_done(&lg.drain);
-    close(lg.fd);
+    pthread_cond_destroy(&lg.wake);
+    if (lg.fd >= 0)
+        close(lg.fd);
     lg.fd = -1;
 }

@@ -13,7 +13,7 @@
  * Lines go to STATE/log/postern.log through a thread of their own, so that a slow disk never holds
  * up a loop. Up to 8 MiB may wait; beyond that lines are dropped, counted, and the count is logged.
  * The file is rotated at 64 MiB (postern.log.1 … .7). Lines of level WARN and ERROR go to stderr
- * as well, as plain text. Before log_open() and after log_close() only stderr is used.
+ * as well. Before log_open() and after log_close() only stderr is used.
  *
  * Use:
  *     struct log_line l;
