@@ -15,6 +15,7 @@ struct net_loop {
     struct event_base *base;
     struct mailbox mailbox;
     struct event mailbox_event;
+    struct event turn_limit; /* ends a turn that was given a time */
     int64_t now;
     unsigned index;
     _Atomic bool stop;
@@ -32,6 +33,14 @@ static void on_mail(evutil_socket_t fd, short what, void *ctx)
     (void)fd;
     (void)what;
     mailbox_drain(&l->mailbox);
+}
+
+/* Being run is its work: the loop returns after what ran. */
+static void on_turn_limit(evutil_socket_t fd, short what, void *ctx)
+{
+    (void)fd;
+    (void)what;
+    (void)ctx;
 }
 
 struct net_loop *net_loop_new(unsigned index)
@@ -52,10 +61,10 @@ struct net_loop *net_loop_new(unsigned index)
         goto fail;
     event_config_free(config);
     l->index = index;
-    l->now = clock_mono_ns();
     event_assign(&l->mailbox_event, l->base, mailbox_fd(&l->mailbox), EV_READ | EV_PERSIST, on_mail,
                  l);
     event_add(&l->mailbox_event, NULL);
+    evtimer_assign(&l->turn_limit, l->base, on_turn_limit, NULL);
     return l;
 fail:
     if (config)
@@ -78,14 +87,15 @@ void net_loop_free(struct net_loop *l)
 
 void net_loop_turn(struct net_loop *l, int wait_ms)
 {
-    struct event_base *base = l->base;
-
-    if (wait_ms >= 0) {
+    if (wait_ms > 0) {
         struct timeval tv = { wait_ms / 1000, wait_ms % 1000 * 1000 };
 
-        event_base_loopexit(base, &tv);
+        evtimer_add(&l->turn_limit, &tv);
     }
-    event_base_loop(base, EVLOOP_ONCE);
+    l->now = 0;
+    event_base_loop(l->base, wait_ms ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
+    if (wait_ms > 0)
+        evtimer_del(&l->turn_limit);
     for (unsigned i = 0; i < l->hook_count; i++)
         l->hooks[i].fn(l->hooks[i].ctx);
     l->now = 0;
@@ -191,11 +201,9 @@ void net_timer_init(struct net_timer *t, struct net_loop *l, void (*fn)(struct n
 
 void net_timer_start(struct net_timer *t, int64_t after_ns)
 {
-    struct timeval tv;
+    int64_t us = after_ns > 0 ? after_ns / 1000 : 0;
+    struct timeval tv = { us / 1000000, us % 1000000 };
 
-    if (after_ns < 0)
-        after_ns = 0;
-    tv = (struct timeval){ after_ns / 1000000000, after_ns % 1000000000 / 1000 };
     evtimer_add((struct event *)t->event, &tv);
 }
 

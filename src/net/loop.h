@@ -71,5 +71,6 @@ struct net_timer {
 };
 
 void net_timer_init(struct net_timer *t, struct net_loop *l, void (*fn)(struct net_timer *t));
-void net_timer_start(struct net_timer *t, int64_t after_ns); /* again: moved */
-void net_timer_stop(struct net_timer *t);                    /* also before the owner is freed */
+/* Again: moved. A few milliseconds early or late: the clock behind it is the coarse one. */
+void net_timer_start(struct net_timer *t, int64_t after_ns);
+void net_timer_stop(struct net_timer *t); /* also before the owner is freed */
