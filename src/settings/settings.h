@@ -82,6 +82,7 @@ struct settings {
         uint32_t relay_domain_count;
         enum settings_relay_hosts relay_hosts;
         struct net_prefix *relay_networks;
+        const char **relay_network_texts; /* as written, host bits cleared */
         uint32_t relay_network_count;
     } message_rules;
     struct settings_route *routes; /* in document order */

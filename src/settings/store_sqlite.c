@@ -1,0 +1,597 @@
+/*
+ * Revisions in SQLite, STATE/settings.db.
+ *
+ *     documents  id, size, crc, body    what a revision says; a rollback shares its body
+ *     revisions  number, document, time_us, author, comment, restored_from
+ *
+ * SQLite does not notice a flipped bit inside a text: `crc` is the CRC-32C of the body.
+ *
+ * WAL with synchronous=FULL: a commit is on the disk when the call returns, readers never wait for
+ * a writer. application_id tells our files from others, user_version counts migrations; a file
+ * with a higher one is left alone. Writers take the write lock before they look at the newest
+ * revision (BEGIN IMMEDIATE), so the expected revision is compared and replaced as one step.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/crc32c.h"
+#include "settings/store.h"
+
+enum {
+    APPLICATION_ID = 0x50535453, /* "PSTS" */
+    BUSY_MS = 5000,
+    PATH_SIZE = 4096,
+    AUTHOR_MAX = 256,
+    COMMENT_MAX = 4096,
+};
+
+struct settings_store {
+    sqlite3 *db;
+    char path[PATH_SIZE];
+};
+
+/* Each brings a database from its index to the next version. */
+static const char *const migrations[] = {
+    "CREATE TABLE documents ("
+    " id INTEGER PRIMARY KEY,"
+    " size INTEGER NOT NULL,"
+    " crc INTEGER NOT NULL,"
+    " body TEXT NOT NULL);"
+    "CREATE TABLE revisions ("
+    " number INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " document INTEGER NOT NULL REFERENCES documents (id),"
+    " time_us INTEGER NOT NULL,"
+    " author TEXT NOT NULL,"
+    " comment TEXT NOT NULL,"
+    " restored_from INTEGER NOT NULL DEFAULT 0);",
+};
+
+enum { VERSION = PT_ARRAY_LEN(migrations) };
+
+/* ---- faults with a way out ---- */
+
+static enum pt_err fault_of(struct settings_store *s, int code, const char *doing,
+                            struct pt_fault *fault)
+{
+    const char *why = s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(code);
+
+    switch (code & 0xFF) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return pt_fault_set(fault, PT_ERR_BUSY,
+                            "%s is locked by another process (%s); end that process or try again",
+                            s->path, doing);
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return pt_fault_set(fault, PT_ERR_CORRUPT,
+                            "%s is damaged (%s: %s); move it away and apply your settings again "
+                            "from a file, or restore it from a backup",
+                            s->path, doing, why);
+    case SQLITE_FULL:
+        return pt_fault_set(fault, PT_ERR_NOSPACE, "%s: no space left on the disk (%s)", s->path,
+                            doing);
+    case SQLITE_NOMEM:
+        return pt_fault_set(fault, PT_ERR_NOMEM, "%s: out of memory (%s)", s->path, doing);
+    case SQLITE_TOOBIG:
+        return pt_fault_set(fault, PT_ERR_TOOBIG, "%s: the document is too big (%s)", s->path,
+                            doing);
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+    case SQLITE_AUTH:
+        return pt_fault_set(fault, PT_ERR_DENIED,
+                            "%s may not be written (%s: %s); look at its owner and permissions, "
+                            "and those of its folder",
+                            s->path, doing, why);
+    default:
+        return pt_fault_set(fault, PT_ERR_IO, "%s: %s: %s", s->path, doing, why);
+    }
+}
+
+/* ---- statements ---- */
+
+#define BIND_FAILURE "a failed bind leaves NULL, which the table refuses"
+
+static int execute(struct settings_store *s, const char *sql)
+{
+    return sqlite3_exec(s->db, sql, NULL, NULL, NULL);
+}
+
+/* The first column of the first row, 0 without a row. */
+static int query_number(struct settings_store *s, const char *sql, int64_t *out)
+{
+    sqlite3_stmt *st = NULL;
+    int code = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
+
+    if (code == SQLITE_OK) {
+        code = sqlite3_step(st);
+        *out = code == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+        if (code == SQLITE_ROW || code == SQLITE_DONE)
+            code = SQLITE_OK;
+    }
+    sqlite3_finalize(st);
+    return code;
+}
+
+static void bind_text(sqlite3_stmt *st, int index, struct str text, size_t max)
+{
+    if (text.n > max)
+        for (text.n = max; !str_is_utf8(text);) /* not in the middle of a character */
+            text.n--;
+    PT_IGNORE(
+        sqlite3_bind_text64(st, index, text.n ? text.p : "", text.n, SQLITE_STATIC, SQLITE_UTF8),
+        BIND_FAILURE);
+}
+
+/* ---- opening ---- */
+
+static enum pt_err make_file(struct settings_store *s, const char *directory,
+                             struct pt_fault *fault)
+{
+    int fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640), folder, failed;
+
+    if (fd < 0)
+        return errno == EEXIST ? PT_ERR_OK
+                               : pt_fault_errno(fault, errno, "cannot make %s", s->path);
+    PT_IGNORE(close(fd), "it is empty");
+    folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    failed = folder < 0 || fsync(folder) != 0 ? errno : 0;
+    if (folder >= 0)
+        PT_IGNORE(close(folder), "nothing was written");
+    return failed ? pt_fault_errno(fault, failed, "cannot sync %s", directory) : PT_ERR_OK;
+}
+
+static enum pt_err find_file(struct settings_store *s, const char *directory,
+                             enum settings_store_mode mode, struct pt_fault *fault)
+{
+    int n = snprintf(s->path, sizeof s->path, "%s/settings.db", directory);
+
+    if (n < 0 || (size_t)n >= sizeof s->path)
+        return pt_fault_set(fault, PT_ERR_TOOBIG, "the path of the state folder is too long");
+    if (mode == SETTINGS_STORE_CREATE)
+        return make_file(s, directory, fault);
+    if (access(s->path, F_OK) == 0)
+        return PT_ERR_OK;
+    if (errno == ENOENT)
+        return pt_fault_set(fault, PT_ERR_NOTFOUND, "%s: there are no settings yet", s->path);
+    return pt_fault_errno(fault, errno, "cannot open %s", s->path);
+}
+
+static int configure(struct settings_store *s)
+{
+    int code = sqlite3_busy_timeout(s->db, BUSY_MS);
+
+    sqlite3_extended_result_codes(s->db, 1);
+    PT_IGNORE(sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL), "extra care only");
+    PT_IGNORE(sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL), "the same");
+    if (code == SQLITE_OK)
+        code = execute(s, "PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL;"
+                          "PRAGMA cell_size_check=ON;");
+    return code;
+}
+
+/* Whose file it is, and how old. `*out_version` is 0 for a new one. */
+static enum pt_err identify(struct settings_store *s, int64_t *out_version, struct pt_fault *fault)
+{
+    int64_t id = 0, tables = 0;
+    int code = query_number(s, "PRAGMA application_id", &id);
+
+    if (code == SQLITE_OK)
+        code = query_number(s, "PRAGMA user_version", out_version);
+    if (code == SQLITE_OK)
+        code = query_number(s, "SELECT count(*) FROM sqlite_schema", &tables);
+    if (code != SQLITE_OK)
+        return fault_of(s, code, "opening", fault);
+    if (id != APPLICATION_ID && (id != 0 || *out_version != 0 || tables != 0))
+        return pt_fault_set(fault, PT_ERR_CORRUPT,
+                            "%s is a database of another program; move it away", s->path);
+    if (*out_version > VERSION)
+        return pt_fault_set(fault, PT_ERR_CORRUPT,
+                            "%s was made by a newer version of Postern (format %lld, this one "
+                            "knows %d); use that version, or move the file away",
+                            s->path, (long long)*out_version, (int)VERSION);
+    return PT_ERR_OK;
+}
+
+static int migrate_from(struct settings_store *s, int64_t version)
+{
+    char pragma[80];
+    int code = SQLITE_OK;
+
+    for (; code == SQLITE_OK && version < VERSION; version++)
+        code = execute(s, migrations[version]);
+    snprintf(pragma, sizeof pragma, "PRAGMA application_id=%d; PRAGMA user_version=%d;",
+             (int)APPLICATION_ID, (int)VERSION);
+    return code == SQLITE_OK ? execute(s, pragma) : code;
+}
+
+/* Another process may do the same at the same time: the version counts that is read under the
+ * lock. */
+static enum pt_err bring_up_to_date(struct settings_store *s, struct pt_fault *fault)
+{
+    int64_t version = 0;
+    int code = execute(s, "PRAGMA journal_mode=WAL");
+    enum pt_err err;
+
+    if (code == SQLITE_OK)
+        code = execute(s, "BEGIN IMMEDIATE");
+    if (code != SQLITE_OK)
+        return fault_of(s, code, "bringing it up to date", fault);
+    err = identify(s, &version, fault);
+    if (err == PT_ERR_OK && version < VERSION)
+        code = migrate_from(s, version);
+    if (err == PT_ERR_OK && code == SQLITE_OK)
+        code = execute(s, "COMMIT");
+    if (err == PT_ERR_OK && code != SQLITE_OK)
+        err = fault_of(s, code, "bringing it up to date", fault);
+    if (err != PT_ERR_OK)
+        PT_IGNORE(execute(s, "ROLLBACK"), "the error is told already");
+    return err;
+}
+
+static enum pt_err open_database(struct settings_store *s, enum settings_store_mode mode,
+                                 struct pt_fault *fault)
+{
+    int64_t version = 0;
+    int code = sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    enum pt_err err;
+
+    if (code == SQLITE_OK)
+        code = configure(s);
+    if (code != SQLITE_OK)
+        return fault_of(s, code, "opening", fault);
+    err = identify(s, &version, fault);
+    if (err != PT_ERR_OK || version == VERSION)
+        return err;
+    if (mode == SETTINGS_STORE_CREATE)
+        return bring_up_to_date(s, fault);
+    if (version == 0)
+        return pt_fault_set(fault, PT_ERR_NOTFOUND, "%s: there are no settings yet", s->path);
+    return pt_fault_set(fault, PT_ERR_CORRUPT,
+                        "%s was made by an older version of Postern; start the gateway once to "
+                        "bring it up to date",
+                        s->path);
+}
+
+enum pt_err settings_store_open(struct settings_store **out, const char *state_directory,
+                                enum settings_store_mode mode, struct pt_fault *fault)
+{
+    struct settings_store *s = calloc(1, sizeof *s);
+    enum pt_err err;
+
+    if (!s)
+        return pt_fault_set(fault, PT_ERR_NOMEM, "out of memory");
+    err = find_file(s, state_directory, mode, fault);
+    if (err == PT_ERR_OK)
+        err = open_database(s, mode, fault);
+    if (err == PT_ERR_OK)
+        *out = s;
+    else
+        settings_store_close(s);
+    return err;
+}
+
+void settings_store_close(struct settings_store *s)
+{
+    if (!s)
+        return;
+    PT_IGNORE(sqlite3_close(s->db), "every statement was finalised");
+    free(s);
+}
+
+/* ---- writing ---- */
+
+static int head_of(struct settings_store *s, uint64_t *out)
+{
+    int64_t number = 0;
+    int code = query_number(s, "SELECT max(number) FROM revisions", &number);
+
+    *out = (uint64_t)number;
+    return code;
+}
+
+/* Runs a prepared insert to its end. */
+static int insert(struct settings_store *s, sqlite3_stmt *st, int64_t *out_id)
+{
+    int code = sqlite3_step(st);
+
+    sqlite3_finalize(st);
+    if (code != SQLITE_DONE)
+        return code;
+    *out_id = sqlite3_last_insert_rowid(s->db);
+    return SQLITE_OK;
+}
+
+static int insert_document(struct settings_store *s, struct str body, int64_t *out_id)
+{
+    sqlite3_stmt *st = NULL;
+    int code = sqlite3_prepare_v2(
+        s->db, "INSERT INTO documents (size, crc, body) VALUES (?1, ?2, ?3)", -1, &st, NULL);
+
+    if (code != SQLITE_OK)
+        return code;
+    PT_IGNORE(sqlite3_bind_int64(st, 1, (int64_t)body.n), BIND_FAILURE);
+    PT_IGNORE(sqlite3_bind_int64(st, 2, crc32c(0, body.p, body.n)), BIND_FAILURE);
+    bind_text(st, 3, body, SIZE_MAX);
+    return insert(s, st, out_id);
+}
+
+static int insert_revision(struct settings_store *s, const struct settings_commit *c,
+                           int64_t document, uint64_t restored_from, int64_t *out_number)
+{
+    sqlite3_stmt *st = NULL;
+    int code = sqlite3_prepare_v2(s->db,
+                                  "INSERT INTO revisions"
+                                  " (document, time_us, author, comment, restored_from)"
+                                  " VALUES (?1, ?2, ?3, ?4, ?5)",
+                                  -1, &st, NULL);
+
+    if (code != SQLITE_OK)
+        return code;
+    PT_IGNORE(sqlite3_bind_int64(st, 1, document), BIND_FAILURE);
+    PT_IGNORE(sqlite3_bind_int64(st, 2, c->time_us), BIND_FAILURE);
+    bind_text(st, 3, c->author, AUTHOR_MAX);
+    bind_text(st, 4, c->comment, COMMENT_MAX);
+    PT_IGNORE(sqlite3_bind_int64(st, 5, (int64_t)restored_from), BIND_FAILURE);
+    return insert(s, st, out_number);
+}
+
+static enum pt_err begin(struct settings_store *s, uint64_t expected, struct pt_fault *fault)
+{
+    uint64_t head = 0;
+    int code = execute(s, "BEGIN IMMEDIATE");
+
+    if (code != SQLITE_OK)
+        return fault_of(s, code, "saving", fault);
+    code = head_of(s, &head);
+    if (code != SQLITE_OK)
+        return fault_of(s, code, "saving", fault);
+    if (expected != SETTINGS_REVISION_ANY && expected != head)
+        return pt_fault_set(fault, PT_ERR_CONFLICT,
+                            "the settings were changed meanwhile: revision %llu is in force, not "
+                            "%llu",
+                            (unsigned long long)head, (unsigned long long)expected);
+    return PT_ERR_OK;
+}
+
+static enum pt_err end(struct settings_store *s, int code, struct pt_fault *fault)
+{
+    if (code == SQLITE_OK)
+        code = execute(s, "COMMIT");
+    return code == SQLITE_OK ? PT_ERR_OK : fault_of(s, code, "saving", fault);
+}
+
+/* After an error of any kind: nothing has happened. */
+static enum pt_err undo(struct settings_store *s, enum pt_err err)
+{
+    if (err != PT_ERR_OK && !sqlite3_get_autocommit(s->db))
+        PT_IGNORE(execute(s, "ROLLBACK"), "the error is told already");
+    return err;
+}
+
+enum pt_err settings_store_commit(struct settings_store *s, const struct settings_commit *c,
+                                  uint64_t *out_revision, struct pt_fault *fault)
+{
+    int64_t document = 0, number = 0;
+    enum pt_err err;
+    int code;
+
+    if (c->author.n == 0 || !str_is_utf8(c->author) || !str_is_utf8(c->comment) ||
+        !str_is_utf8(c->document))
+        return pt_fault_set(fault, PT_ERR_INVALID,
+                            "a revision needs an author, and its texts are UTF-8");
+    err = begin(s, c->expected, fault);
+    if (err == PT_ERR_OK) {
+        code = insert_document(s, c->document, &document);
+        if (code == SQLITE_OK)
+            code = insert_revision(s, c, document, 0, &number);
+        err = end(s, code, fault);
+    }
+    if (err == PT_ERR_OK)
+        *out_revision = (uint64_t)number;
+    return undo(s, err);
+}
+
+static enum pt_err document_of(struct settings_store *s, uint64_t number, int64_t *out_document,
+                               struct pt_fault *fault)
+{
+    char sql[96];
+    int code;
+
+    snprintf(sql, sizeof sql, "SELECT document FROM revisions WHERE number=%lld",
+             (long long)number);
+    code = query_number(s, sql, out_document);
+    if (code != SQLITE_OK)
+        return fault_of(s, code, "reading", fault);
+    if (*out_document == 0)
+        return pt_fault_set(fault, PT_ERR_NOTFOUND, "there is no revision %llu",
+                            (unsigned long long)number);
+    return PT_ERR_OK;
+}
+
+enum pt_err settings_store_rollback(struct settings_store *s, uint64_t number,
+                                    const struct settings_commit *c, uint64_t *out_revision,
+                                    struct pt_fault *fault)
+{
+    struct settings_commit copy = *c;
+    int64_t document = 0, made = 0;
+    char comment[64];
+    enum pt_err err;
+
+    snprintf(comment, sizeof comment, "rollback to revision %llu", (unsigned long long)number);
+    if (copy.comment.n == 0)
+        copy.comment = str_of(comment);
+    if (copy.author.n == 0 || !str_is_utf8(copy.author) || !str_is_utf8(copy.comment))
+        return pt_fault_set(fault, PT_ERR_INVALID,
+                            "a revision needs an author, and its texts are UTF-8");
+    err = begin(s, copy.expected, fault);
+    if (err == PT_ERR_OK)
+        err = document_of(s, number, &document, fault);
+    if (err == PT_ERR_OK)
+        err = end(s, insert_revision(s, &copy, document, number, &made), fault);
+    if (err == PT_ERR_OK)
+        *out_revision = (uint64_t)made;
+    return undo(s, err);
+}
+
+/* ---- reading ---- */
+
+#define COLUMNS "r.number, r.time_us, r.restored_from, r.author, r.comment, d.size"
+
+static char *column_text(sqlite3_stmt *st, int column)
+{
+    const void *text = sqlite3_column_blob(st, column);
+    int n = sqlite3_column_bytes(st, column);
+
+    return str_dup((struct str){ text ? text : "", (size_t)n });
+}
+
+/* The columns above; `body`: two more are its CRC and the document. */
+static enum pt_err read_row(struct settings_store *s, sqlite3_stmt *st, bool body,
+                            struct settings_revision *out, struct pt_fault *fault)
+{
+    struct settings_revision r = {
+        .number = (uint64_t)sqlite3_column_int64(st, 0),
+        .time_us = sqlite3_column_int64(st, 1),
+        .restored_from = (uint64_t)sqlite3_column_int64(st, 2),
+        .author = column_text(st, 3),
+        .comment = column_text(st, 4),
+        .size = (uint64_t)sqlite3_column_int64(st, 5),
+        .document = body ? column_text(st, 7) : NULL,
+    };
+    enum pt_err err = PT_ERR_OK;
+
+    if (!r.author || !r.comment || (body && !r.document))
+        err = pt_fault_set(fault, PT_ERR_NOMEM, "out of memory");
+    else if (body &&
+             crc32c(0, r.document, strlen(r.document)) != (uint32_t)sqlite3_column_int64(st, 6))
+        err = pt_fault_set(fault, PT_ERR_CORRUPT,
+                           "%s is damaged: revision %llu is not what was saved; go back to another "
+                           "one with \"settings rollback\"",
+                           s->path, (unsigned long long)r.number);
+    if (err == PT_ERR_OK)
+        *out = r;
+    else
+        settings_revision_done(&r);
+    return err;
+}
+
+void settings_revision_done(struct settings_revision *r)
+{
+    free(r->author);
+    free(r->comment);
+    free(r->document);
+    *r = (struct settings_revision){ 0 };
+}
+
+enum pt_err settings_store_head(struct settings_store *s, uint64_t *out_revision,
+                                struct pt_fault *fault)
+{
+    uint64_t head = 0;
+    int code = head_of(s, &head);
+
+    if (code != SQLITE_OK)
+        return fault_of(s, code, "reading", fault);
+    *out_revision = head;
+    return PT_ERR_OK;
+}
+
+/* The newest of the revisions from `first` to `last`. */
+static enum pt_err read_newest(struct settings_store *s, int64_t first, int64_t last,
+                               struct settings_revision *out, struct pt_fault *fault)
+{
+    sqlite3_stmt *st = NULL;
+    int code = sqlite3_prepare_v2(s->db,
+                                  "SELECT " COLUMNS ", d.crc, d.body"
+                                  " FROM revisions r JOIN documents d ON d.id = r.document"
+                                  " WHERE r.number BETWEEN ?1 AND ?2"
+                                  " ORDER BY r.number DESC LIMIT 1",
+                                  -1, &st, NULL);
+    enum pt_err err;
+
+    if (code == SQLITE_OK)
+        code = sqlite3_bind_int64(st, 1, first);
+    if (code == SQLITE_OK)
+        code = sqlite3_bind_int64(st, 2, last);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(st);
+    if (code == SQLITE_ROW)
+        err = read_row(s, st, true, out, fault);
+    else if (code == SQLITE_DONE)
+        err = pt_fault_set(fault, PT_ERR_NOTFOUND, "%s: there is no such revision", s->path);
+    else
+        err = fault_of(s, code, "reading", fault);
+    sqlite3_finalize(st);
+    return err;
+}
+
+enum pt_err settings_store_current(struct settings_store *s, struct settings_revision *out,
+                                   struct pt_fault *fault)
+{
+    enum pt_err err = read_newest(s, 1, INT64_MAX, out, fault);
+
+    if (err == PT_ERR_NOTFOUND)
+        return pt_fault_set(fault, err, "%s: there are no settings yet", s->path);
+    return err;
+}
+
+enum pt_err settings_store_get(struct settings_store *s, uint64_t number,
+                               struct settings_revision *out, struct pt_fault *fault)
+{
+    enum pt_err err = PT_ERR_NOTFOUND;
+
+    if (number > 0 && number <= INT64_MAX)
+        err = read_newest(s, (int64_t)number, (int64_t)number, out, fault);
+    if (err == PT_ERR_NOTFOUND)
+        return pt_fault_set(fault, err, "there is no revision %llu", (unsigned long long)number);
+    return err;
+}
+
+static enum pt_err read_page(struct settings_store *s, sqlite3_stmt *st, uint32_t max,
+                             struct settings_revision *out, uint32_t *out_count,
+                             struct pt_fault *fault)
+{
+    enum pt_err err = PT_ERR_OK;
+    uint32_t count = 0;
+    int code = SQLITE_DONE;
+
+    while (count < max && (code = sqlite3_step(st)) == SQLITE_ROW) {
+        err = read_row(s, st, false, &out[count], fault);
+        if (err != PT_ERR_OK)
+            break;
+        count++;
+    }
+    if (err == PT_ERR_OK && code != SQLITE_ROW && code != SQLITE_DONE)
+        err = fault_of(s, code, "reading", fault);
+    for (uint32_t i = 0; err != PT_ERR_OK && i < count; i++)
+        settings_revision_done(&out[i]);
+    if (err == PT_ERR_OK)
+        *out_count = count;
+    return err;
+}
+
+enum pt_err settings_store_history(struct settings_store *s, uint64_t before, uint32_t max,
+                                   struct settings_revision *out, uint32_t *out_count,
+                                   struct pt_fault *fault)
+{
+    sqlite3_stmt *st = NULL;
+    int64_t last = before && before <= INT64_MAX ? (int64_t)before : INT64_MAX;
+    int code = sqlite3_prepare_v2(s->db,
+                                  "SELECT " COLUMNS
+                                  " FROM revisions r JOIN documents d ON d.id = r.document"
+                                  " WHERE r.number < ?1 ORDER BY r.number DESC",
+                                  -1, &st, NULL);
+    enum pt_err err;
+
+    if (code == SQLITE_OK)
+        code = sqlite3_bind_int64(st, 1, last);
+    if (code == SQLITE_OK)
+        err = read_page(s, st, max, out, out_count, fault);
+    else
+        err = fault_of(s, code, "reading", fault);
+    sqlite3_finalize(st);
+    return err;
+}

@@ -1,0 +1,300 @@
+#include "settings/value.h"
+
+#include <stdlib.h>
+
+#include "net/entry.h"
+
+enum { CHUNK = 64 * 1024 };
+
+/* Strings go into large pieces of their own: message memory is for messages. */
+struct builder {
+    struct settings *s;
+    struct arena *arena;
+    char *chunk;
+    size_t left;
+    bool failed;
+};
+
+static void *take(struct builder *b, size_t n)
+{
+    void *p = n ? arena_zalloc(b->arena, n) : NULL;
+
+    b->failed |= n && !p;
+    return p;
+}
+
+static const char *copy(struct builder *b, const json_t *string)
+{
+    struct str s = settings_json_str(string);
+    char *p;
+
+    if (!string || json_is_null(string))
+        return NULL;
+    if (s.n >= b->left) {
+        b->left = PT_MAX((size_t)CHUNK, s.n + 1);
+        b->chunk = take(b, b->left);
+        if (!b->chunk) {
+            b->left = 0;
+            return "";
+        }
+    }
+    p = b->chunk;
+    memcpy(p, s.p, s.n);
+    p[s.n] = 0;
+    b->chunk += s.n + 1;
+    b->left -= s.n + 1;
+    return p;
+}
+
+/* Which of the names, in the order of its enum, the string is. */
+static unsigned choice(const json_t *string, const char *const *names)
+{
+    unsigned i = 0;
+
+    while (names[i] && strcmp(names[i], json_string_value(string)) != 0)
+        i++;
+    return i;
+}
+
+static uint32_t number(const json_t *object, const char *key)
+{
+    return (uint32_t)json_integer_value(json_object_get(object, key));
+}
+
+static struct net_prefix prefix(const json_t *text)
+{
+    struct net_entry entry = { 0 };
+    const char *why;
+
+    pt_assert(net_entry_parse(settings_json_str(text), &entry, &why));
+    return entry.prefix;
+}
+
+static void build_interface(struct builder *b, const json_t *from)
+{
+    static const char *const names[] = { "loopback", "all", NULL };
+    const json_t *address = json_object_get(from, "address");
+
+    b->s->interface.listen = choice(address, names);
+    if (b->s->interface.listen == SETTINGS_LISTEN_ADDRESS)
+        pt_assert(net_addr_parse(settings_json_str(address), &b->s->interface.address));
+    b->s->interface.port = (uint16_t)number(from, "port");
+    b->s->interface.idle_timeout_minutes = number(from, "idle_timeout_minutes");
+    b->s->interface.max_connections = number(from, "max_connections");
+}
+
+static void build_list(struct builder *b, const json_t *from, struct settings_list *list)
+{
+    json_t *value;
+    size_t i;
+
+    list->entries = take(b, json_array_size(from) * sizeof *list->entries);
+    if (!list->entries)
+        return;
+    json_array_foreach((json_t *)from, i, value)
+    {
+        const json_t *network = json_is_string(value) ? value : json_object_get(value, "network");
+        const json_t *expires = json_object_get(value, "expires");
+        struct settings_entry *e = &list->entries[list->count++];
+
+        e->prefix = prefix(network);
+        e->text = copy(b, network);
+        e->comment = copy(b, json_object_get(value, "comment"));
+        if (expires)
+            pt_assert(schema_parse_time(settings_json_str(expires), &e->expires_us));
+    }
+}
+
+static void build_control(struct builder *b, const json_t *from)
+{
+    static const char *const names[] = { "accept_all_except", "deny_all_except", NULL };
+
+    b->s->control.mode = choice(json_object_get(from, "mode"), names);
+    build_list(b, json_object_get(from, "deny_list"), &b->s->control.deny_list);
+    build_list(b, json_object_get(from, "permit_list"), &b->s->control.permit_list);
+}
+
+static uint32_t build_strings(struct builder *b, const json_t *from, const char ***out)
+{
+    json_t *value;
+    size_t i;
+
+    *out = take(b, json_array_size(from) * sizeof **out);
+    if (!*out)
+        return 0;
+    json_array_foreach((json_t *)from, i, value)(*out)[i] = copy(b, value);
+    return (uint32_t)json_array_size(from);
+}
+
+static void build_relay(struct builder *b, const json_t *from)
+{
+    static const char *const names[] = { "host_only", "same_subnet", "same_class", "specified",
+                                         NULL };
+    const json_t *networks = json_object_get(from, "networks");
+    uint32_t count = build_strings(b, networks, &b->s->message_rules.relay_network_texts);
+
+    b->s->message_rules.relay_hosts = choice(json_object_get(from, "hosts"), names);
+    b->s->message_rules.relay_networks =
+        take(b, count * sizeof *b->s->message_rules.relay_networks);
+    if (!b->s->message_rules.relay_networks)
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        b->s->message_rules.relay_networks[i] = prefix(json_array_get(networks, i));
+    b->s->message_rules.relay_network_count = count;
+}
+
+static void build_message_rules(struct builder *b, const json_t *from)
+{
+    b->s->message_rules.max_message_size = (uint64_t)number(from, "max_message_size_mb") * 1048576;
+    b->s->message_rules.max_recipients = number(from, "max_recipients");
+    b->s->message_rules.max_messages_per_connection = number(from, "max_messages_per_connection");
+    b->s->message_rules.relay_domain_count = build_strings(
+        b, json_object_get(from, "relay_domains"), &b->s->message_rules.relay_domains);
+    build_relay(b, json_object_get(from, "permitted_relay"));
+}
+
+static void build_route(struct builder *b, const json_t *from, struct settings_route *r)
+{
+    const json_t *hops = json_object_get(from, "next_hops");
+    size_t count = json_array_size(hops);
+
+    r->domain = copy(b, json_object_get(from, "domain"));
+    r->via = hops ? SETTINGS_VIA_NEXT_HOPS : SETTINGS_VIA_MX;
+    r->max_concurrency = number(from, "max_concurrency");
+    r->next_hops = take(b, count * sizeof *r->next_hops);
+    if (!r->next_hops)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *hop = json_array_get(hops, i);
+
+        r->next_hops[i].host = copy(b, json_object_get(hop, "host"));
+        r->next_hops[i].port = (uint16_t)number(hop, "port");
+    }
+    r->next_hop_count = (uint32_t)count;
+}
+
+static void build_routes(struct builder *b, const json_t *from)
+{
+    size_t count = json_array_size(from);
+    const char **domains = take(b, count * sizeof *domains);
+
+    b->s->routes = take(b, count * sizeof *b->s->routes);
+    if (b->failed)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        build_route(b, json_array_get(from, i), &b->s->routes[i]);
+        domains[i] = b->s->routes[i].domain;
+    }
+    b->s->route_count = (uint32_t)count;
+    b->s->private->routes = settings_domains_new(domains, b->s->route_count);
+    b->failed |= !b->s->private->routes;
+}
+
+static void build_all(struct builder *b, const json_t *document)
+{
+    struct settings *s = b->s;
+    const json_t *identity = json_object_get(document, "identity");
+    const json_t *connections = json_object_get(document, "connections");
+    const json_t *tls = json_object_get(connections, "tls");
+    const json_t *resolver = json_object_get(document, "resolver");
+
+    s->identity.hostname = copy(b, json_object_get(identity, "hostname"));
+    s->identity.greeting = copy(b, json_object_get(identity, "greeting"));
+    build_interface(b, json_object_get(connections, "interface"));
+    build_control(b, json_object_get(connections, "control"));
+    s->tls.incoming = json_is_true(json_object_get(tls, "incoming"));
+    s->tls.incoming_required = json_is_true(json_object_get(tls, "incoming_required"));
+    s->tls.outgoing = json_is_true(json_object_get(tls, "outgoing"));
+    build_message_rules(b, json_object_get(document, "message_rules"));
+    build_routes(b, settings_json_at(document, "delivery", "routes", NULL));
+    s->resolver.server_count =
+        build_strings(b, json_object_get(resolver, "servers"), &s->resolver.servers);
+    s->resolver.trust_anchor = copy(b, json_object_get(resolver, "trust_anchor"));
+    s->document = json_dumps(document, JSON_COMPACT);
+    b->failed |= !s->document;
+}
+
+struct settings *settings_value_new(const struct settings_check *c, const json_t *document)
+{
+    struct builder b = { .s = calloc(1, sizeof *b.s) };
+    struct settings_private *private = calloc(1, sizeof *private);
+
+    if (!b.s || !private) {
+        free(b.s);
+        free(private);
+        return NULL;
+    }
+    arena_init(&private->arena, (size_t)8 << 30);
+    private->hazards = c->hazards;
+    private->hostname_from_host = c->hostname_from_host;
+    b.s->private = private;
+    b.arena = &private->arena;
+    atomic_init(&b.s->refs, 1);
+    build_all(&b, document);
+    if (!b.failed)
+        return b.s;
+    settings_unref(b.s);
+    return NULL;
+}
+
+/* ---- the value's life ---- */
+
+struct settings *settings_ref(const struct settings *s)
+{
+    struct settings *mine = (struct settings *)s;
+
+    atomic_fetch_add_explicit(&mine->refs, 1, memory_order_relaxed);
+    return mine;
+}
+
+void settings_unref(const struct settings *s)
+{
+    struct settings *mine = (struct settings *)s;
+
+    if (!s || atomic_fetch_sub_explicit(&mine->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    settings_domains_free(s->private->routes);
+    arena_done(&s->private->arena);
+    free(s->private);
+    free((char *)s->document);
+    free(mine);
+}
+
+void settings_set_revision(struct settings *s, uint64_t revision)
+{
+    s->revision = revision;
+}
+
+unsigned settings_hazards(const struct settings *s)
+{
+    return s->private->hazards;
+}
+
+const struct settings_route *settings_route_for(const struct settings *s, struct str domain)
+{
+    char name[SETTINGS_DOMAIN_SIZE];
+    bool is_name = settings_domain_normalise(domain, name);
+    uint32_t i = settings_domains_find(s->private->routes, is_name ? str_of(name) : STR_NULL);
+
+    return i == SETTINGS_DOMAIN_NONE ? NULL : &s->routes[i];
+}
+
+char *settings_document_to_store(const struct settings *s)
+{
+    static const char before[] = "{\"identity\":{", key[] = "\"hostname\":\"", after[] = "\",";
+    size_t keep = sizeof before - 1, cut = sizeof key - 1 + sizeof after - 1, size;
+    char *text;
+
+    if (!s->private->hostname_from_host)
+        return strdup(s->document);
+    cut += strlen(s->identity.hostname);
+    pt_assert(strncmp(s->document, before, keep) == 0 &&
+              strncmp(s->document + keep, key, sizeof key - 1) == 0);
+    size = strlen(s->document) + 1;
+    text = malloc(size - cut);
+    if (!text)
+        return NULL;
+    memcpy(text, s->document, keep);
+    memcpy(text + keep, s->document + keep + cut, size - keep - cut);
+    return text;
+}
