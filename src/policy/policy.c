@@ -1,0 +1,344 @@
+/*
+ * The rules, each one function: it looks at facts, notes a step, and refuses or settles. The order
+ * in which a question asks them is the order of decisions. A rule behind one that has refused is
+ * asked only for an explanation and changes the verdict no more.
+ */
+#include "policy/policy.h"
+
+#include "policy/address.h"
+#include "policy/snapshot.h"
+
+#define REFUSAL(code, a, b, c, text)                                                               \
+    {                                                                                              \
+        code, { a, b, c },                                                                         \
+        {                                                                                          \
+            text, sizeof(text) - 1                                                                 \
+        }                                                                                          \
+    }
+
+/* Each gets the reference of its decision appended. */
+static const struct smtp_reply
+    not_allowed = REFUSAL(554, 5, 7, 1, "Access denied: your address may not connect here"),
+    no_longer_allowed = REFUSAL(421, 4, 7, 0, "Your address may no longer connect here"),
+    too_many_connections = REFUSAL(421, 4, 3, 2, "Too many connections, try again later"),
+    tls_first = REFUSAL(530, 5, 7, 0, "Must issue a STARTTLS command first"),
+    too_many_messages = REFUSAL(421, 4, 7, 0, "Too many messages in one connection"),
+    too_large = REFUSAL(552, 5, 3, 4, "The message is larger than this server accepts"),
+    too_many_recipients = REFUSAL(452, 4, 5, 3, "Too many recipients in one message"),
+    no_relaying =
+        REFUSAL(550, 5, 7, 1, "Relaying denied: you may not send to this domain from here"),
+    no_routing = REFUSAL(550, 5, 7, 1, "Relaying denied: the local part names another host");
+
+struct question {
+    const struct policy_snapshot *snap;
+    const struct policy_facts *facts;
+    struct policy_verdict *v;
+    bool settled;
+};
+
+static struct question begin(const struct policy_snapshot *snap, const struct policy_facts *facts,
+                             struct policy_verdict *v)
+{
+    v->action = POLICY_ACCEPT;
+    v->rule = POLICY_RULE_CONNECTION_CONTROL;
+    v->list = POLICY_LIST_NONE;
+    v->entry = POLICY_NO_ENTRY;
+    v->reply = (struct smtp_reply){ 0 };
+    return (struct question){ snap, facts, v, false };
+}
+
+/* True while the next rule is to be asked. */
+static bool open_still(const struct question *q)
+{
+    return !q->settled && (q->v->action == POLICY_ACCEPT || q->v->explain);
+}
+
+/* ---- noting and refusing ---- */
+
+static void note(struct question *q, const struct policy_step *step)
+{
+    struct policy_verdict *v = q->v;
+
+    if (v->explain && v->step_count < POLICY_STEPS_MAX)
+        v->steps[v->step_count++] = *step;
+}
+
+static void name(struct policy_verdict *v, const struct policy_step *step)
+{
+    v->rule = step->rule;
+    v->list = step->list;
+    v->entry = step->entry;
+}
+
+static void pass(struct question *q, struct policy_step step)
+{
+    step.outcome = POLICY_PASS;
+    if (q->v->action == POLICY_ACCEPT && step.entry != POLICY_NO_ENTRY)
+        name(q->v, &step);
+    note(q, &step);
+}
+
+static void settle(struct question *q, struct policy_step step)
+{
+    step.outcome = POLICY_SETTLED;
+    step.decisive = q->v->action == POLICY_ACCEPT;
+    if (step.decisive)
+        name(q->v, &step);
+    q->settled = true;
+    note(q, &step);
+}
+
+static void set_reply(struct policy_verdict *v, const struct smtp_reply *reply, uint64_t ref)
+{
+    static const char before[] = " [ref ";
+    size_t n = reply->text.n;
+
+    memcpy(v->text, reply->text.p, n);
+    if (ref) {
+        memcpy(v->text + n, before, sizeof before - 1);
+        n += sizeof before - 1;
+        policy_ref_format(ref, v->text + n);
+        n += POLICY_REF_SIZE - 1;
+        v->text[n++] = ']';
+    }
+    v->reply = *reply;
+    v->reply.text = (struct str){ v->text, n };
+}
+
+static void block(struct question *q, struct policy_step step, enum policy_action action,
+                  const struct smtp_reply *reply)
+{
+    step.outcome = POLICY_BLOCKED;
+    step.decisive = q->v->action == POLICY_ACCEPT;
+    note(q, &step);
+    if (!step.decisive)
+        return;
+    q->v->action = action;
+    name(q->v, &step);
+    set_reply(q->v, reply, q->facts->ref);
+}
+
+/* A value that has to stay below its limit. */
+static void below(struct question *q, enum policy_rule rule, uint64_t value, uint64_t limit,
+                  bool over, enum policy_action action, const struct smtp_reply *reply)
+{
+    struct policy_step step = {
+        .rule = (uint8_t)rule, .entry = POLICY_NO_ENTRY, .value = value, .limit = limit
+    };
+
+    if (limit && over)
+        block(q, step, action, reply);
+    else
+        pass(q, step);
+}
+
+/* ---- the client ---- */
+
+static void connection_control(struct question *q, const struct smtp_reply *reply)
+{
+    bool deny_all = q->snap->settings->control.mode == SETTINGS_DENY_ALL_EXCEPT;
+    const struct access_table *t = deny_all ? q->snap->permit : q->snap->deny;
+    uint32_t entry = access_table_find(t, &q->facts->client, q->facts->now_us);
+    struct policy_step step = {
+        .rule = POLICY_RULE_CONNECTION_CONTROL,
+        .list = deny_all ? POLICY_LIST_PERMIT : POLICY_LIST_DENY,
+        .entry = entry,
+    };
+
+    if ((entry != ACCESS_NONE) == deny_all)
+        pass(q, step);
+    else
+        block(q, step, POLICY_DISCONNECT, reply);
+}
+
+static void connect_rules(struct question *q)
+{
+    uint64_t limit = q->snap->settings->interface.max_connections;
+
+    connection_control(q, &not_allowed);
+    if (open_still(q))
+        below(q, POLICY_RULE_MAX_CONNECTIONS, q->facts->sessions, limit,
+              q->facts->sessions >= limit, POLICY_DISCONNECT, &too_many_connections);
+}
+
+/* ---- the message ---- */
+
+static void required_tls(struct question *q)
+{
+    const struct policy_step step = { .rule = POLICY_RULE_REQUIRED_TLS,
+                                      .entry = POLICY_NO_ENTRY,
+                                      .value = q->facts->tls,
+                                      .limit = q->snap->settings->tls.incoming_required };
+
+    if (step.limit && !q->facts->tls)
+        block(q, step, POLICY_REFUSE, &tls_first);
+    else
+        pass(q, step);
+}
+
+static void mail_rules(struct question *q)
+{
+    const struct settings *s = q->snap->settings;
+    uint64_t messages = s->message_rules.max_messages_per_connection;
+    uint64_t size = s->message_rules.max_message_size;
+
+    required_tls(q);
+    if (open_still(q))
+        below(q, POLICY_RULE_MAX_MESSAGES, q->facts->messages, messages,
+              q->facts->messages >= messages, POLICY_DISCONNECT, &too_many_messages);
+    if (open_still(q))
+        below(q, POLICY_RULE_MAX_MESSAGE_SIZE, q->facts->size, size, q->facts->size > size,
+              POLICY_REFUSE, &too_large);
+}
+
+/* ---- the recipient ---- */
+
+static uint32_t relay_row(const struct policy_snapshot *snap, const struct net_addr *client,
+                          int64_t now_us)
+{
+    return access_table_find(snap->relay, client, now_us);
+}
+
+/* RFC 5321 4.5.1: "<postmaster>" without a domain is always taken. */
+static void postmaster(struct question *q, struct str local, bool has_domain)
+{
+    struct policy_step step = { .rule = POLICY_RULE_POSTMASTER, .entry = POLICY_NO_ENTRY };
+
+    if (!has_domain && str_eq_nocase(local, STR("postmaster")))
+        settle(q, step);
+    else
+        pass(q, step);
+}
+
+static void permitted_relay(struct question *q)
+{
+    const struct settings *s = q->snap->settings;
+    bool specified = s->message_rules.relay_hosts == SETTINGS_RELAY_SPECIFIED;
+    uint32_t row = relay_row(q->snap, &q->facts->client, q->facts->now_us);
+    struct policy_step step = {
+        .rule = POLICY_RULE_PERMITTED_RELAY,
+        .list = specified ? POLICY_LIST_NETWORKS : POLICY_LIST_NONE,
+        .entry = specified ? row : POLICY_NO_ENTRY,
+        .value = row != ACCESS_NONE,
+        .limit = s->message_rules.relay_hosts,
+    };
+
+    if (row != ACCESS_NONE)
+        settle(q, step);
+    else
+        pass(q, step);
+}
+
+static uint32_t relay_domain(const struct policy_snapshot *snap, struct str domain)
+{
+    char room[SETTINGS_DOMAIN_SIZE];
+    bool is_name = settings_domain_normalise(domain, room);
+
+    return settings_domains_find(snap->relay_domains, is_name ? str_of(room) : STR_NULL);
+}
+
+/* Mail for a relay domain is taken from anyone, unless its local part sends it on from there. */
+static void relay_domains(struct question *q, struct str local, struct str domain)
+{
+    struct policy_step step = {
+        .rule = POLICY_RULE_RELAY_DOMAINS,
+        .list = POLICY_LIST_RELAY_DOMAINS,
+        .entry = domain.n ? relay_domain(q->snap, domain) : POLICY_NO_ENTRY,
+    };
+
+    if (step.entry == POLICY_NO_ENTRY) {
+        block(q, step, POLICY_REFUSE, &no_relaying);
+        return;
+    }
+    if (!policy_address_routes(local)) {
+        settle(q, step);
+        return;
+    }
+    pass(q, step);
+    step = (struct policy_step){ .rule = POLICY_RULE_SOURCE_ROUTE, .entry = POLICY_NO_ENTRY };
+    block(q, step, POLICY_REFUSE, &no_routing);
+}
+
+static void rcpt_rules(struct question *q)
+{
+    uint64_t recipients = q->snap->settings->message_rules.max_recipients;
+    struct str local, domain;
+    bool has_domain = policy_address_split(q->facts->recipient, &local, &domain);
+
+    below(q, POLICY_RULE_MAX_RECIPIENTS, q->facts->recipients, recipients,
+          q->facts->recipients >= recipients, POLICY_REFUSE, &too_many_recipients);
+    if (open_still(q))
+        postmaster(q, local, has_domain);
+    if (open_still(q))
+        permitted_relay(q);
+    if (open_still(q))
+        relay_domains(q, local, domain);
+}
+
+/* ---- the questions ---- */
+
+void policy_verdict_init(struct policy_verdict *v, bool explain)
+{
+    v->explain = explain;
+    v->step_count = 0;
+}
+
+void policy_connect(const struct policy_snapshot *snap, const struct policy_facts *facts,
+                    struct policy_verdict *v)
+{
+    struct question q = begin(snap, facts, v);
+
+    connect_rules(&q);
+}
+
+void policy_client(const struct policy_snapshot *snap, const struct policy_facts *facts,
+                   struct policy_verdict *v)
+{
+    struct question q = begin(snap, facts, v);
+
+    connection_control(&q, &no_longer_allowed);
+}
+
+void policy_mail(const struct policy_snapshot *snap, const struct policy_facts *facts,
+                 struct policy_verdict *v)
+{
+    struct question q = begin(snap, facts, v);
+
+    mail_rules(&q);
+}
+
+void policy_rcpt(const struct policy_snapshot *snap, const struct policy_facts *facts,
+                 struct policy_verdict *v)
+{
+    struct question q = begin(snap, facts, v);
+
+    required_tls(&q);
+    if (open_still(&q))
+        rcpt_rules(&q);
+}
+
+void policy_test_address(const struct policy_snapshot *snap, const struct net_addr *address,
+                         int64_t now_us, struct policy_verdict *v)
+{
+    const struct policy_facts facts = { .client = *address, .now_us = now_us };
+    struct question q = begin(snap, &facts, v);
+
+    connection_control(&q, &not_allowed);
+}
+
+void policy_explain(const struct policy_snapshot *snap, const struct policy_facts *facts,
+                    struct policy_verdict *v)
+{
+    struct question q = begin(snap, facts, v);
+
+    connect_rules(&q);
+    mail_rules(&q);
+    if (facts->recipient.n > 0)
+        rcpt_rules(&q);
+}
+
+bool policy_may_relay(const struct policy_snapshot *snap, const struct net_addr *client,
+                      int64_t now_us)
+{
+    return relay_row(snap, client, now_us) != ACCESS_NONE;
+}

@@ -1,0 +1,140 @@
+#include "policy/snapshot.h"
+
+#include <stdlib.h>
+
+static struct access_table *list_table(const struct settings_list *list)
+{
+    struct access_row *rows = malloc((list->count ? list->count : 1) * sizeof *rows);
+    struct access_table *t = NULL;
+
+    for (uint32_t i = 0; rows && i < list->count; i++)
+        rows[i] = (struct access_row){ list->entries[i].prefix, list->entries[i].expires_us };
+    if (rows)
+        t = access_table_new(rows, list->count);
+    free(rows);
+    return t;
+}
+
+/* ---- who may relay ---- */
+
+static struct net_prefix cleared(struct net_prefix p, unsigned length)
+{
+    p.length = (uint8_t)length;
+    PT_IGNORE(net_prefix_clear(&p), "host bits are expected");
+    return p;
+}
+
+/* Class A, B or C by the leading bits (RFC 791 3.2). Classes D and E are no networks of hosts, and
+ * IPv6 has no classes: the address alone, and the subnet. */
+static struct net_prefix class_of(const struct net_prefix *net)
+{
+    uint8_t first = net->addr.octets[0];
+
+    if (net->addr.family == NET_IPV6)
+        return cleared(*net, net->length);
+    if (first < 128)
+        return cleared(*net, 8);
+    if (first < 192)
+        return cleared(*net, 16);
+    return cleared(*net, first < 224 ? 24 : 32);
+}
+
+/* What a net of this host lets relay. A length of 0, as a tunnel may have, says nothing about who
+ * is near: it counts as the address alone. */
+static struct net_prefix relay_prefix(enum settings_relay_hosts hosts, const struct net_prefix *net)
+{
+    if (net->length > 0 && hosts == SETTINGS_RELAY_SAME_SUBNET)
+        return cleared(*net, net->length);
+    if (net->length > 0 && hosts == SETTINGS_RELAY_SAME_CLASS)
+        return class_of(net);
+    return cleared(*net, net_addr_bits(&net->addr));
+}
+
+static struct access_table *host_relay_table(enum settings_relay_hosts hosts,
+                                             const struct net_prefix *nets, uint32_t count)
+{
+    static const struct net_prefix loopback[] = {
+        { { NET_IPV4, { 127 } }, 8 },
+        { { NET_IPV6, { [15] = 1 } }, 128 },
+    };
+    struct access_row *rows = calloc(count + PT_ARRAY_LEN(loopback), sizeof *rows);
+    struct access_table *t;
+
+    if (!rows)
+        return NULL;
+    for (uint32_t i = 0; i < count; i++)
+        rows[i].prefix = relay_prefix(hosts, &nets[i]);
+    for (uint32_t i = 0; i < PT_ARRAY_LEN(loopback); i++)
+        rows[count + i].prefix = loopback[i];
+    t = access_table_new(rows, count + (uint32_t)PT_ARRAY_LEN(loopback));
+    free(rows);
+    return t;
+}
+
+static struct access_table *specified_relay_table(const struct settings *s)
+{
+    uint32_t count = s->message_rules.relay_network_count;
+    struct access_row *rows = calloc(count ? count : 1, sizeof *rows);
+    struct access_table *t;
+
+    if (!rows)
+        return NULL;
+    for (uint32_t i = 0; i < count; i++)
+        rows[i].prefix = s->message_rules.relay_networks[i];
+    t = access_table_new(rows, count);
+    free(rows);
+    return t;
+}
+
+/* ---- life ---- */
+
+struct policy_snapshot *policy_snapshot_new(const struct settings *s,
+                                            const struct net_prefix *host_nets,
+                                            uint32_t host_net_count)
+{
+    struct policy_snapshot *snap = calloc(1, sizeof *snap);
+
+    if (!snap)
+        return NULL;
+    atomic_init(&snap->refs, 1);
+    snap->settings = settings_ref(s);
+    snap->deny = list_table(&s->control.deny_list);
+    snap->permit = list_table(&s->control.permit_list);
+    if (s->message_rules.relay_hosts == SETTINGS_RELAY_SPECIFIED)
+        snap->relay = specified_relay_table(s);
+    else
+        snap->relay = host_relay_table(s->message_rules.relay_hosts, host_nets, host_net_count);
+    snap->relay_domains =
+        settings_domains_new(s->message_rules.relay_domains, s->message_rules.relay_domain_count);
+    if (snap->deny && snap->permit && snap->relay && snap->relay_domains)
+        return snap;
+    policy_snapshot_unref(snap);
+    return NULL;
+}
+
+struct policy_snapshot *policy_snapshot_ref(const struct policy_snapshot *snap)
+{
+    struct policy_snapshot *mine = (struct policy_snapshot *)snap;
+
+    atomic_fetch_add_explicit(&mine->refs, 1, memory_order_relaxed);
+    return mine;
+}
+
+void policy_snapshot_unref(const struct policy_snapshot *snap)
+{
+    struct policy_snapshot *mine = (struct policy_snapshot *)snap;
+
+    if (!snap || atomic_fetch_sub_explicit(&mine->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    access_table_free(snap->deny);
+    access_table_free(snap->permit);
+    access_table_free(snap->relay);
+    settings_domains_free(snap->relay_domains);
+    settings_unref(snap->settings);
+    free(mine);
+}
+
+const struct settings *policy_snapshot_settings(const struct policy_snapshot *snap)
+{
+    return snap->settings;
+}

@@ -1,0 +1,190 @@
+/* Decisions in words. */
+#include "policy/snapshot.h"
+
+const char *policy_rule_name(enum policy_rule rule)
+{
+    static const char *const names[] = {
+#define POLICY_RULE_TEXT(name, text) text,
+        POLICY_RULE_LIST(POLICY_RULE_TEXT)
+#undef POLICY_RULE_TEXT
+    };
+
+    return (unsigned)rule < PT_ARRAY_LEN(names) ? names[rule] : "unknown rule";
+}
+
+/* ---- entries ---- */
+
+const struct settings_entry *policy_entry(const struct policy_snapshot *snap, uint8_t list,
+                                          uint32_t entry)
+{
+    const struct settings_list *l = NULL;
+
+    if (list == POLICY_LIST_DENY)
+        l = &snap->settings->control.deny_list;
+    else if (list == POLICY_LIST_PERMIT)
+        l = &snap->settings->control.permit_list;
+    return l && entry < l->count ? &l->entries[entry] : NULL;
+}
+
+const char *policy_entry_text(const struct policy_snapshot *snap, uint8_t list, uint32_t entry)
+{
+    const struct settings *s = snap->settings;
+    const struct settings_entry *e = policy_entry(snap, list, entry);
+
+    if (e)
+        return e->text;
+    if (list == POLICY_LIST_NETWORKS && entry < s->message_rules.relay_network_count)
+        return s->message_rules.relay_network_texts[entry];
+    if (list == POLICY_LIST_RELAY_DOMAINS && entry < s->message_rules.relay_domain_count)
+        return s->message_rules.relay_domains[entry];
+    return NULL;
+}
+
+/* ---- steps ---- */
+
+static void write_control(const struct policy_snapshot *snap, const struct policy_step *step,
+                          struct buf *out)
+{
+    const struct settings_entry *e = policy_entry(snap, step->list, step->entry);
+    bool permit = step->list == POLICY_LIST_PERMIT;
+
+    buf_addf(out, "%s: ", permit ? "deny_all_except" : "accept_all_except");
+    if (!e) {
+        buf_addf(out, "no entry of the %s list fits", permit ? "permit" : "deny");
+        return;
+    }
+    buf_addf(out, "entry %s of the %s list fits", e->text, permit ? "permit" : "deny");
+    if (e->comment)
+        buf_addf(out, " (%s)", e->comment);
+}
+
+static void write_limit(const struct policy_step *step, struct buf *out)
+{
+    if (step->limit)
+        buf_addf(out, "%llu, the limit is %llu", (unsigned long long)step->value,
+                 (unsigned long long)step->limit);
+    else
+        buf_addf(out, "%llu, there is no limit", (unsigned long long)step->value);
+}
+
+static void write_tls(const struct policy_step *step, struct buf *out)
+{
+    buf_addf(out, "%s, the session is %s", step->limit ? "required" : "not required",
+             step->value ? "encrypted" : "in clear");
+}
+
+static void write_relay(const struct policy_snapshot *snap, const struct policy_step *step,
+                        struct buf *out)
+{
+    static const char *const hosts[] = { "host_only", "same_subnet", "same_class", "specified" };
+    const char *text = policy_entry_text(snap, step->list, step->entry);
+
+    buf_addf(out, "%s: ", hosts[step->limit & 3]);
+    if (text)
+        buf_addf(out, "the client is in %s", text);
+    else
+        buf_addf(out, "the client is %samong them", step->value ? "" : "not ");
+}
+
+static void write_domain(const struct policy_snapshot *snap, const struct policy_step *step,
+                         struct buf *out)
+{
+    const char *text = policy_entry_text(snap, step->list, step->entry);
+
+    if (text)
+        buf_addf(out, "the recipient's domain is in %s", text);
+    else
+        BUF_LIT(out, "the recipient's domain is none of them");
+}
+
+static void write_facts(const struct policy_snapshot *snap, const struct policy_step *step,
+                        struct buf *out)
+{
+    switch ((enum policy_rule)step->rule) {
+    case POLICY_RULE_CONNECTION_CONTROL:
+        write_control(snap, step, out);
+        return;
+    case POLICY_RULE_MAX_CONNECTIONS:
+    case POLICY_RULE_MAX_MESSAGES:
+    case POLICY_RULE_MAX_MESSAGE_SIZE:
+    case POLICY_RULE_MAX_RECIPIENTS:
+        write_limit(step, out);
+        return;
+    case POLICY_RULE_REQUIRED_TLS:
+        write_tls(step, out);
+        return;
+    case POLICY_RULE_POSTMASTER:
+        buf_addf(out, "the recipient is %s<postmaster>",
+                 step->outcome == POLICY_SETTLED ? "" : "not ");
+        return;
+    case POLICY_RULE_PERMITTED_RELAY:
+        write_relay(snap, step, out);
+        return;
+    case POLICY_RULE_RELAY_DOMAINS:
+        write_domain(snap, step, out);
+        return;
+    case POLICY_RULE_SOURCE_ROUTE:
+        BUF_LIT(out, "the local part names another host");
+        return;
+    }
+}
+
+void policy_step_write(const struct policy_snapshot *snap, const struct policy_step *step,
+                       struct buf *out)
+{
+    static const char *const outcomes[] = { "passed", "accepted", "refused" };
+
+    buf_addf(out, "%s: %s: ", policy_rule_name(step->rule), outcomes[step->outcome]);
+    write_facts(snap, step, out);
+    if (step->outcome == POLICY_BLOCKED && !step->decisive)
+        BUF_LIT(out, " (decided before)");
+}
+
+/* ---- references ---- */
+
+static const char alphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+void policy_ref_format(uint64_t ref, char out[POLICY_REF_SIZE])
+{
+    for (int i = 8; i >= 0; i--) {
+        if (i == 4) {
+            out[i] = '-';
+            continue;
+        }
+        out[i] = alphabet[ref & 31];
+        ref >>= 5;
+    }
+    out[9] = 0;
+}
+
+static int digit_of(char c)
+{
+    const char *at;
+
+    c = (char)(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+    if (c == 'O')
+        c = '0';
+    if (c == 'I' || c == 'L')
+        c = '1';
+    at = c ? strchr(alphabet, c) : NULL;
+    return at ? (int)(at - alphabet) : -1;
+}
+
+bool policy_ref_parse(struct str text, uint64_t *out)
+{
+    uint64_t ref = 0;
+
+    if (text.n != POLICY_REF_SIZE - 1 || text.p[4] != '-')
+        return false;
+    for (size_t i = 0; i < text.n; i++) {
+        int digit = digit_of(text.p[i]);
+
+        if (i == 4)
+            continue;
+        if (digit < 0)
+            return false;
+        ref = ref << 5 | (uint64_t)digit;
+    }
+    *out = ref;
+    return true;
+}
