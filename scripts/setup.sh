@@ -45,6 +45,12 @@ need_packages() {
     [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
 }
 
+# The tests and the bench unpack packages of mail servers instead of installing them: apt has to know
+# where they are.
+need_peers() {
+    [ -e .dev/peers/postfix/.complete ] || apt-cache show postfix >/dev/null 2>&1 || apt update
+}
+
 # The corpus of real mail for the tests comes from npm. Any Node from 18 on serves; Debian's only
 # where there is none.
 need_corpus() {
