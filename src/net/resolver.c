@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unbound.h>
-#include <unistd.h>
 
 #include "base/rng.h"
 
@@ -31,7 +30,7 @@ struct net_resolver {
     pthread_t thread;
     struct rng rng;
     struct context *contexts; /* the first is the current one */
-    bool stop;
+    _Atomic bool stop;
 };
 
 struct lookup_host {
@@ -450,7 +449,7 @@ static void *resolver_thread(void *ctx)
 {
     struct net_resolver *r = ctx;
 
-    while (!r->stop) {
+    while (!atomic_load_explicit(&r->stop, memory_order_acquire)) {
         struct pollfd fds[1 + CONTEXTS_POLLED] = { { mailbox_fd(&r->mailbox), POLLIN, 0 } };
         nfds_t n = 1;
 
@@ -495,19 +494,15 @@ enum pt_err net_resolver_new(struct net_resolver **out, const struct net_resolve
 struct control_mail {
     struct mail mail;
     struct net_resolver *resolver;
-    struct context *context; /* the new one; NULL: stop */
+    struct context *context; /* the new one */
 };
 
 static void control(struct mail *mail)
 {
     struct control_mail *m = PT_CONTAINER_OF(mail, struct control_mail, mail);
 
-    if (m->context) {
-        m->context->next = m->resolver->contexts;
-        m->resolver->contexts = m->context;
-    } else {
-        m->resolver->stop = true;
-    }
+    m->context->next = m->resolver->contexts;
+    m->resolver->contexts = m->context;
     free(m);
 }
 
@@ -526,8 +521,8 @@ void net_resolver_free(struct net_resolver *r)
 {
     if (!r)
         return;
-    while (!post_control(r, NULL))
-        usleep(1000);
+    atomic_store_explicit(&r->stop, true, memory_order_release);
+    mailbox_wake(&r->mailbox);
     pthread_join(r->thread, NULL);
     while (r->contexts) {
         struct context *next = r->contexts->next;
