@@ -498,6 +498,7 @@ static void apply_end(struct spool *s, struct spool_message *m)
     if (m->file)
         spool_file_remove(m->file);
     s->stats.messages--;
+    spool_message_unref(m);
 }
 
 static void apply_copy(struct spool *s, struct spool_copy *c)

@@ -1,30 +1,9 @@
 #include "spool_kit.h"
 
-#include <ftw.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "spool/disk.h"
-
-void kit_directory(char out[64])
-{
-    const char *base = getenv("TMPDIR");
-
-    snprintf(out, 64, "%.40s/spool-XXXXXX", base && strlen(base) < 40 ? base : "/tmp");
-    pt_assert(mkdtemp(out));
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    return remove(path);
-}
-
-void kit_remove(const char *path)
-{
-    pt_assert(nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0);
-}
 
 char kit_octet(uint64_t id, uint64_t at)
 {

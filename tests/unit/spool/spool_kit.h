@@ -4,13 +4,9 @@
 #include "spool/spool.h"
 
 /*
- * What the tests of the spool share: a temporary directory, messages, and operations that remember
+ * What the tests of the spool share: messages, and operations that remember
  * how they ended.
  */
-
-/* A new directory under $TMPDIR or /tmp; removed with all in it by kit_remove(). */
-void kit_directory(char out[64]);
-void kit_remove(const char *path);
 
 /* A message with `size` octets of content that follow from its ID, and `recipients`. */
 struct spool_message *kit_message(struct spool *s, uint64_t size, uint32_t recipients);

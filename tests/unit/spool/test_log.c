@@ -1,17 +1,13 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 #include <string.h>
 
+#include "check.h"
 #include "spool/disk.h"
 #include "spool_kit.h"
 
 /* The log on the real disk, one operation at a time. */
 
 struct fixture {
-    char directory[64];
+    char *directory;
     struct spool_config config;
     struct kit_found found;
     struct spool *spool;
@@ -37,7 +33,7 @@ static int set_up(void **state)
     static struct fixture f;
 
     memset(&f, 0, sizeof f);
-    kit_directory(f.directory);
+    f.directory = check_folder_new();
     f.config = (struct spool_config){
         .directory = f.directory,
         .disk = disk_real(),
@@ -59,7 +55,7 @@ static int tear_down(void **state)
 
     spool_close(f->spool);
     kit_forget(&f->found);
-    kit_remove(f->directory);
+    check_folder_remove(f->directory);
     return 0;
 }
 
