@@ -31,6 +31,7 @@ struct mime_header {
     uint8_t value_n;
     bool classified;
     bool first_line;
+    bool line_8bit;
     uint64_t size; /* octets of the header, its blank line included, once done */
     uint64_t line_start;
     char line[32];

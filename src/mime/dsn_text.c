@@ -1,0 +1,245 @@
+#include "mime/dsn_text.h"
+
+#include "base/clock.h"
+
+enum { COLUMNS = 76, INDENT = 4 };
+
+/* ---- octets made safe ---- */
+
+void dsn_clean(struct buf *out, struct str s, bool ascii)
+{
+    bool utf8 = !ascii && str_is_utf8(s);
+
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool c1 = c == 0xC2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xA0;
+
+        if (c < 0x20 || c == 0x7F || (c >= 0x80 && !utf8) || c1) {
+            buf_add_char(out, '?');
+            i += c1 && utf8; /* U+0080 to U+009F: both octets go */
+        } else {
+            buf_add_char(out, (char)c);
+        }
+    }
+}
+
+static void add_hex(struct buf *out, unsigned char c)
+{
+    static const char digits[] = "0123456789ABCDEF";
+
+    buf_add_char(out, '=');
+    buf_add_char(out, digits[c >> 4]);
+    buf_add_char(out, digits[c & 15]);
+}
+
+static void quoted_line(struct buf *out, struct str line)
+{
+    size_t column = 0;
+
+    for (size_t i = 0; i < line.n; i++) {
+        unsigned char c = (unsigned char)line.p[i];
+        bool last = i + 1 == line.n;
+        bool plain = (c > 32 && c < 127 && c != '=') || (c == ' ' && !last);
+        size_t width = plain ? 1 : 3;
+
+        if (column + width + !last > COLUMNS) {
+            BUF_LIT(out, "=\r\n");
+            column = 0;
+        }
+        if (plain)
+            buf_add_char(out, (char)c);
+        else
+            add_hex(out, c);
+        column += width;
+    }
+    BUF_LIT(out, "\r\n");
+}
+
+void dsn_quoted_printable(struct buf *out, struct str text)
+{
+    while (text.n) {
+        ptrdiff_t end = str_find(text, '\n', 0);
+        size_t n;
+
+        pt_assert(end > 0);
+        n = (size_t)end;
+        quoted_line(out, str_head(text, n - 1));
+        text = str_from(text, n + 1);
+    }
+}
+
+/* ---- lines ---- */
+
+/* Words of `s`, wrapped; each line begins with `indent` spaces. */
+static void wrap(struct buf *text, struct str s, size_t indent)
+{
+    size_t column = 0;
+
+    while (s.n) {
+        ptrdiff_t space = str_find(s, ' ', 0);
+        struct str word = str_head(s, space < 0 ? s.n : (size_t)space);
+
+        s = str_from(s, word.n + (space >= 0));
+        if (word.n == 0)
+            continue;
+        if (column && column + 1 + word.n > COLUMNS) {
+            BUF_LIT(text, "\r\n");
+            column = 0;
+        }
+        for (size_t n = column ? 1 : indent; n; n--, column++)
+            buf_add_char(text, ' ');
+        buf_add_str(text, word);
+        column += word.n;
+    }
+    BUF_LIT(text, "\r\n");
+}
+
+static void paragraph(struct buf *text, struct str s)
+{
+    wrap(text, s, 0);
+    BUF_LIT(text, "\r\n");
+}
+
+/* ---- what is said ---- */
+
+void dsn_text_intro(struct buf *text, const struct mime_dsn *d)
+{
+    BUF_LIT(text, "This is the mail system at ");
+    buf_add_str(text, d->hostname);
+    BUF_LIT(text, ".\r\n\r\n");
+}
+
+void dsn_text_section(struct buf *text, enum mime_dsn_action action)
+{
+    switch (action) {
+    case MIME_DSN_FAILED:
+        paragraph(text, STR("Your message could not be delivered to the recipients below, and it "
+                            "will not be tried again for them."));
+        return;
+    case MIME_DSN_DELAYED:
+        paragraph(text, STR("Your message has not been delivered to the recipients below yet. It "
+                            "is still being tried: you need not send it again."));
+        return;
+    case MIME_DSN_DELIVERED:
+        paragraph(text, STR("Your message has been delivered to:"));
+        return;
+    case MIME_DSN_RELAYED:
+        paragraph(text, STR("Your message has been handed on for the recipients below, to mail "
+                            "systems that do not report further. There may be no more word of "
+                            "it."));
+        return;
+    }
+}
+
+/* What the commonest reasons mean, for those who do not read status codes (RFC 3463 section 3). */
+static struct str explanation(const uint8_t status[3])
+{
+    unsigned what = status[1] * 1000u + status[2];
+
+    switch (what) {
+    case 1001:
+    case 1003:
+    case 1006:
+        return STR("The address does not seem to exist. Please check its spelling.");
+    case 1002:
+        return STR("The part of the address behind the @ does not seem to exist. Please check its "
+                   "spelling.");
+    case 2002:
+        return STR("The recipient's mailbox is full.");
+    case 2003:
+    case 3004:
+        return STR("The message is too large for the recipient's mail system.");
+    case 4007:
+        return STR("The recipient's mail system could not be reached in all this time.");
+    case 6003:
+        return STR("The recipient's mail system cannot take messages with 8-bit content.");
+    case 6007:
+        return STR("The recipient's mail system cannot take addresses with letters beyond ASCII.");
+    default:
+        break;
+    }
+    if (status[1] == 4)
+        return STR("The recipient's mail system could not be reached.");
+    if (status[1] == 7)
+        return STR("The recipient's mail system refused the message by its own rules.");
+    return STR("");
+}
+
+/* The reply without its status where the reason is ours: a person has no use for the number. */
+static struct str spoken(const struct mime_dsn_rcpt *r)
+{
+    struct str reply = r->reply;
+
+    if (r->code == 0 && reply.n && reply.p[0] >= '2' && reply.p[0] <= '5') {
+        ptrdiff_t space = str_find(reply, ' ', 0);
+
+        if (space >= 5 && reply.p[1] == '.')
+            reply = str_from(reply, (size_t)space + 1);
+    }
+    return reply;
+}
+
+static void words_of_remote(struct buf *line, const struct mime_dsn_rcpt *r)
+{
+    if (r->code && r->remote.n) {
+        dsn_clean(line, r->remote, false);
+        BUF_LIT(line, " said: ");
+    }
+    if (r->code) {
+        buf_add_u64(line, r->code);
+        buf_add_char(line, ' ');
+    }
+    dsn_clean(line, spoken(r), false);
+}
+
+void dsn_text_rcpt(struct buf *text, const struct mime_dsn_rcpt *r)
+{
+    bool bad = r->action == MIME_DSN_FAILED || r->action == MIME_DSN_DELAYED;
+    struct str meaning = bad ? explanation(r->status) : STR("");
+    struct buf line;
+
+    BUF_LIT(text, "<");
+    dsn_clean(text, r->address, false);
+    BUF_LIT(text, ">\r\n");
+    if (meaning.n && r->code)
+        wrap(text, meaning, INDENT);
+    buf_init(&line, 8192);
+    words_of_remote(&line, r);
+    if (line.n)
+        wrap(text, buf_str(&line), INDENT);
+    text->failed = text->failed || line.failed;
+    buf_done(&line);
+    if (r->action == MIME_DSN_DELAYED && r->will_retry_until_us) {
+        char date[CLOCK_RFC5322_SIZE];
+
+        clock_rfc5322(r->will_retry_until_us, date);
+        buf_addf(text, "%*sIt will be tried until %s.\r\n", INDENT, "", date);
+    }
+    BUF_LIT(text, "\r\n");
+}
+
+void dsn_text_closing(struct buf *text, const struct mime_dsn *d, bool whole, bool header)
+{
+    char date[CLOCK_RFC5322_SIZE];
+
+    clock_rfc5322(d->arrival_us, date);
+    buf_addf(text, "Your message was received on %s\r\n", date);
+    BUF_LIT(text, "and has the ID ");
+    buf_add_str(text, d->original_id);
+    BUF_LIT(text, " here.");
+    if (whole)
+        BUF_LIT(text, " It is attached.\r\n");
+    else if (header)
+        BUF_LIT(text, " Its header is attached.\r\n");
+    else
+        BUF_LIT(text, "\r\n");
+}
+
+bool dsn_text_is_8bit(const struct mime_dsn *d)
+{
+    for (uint32_t i = 0; i < d->rcpt_count; i++)
+        if (str_has_8bit(d->rcpts[i].address) || str_has_8bit(d->rcpts[i].reply) ||
+            str_has_8bit(d->rcpts[i].remote))
+            return true;
+    return false;
+}
