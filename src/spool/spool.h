@@ -18,13 +18,20 @@
  *
  * Who does what: any thread submits operations; one thread (the commit thread) takes all that wait
  * and makes them durable as one batch; content that is no longer in memory, and large content, is
- * read and written by file workers. The spool knows no SMTP, no routes, no time but what it is told.
+ * read and written by file workers. The spool knows no SMTP, no routes, no time but what it is
+ * told.
  *
  * Another implementation (a replicated store) must be able to stand behind this header.
  */
 
 struct spool;
 struct disk;
+
+/* Something for a file worker; embedded, private. */
+struct spool_job {
+    struct spool_job *next;
+    void (*run)(struct spool_job *job);
+};
 
 /* ---- messages ---- */
 
@@ -55,6 +62,23 @@ struct spool_recipient {
     struct str reply;        /* last reply or reason, one line; owned by the message's arena */
 };
 
+/* Where the log has a message. The spool's own affair; commit thread only. */
+struct spool_place {
+    struct spool_segment *segment;
+    struct spool_message *next, *previous; /* of those in the same segment */
+    struct spool_states *states;           /* what the log says of its recipients; NULL: nothing */
+    uint64_t offset;                       /* of the frame */
+    uint64_t oldest;                       /* epoch of the oldest segment with a frame of it */
+    uint32_t meta, content, content_crc;
+    uint32_t flags;      /* as the log has them */
+    uint32_t generation; /* of its frame: how often it was copied */
+    uint32_t left;       /* recipients neither delivered nor failed */
+    uint32_t touched;    /* serial number of the last batch with an operation of it */
+    uint32_t settling;   /* of these, settled by the batch under way */
+    uint8_t life;
+    bool copying;
+};
+
 /*
  * One accepted transaction. Reference-counted; the fields but `recipients[].state…`, `flags` and
  * `content` never change once it is submitted.
@@ -79,9 +103,10 @@ struct spool_message {
 
     struct spool_file *file; /* large content: a file of its own; then `content` is empty */
 
-    struct arena arena; /* holds the strings and recipients above */
-    _Atomic uint32_t refs; /* private from here on */
-    uint64_t where[4];
+    struct arena arena;         /* holds the strings and recipients above */
+    _Atomic uint32_t refs;      /* private from here on */
+    struct spool_piece *packed; /* or these do, for a message found by spool_open() */
+    struct spool_place place;
 };
 
 /* A new message with one reference, an empty arena and nothing else set; NULL when memory is short.
@@ -113,6 +138,7 @@ enum spool_op_kind {
     SPOOL_OP_HOLD,    /* `message` gets SPOOL_HELD */
     SPOOL_OP_RELEASE,
     SPOOL_OP_DELETE, /* `message` is done with */
+    SPOOL_OP_COPY,   /* the spool's own, when it cleans */
 };
 
 /*
@@ -130,6 +156,7 @@ struct spool_op {
     struct spool_message *bounce;
     /* May wait for another operation's batch, up to a second. */
     bool lazy;
+    uint8_t wrote; /* private */
     enum pt_err result;
     void (*done)(struct spool_op *op);
 };
@@ -143,17 +170,19 @@ uint64_t spool_new_id(struct spool *s);
 /* ---- opening ---- */
 
 struct spool_config {
-    const char *directory;  /* STATE/spool; made if missing */
-    struct disk *disk;      /* where files are; disk_real() outside simulations */
-    uint64_t segment_size;  /* 64 MiB; smaller in tests; a multiple of 4096 */
-    int64_t now_us;         /* wall time at start */
-    bool manual;            /* no threads: the caller turns spool_turn() (simulations) */
+    const char *directory; /* STATE/spool; made if missing */
+    struct disk *disk;     /* where files are; disk_real() outside simulations */
+    uint64_t segment_size; /* 64 MiB; smaller in tests; a multiple of 4096 */
+    int64_t now_us;        /* wall time at start */
+    bool manual;           /* no threads: the caller turns spool_turn() (simulations) */
     /* Called on the commit thread after a batch with new messages is durable, before their `done`:
      * the messages, bounces included, in ID order. Takes references if it keeps them. */
     void (*committed)(void *ctx, struct spool_message *const *messages, uint32_t count);
     /* Called during spool_open() for each message found, oldest first. Takes a reference if it
      * keeps it. Content is not in memory. */
     void (*recovered)(void *ctx, struct spool_message *message);
+    /* Called during spool_open() for what has rotted; `id` 0: not known. NULL: logged. */
+    void (*damaged)(void *ctx, uint64_t id, const struct pt_fault *fault);
     void *ctx;
 };
 
@@ -172,13 +201,14 @@ bool spool_turn(struct spool *s, int64_t now_us);
 /* Embedded in its owner; given up until `done` is called on a file worker (or at once with
  * `manual`), which must not wait. */
 struct spool_read {
-    struct spool_read *next; /* private */
+    struct spool_job job; /* private */
     struct spool_message *message;
     uint64_t offset;            /* 0, or where the last read of a large file ended */
     uint64_t length;            /* octets wanted; at the end fewer come */
     struct block_chain content; /* the octets; the owner's afterwards */
     enum pt_err result;         /* PT_ERR_CORRUPT: bit-rot, this message is lost */
     struct spool *spool;        /* private */
+    bool keep_damaged;          /* private */
     void (*done)(struct spool_read *r);
 };
 void spool_read(struct spool *s, struct spool_read *r);
@@ -205,13 +235,13 @@ void spool_file_drop(struct spool *s, struct spool_file *file);
 /* ---- what is going on ---- */
 
 struct spool_stats {
-    uint64_t messages;        /* kept now */
-    uint64_t segments;        /* in use */
-    uint64_t free_segments;   /* ready to be used again */
-    uint64_t batches, syncs;  /* since the start */
-    uint64_t operations;      /* since the start */
-    uint64_t octets_written;  /* since the start */
-    bool accepting;           /* false: new messages are refused, see fault */
-    struct pt_fault fault;    /* the last trouble; err OK: none */
+    uint64_t messages;       /* kept now */
+    uint64_t segments;       /* in use */
+    uint64_t free_segments;  /* ready to be used again */
+    uint64_t batches, syncs; /* since the start */
+    uint64_t operations;     /* since the start */
+    uint64_t octets_written; /* since the start */
+    bool accepting;          /* false: new messages are refused, see fault */
+    struct pt_fault fault;   /* the last trouble; err OK: none */
 };
 void spool_get_stats(struct spool *s, struct spool_stats *out); /* any thread */

@@ -1,0 +1,61 @@
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+/*
+ * spool/disk: the file operations the spool is made of, so that a simulated disk can stand in.
+ *
+ * All return a negative errno on failure. A handle is a number of 0 or more. Names are relative to
+ * a directory handle. What the spool relies on is written in docs/spool-format.md, section 1.
+ * Any thread, but for two calls on one handle at the same place.
+ */
+
+enum disk_open {
+    DISK_READ,      /* an existing file, to read */
+    DISK_READWRITE, /* an existing file, to read and write */
+    DISK_CREATE,    /* a new file, to read and write; -EEXIST if there is one */
+};
+
+struct disk {
+    /* Opens the directory, making it if it is missing (its parent must exist; made durable). */
+    int (*open_directory)(struct disk *d, const char *path);
+    int (*open_subdirectory)(struct disk *d, int directory, const char *name);
+
+    int (*open)(struct disk *d, int directory, const char *name, enum disk_open how);
+    /* A file without a name, gone with its handle unless linked. -EOPNOTSUPP: not on this disk. */
+    int (*open_nameless)(struct disk *d, int directory);
+    void (*close)(struct disk *d, int handle);
+
+    /* Octets read; fewer than asked only at the end of the file. */
+    int64_t (*read)(struct disk *d, int handle, void *out, uint64_t n, uint64_t offset);
+    /* Octets written, at least 1; may be fewer than asked. */
+    int64_t (*write)(struct disk *d, int handle, const struct iovec *iov, int n, uint64_t offset);
+    /* As write, and what was written is durable when all of it was. NULL: write and sync. */
+    int64_t (*write_durable)(struct disk *d, int handle, const struct iovec *iov, int n,
+                             uint64_t offset);
+    /* Everything written is durable, and the file's size. */
+    int (*sync)(struct disk *d, int handle);
+    /* Drops what is cached of a synced file, so that the next read shows what the disk has. */
+    int (*forget)(struct disk *d, int handle);
+    int64_t (*size)(struct disk *d, int handle);
+
+    int (*link)(struct disk *d, int handle, int directory, const char *name); /* of a nameless */
+    int (*rename)(struct disk *d, int directory, const char *from, const char *to);
+    int (*unlink)(struct disk *d, int directory, const char *name);
+    int (*sync_directory)(struct disk *d, int directory);
+    /* Calls `each` for every name in the directory, in no order; stops when it returns nonzero. */
+    int (*list)(struct disk *d, int directory, int (*each)(void *ctx, const char *name), void *ctx);
+
+    /* Octets that nobody can foresee. */
+    void (*random)(struct disk *d, void *out, uint64_t n);
+};
+
+/* The files of this system. */
+struct disk *disk_real(void);
+
+/* Writes all of it, in as many calls as it takes; changes `iov`. 0 or a negative errno. */
+int disk_write_all(struct disk *d, int handle, struct iovec *iov, int n, uint64_t offset);
+
+/* Exactly `n` octets; -EIO when the file ends before. */
+int disk_read_all(struct disk *d, int handle, void *out, uint64_t n, uint64_t offset);

@@ -1,0 +1,125 @@
+#include <errno.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "spool/file.h"
+#include "spool/internal.h"
+
+/*
+ * Content from the disk. The place of a message may change while it is read (cleaning), so it is
+ * taken under the lock together with a pin, which keeps the segment from being used again.
+ */
+
+static bool pin(struct spool *s, const struct spool_message *m, struct spool_place *out)
+{
+    bool kept;
+
+    pthread_mutex_lock(&s->lock);
+    *out = m->place;
+    kept = out->segment && (out->life == LIFE_KEPT || out->life == LIFE_LEAVING);
+    if (kept && !m->file)
+        atomic_fetch_add(&out->segment->pins, 1);
+    pthread_mutex_unlock(&s->lock);
+    return kept;
+}
+
+static void unpin(struct spool *s, struct spool_segment *g)
+{
+    if (atomic_fetch_sub(&g->pins, 1) == 1)
+        atomic_store(&s->unpinned, true);
+}
+
+/* Reads the whole content: its CRC is over all of it. */
+static enum pt_err read_blocks(struct spool *s, const struct spool_place *p,
+                               struct block_chain *out)
+{
+    uint64_t at = p->offset + FORMAT_FRAME_SIZE + p->meta, left = p->content;
+    uint32_t crc = p->segment->keys.body;
+
+    while (left) {
+        uint32_t n = (uint32_t)PT_MIN((uint64_t)BLOCK_ROOM, left);
+        struct block_chain one = { 0 };
+        struct block *b = block_get();
+        int r;
+
+        if (!b)
+            return PT_ERR_NOMEM;
+        one.first = one.last = b;
+        r = disk_read_all(s->disk, p->segment->handle, b->data, n, at);
+        b->used = n;
+        one.size = n;
+        block_chain_move(out, &one);
+        if (r)
+            return pt_err_from_errno(-r);
+        crc = crc32c(crc, b->data, n);
+        at += n;
+        left -= n;
+    }
+    return crc == p->content_crc ? PT_ERR_OK : PT_ERR_CORRUPT;
+}
+
+/* Keeps `length` octets from `offset`. */
+static void slice(struct block_chain *c, uint64_t offset, uint64_t length)
+{
+    struct block_chain out = { 0 };
+    struct block *b = c->first;
+
+    block_chain_init(c);
+    while (b) {
+        struct block *next = b->next;
+        struct block_chain one = { .first = b, .last = b };
+        uint64_t skip = PT_MIN(offset, (uint64_t)b->used);
+        uint64_t n = PT_MIN(length, b->used - skip);
+
+        offset -= skip;
+        length -= n;
+        b->next = NULL;
+        if (n == 0) {
+            block_put(b);
+        } else {
+            memmove(b->data, b->data + skip, n);
+            b->used = (uint32_t)n;
+            one.size = n;
+            block_chain_move(&out, &one);
+        }
+        b = next;
+    }
+    *c = out;
+}
+
+static enum pt_err read_inline(struct spool *s, struct spool_read *r, const struct spool_place *p)
+{
+    enum pt_err err = read_blocks(s, p, &r->content);
+
+    if (err == PT_ERR_OK && (r->offset || r->length < r->content.size))
+        slice(&r->content, r->offset, r->length);
+    return err;
+}
+
+static void run(struct spool_job *job)
+{
+    struct spool_read *r = PT_CONTAINER_OF(job, struct spool_read, job);
+    struct spool *s = r->spool;
+    struct spool_place p;
+
+    block_chain_init(&r->content);
+    if (!pin(s, r->message, &p)) {
+        r->result = PT_ERR_NOTFOUND;
+    } else if (r->message->file) {
+        r->result = spool_file_read(r->message->file, r->offset, r->length, &r->content);
+    } else {
+        r->result = read_inline(s, r, &p);
+        unpin(s, p.segment);
+    }
+    /* A copy carries damage along as it is; whoever else reads must not see any of it. */
+    if (r->result && !(r->result == PT_ERR_CORRUPT && r->keep_damaged))
+        block_chain_done(&r->content);
+    r->done(r);
+}
+
+void spool_read(struct spool *s, struct spool_read *r)
+{
+    r->spool = s;
+    r->job.run = run;
+    workers_post(&s->workers, &r->job);
+}

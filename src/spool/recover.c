@@ -1,0 +1,398 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spool/file.h"
+#include "spool/internal.h"
+#include "spool/replay.h"
+
+/*
+ * Start-up: docs/spool-format.md, section 3.
+ */
+
+/* ---- 1. which segments there are ---- */
+
+struct listing {
+    struct spool *spool;
+    uint32_t *slots;
+    uint32_t count, room;
+};
+
+static bool parse_slot(const char *name, uint32_t *slot)
+{
+    char again[SEGMENT_NAME_SIZE];
+
+    *slot = (uint32_t)strtoul(name, NULL, 16);
+    segment_name(*slot, ".seg", again);
+    return strcmp(name, again) == 0;
+}
+
+static bool has_suffix(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), m = strlen(suffix);
+
+    return n >= m && strcmp(name + n - m, suffix) == 0;
+}
+
+static int list_one(void *ctx, const char *name)
+{
+    struct listing *l = ctx;
+    struct spool *s = l->spool;
+    uint32_t slot;
+
+    if (has_suffix(name, ".new")) {
+        int r = s->disk->unlink(s->disk, s->directory, name);
+
+        return r == -ENOENT ? 0 : r;
+    }
+    if (!parse_slot(name, &slot))
+        return 0; /* "large", "….damaged", or nothing of ours */
+    if (l->count == l->room) {
+        uint32_t room = l->room ? 2 * l->room : 64;
+        uint32_t *bigger = realloc(l->slots, room * sizeof *bigger);
+
+        if (!bigger)
+            return -ENOMEM;
+        l->slots = bigger;
+        l->room = room;
+    }
+    l->slots[l->count++] = slot;
+    s->next_slot = PT_MAX(s->next_slot, slot + 1);
+    return 0;
+}
+
+static int put_aside(struct spool *s, struct spool_segment *g)
+{
+    char from[SEGMENT_NAME_SIZE], to[SEGMENT_NAME_SIZE];
+    int r;
+
+    segment_name(g->slot, ".seg", from);
+    segment_name(g->slot, ".damaged", to);
+    replay_report(s, 0, PT_ERR_CORRUPT,
+                  "segment %08x has no valid header; its messages are lost. Kept as %s", g->slot,
+                  to);
+    r = s->disk->rename(s->disk, s->directory, from, to);
+    return r ? r : s->disk->sync_directory(s->disk, s->directory);
+}
+
+static bool sane(const struct format_header *h)
+{
+    return h->size >= FORMAT_SEGMENT_MIN && h->size <= FORMAT_SEGMENT_MAX &&
+           h->size % FORMAT_PAGE == 0 && h->epoch < UINT64_MAX / 2;
+}
+
+static void insert_by_epoch(struct segment_list *l, struct spool_segment *g)
+{
+    struct spool_segment *before = l->last;
+
+    while (before && before->epoch > g->epoch)
+        before = before->previous;
+    g->previous = before;
+    g->next = before ? before->next : l->first;
+    if (g->next)
+        g->next->previous = g;
+    else
+        l->last = g;
+    if (before)
+        before->next = g;
+    else
+        l->first = g;
+    l->count++;
+}
+
+/* Takes over what the header says. Free ones whose copies differ count as used and empty, so that
+ * their header is written again. */
+static void adopt(struct spool *s, struct spool_segment *g, const struct format_header *h,
+                  bool suspect, struct replay *r)
+{
+    g->size = h->size;
+    g->epoch = h->epoch;
+    g->keys = h->keys;
+    s->next_epoch = PT_MAX(s->next_epoch, h->epoch + 1);
+    r->id_mark = PT_MAX(r->id_mark, h->id_mark);
+    g->blank = !h->in_use;
+    if (h->in_use || suspect || g->size != s->config.segment_size || s->free.count >= FREE_KEPT)
+        insert_by_epoch(&s->used, g);
+    else
+        segment_list_append(&s->free, g);
+}
+
+static int open_one(struct spool *s, uint32_t slot, struct replay *r)
+{
+    struct spool_segment *g = segment_new(s, slot);
+    struct format_header h;
+    char name[SEGMENT_NAME_SIZE];
+    bool suspect;
+    int state;
+
+    if (!g)
+        return -ENOMEM;
+    segment_name(slot, ".seg", name);
+    g->handle = s->disk->open(s->disk, s->directory, name, DISK_READWRITE);
+    state = g->handle < 0 ? g->handle : segment_read_header(g, &h, &suspect);
+    if (state == FORMAT_HEADER_OK && sane(&h)) {
+        adopt(s, g, &h, suspect, r);
+        return 0;
+    }
+    if (state == FORMAT_HEADER_OK || state == FORMAT_HEADER_BAD)
+        state = put_aside(s, g);
+    else if (state == FORMAT_HEADER_OTHER_VERSION)
+        state = -EPROTONOSUPPORT;
+    segment_free(g);
+    return state;
+}
+
+static int open_all(struct spool *s, struct replay *r)
+{
+    struct listing l = { .spool = s };
+    int result = s->disk->list(s->disk, s->directory, list_one, &l);
+
+    for (uint32_t i = 0; i < l.count && result == 0; i++)
+        result = open_one(s, l.slots[i], r);
+    free(l.slots);
+    return result;
+}
+
+/* ---- 2. where they end ---- */
+
+static void obey_seal(struct spool *s, const struct spool_segment *by, struct str meta)
+{
+    for (; meta.n >= FORMAT_SEAL_ENTRY; meta = str_from(meta, FORMAT_SEAL_ENTRY)) {
+        uint64_t epoch = format_get64(meta.p), end = format_get64(meta.p + 8);
+        struct spool_segment *g = by->previous;
+
+        while (g && g->epoch != epoch)
+            g = g->previous;
+        if (g && end >= FORMAT_DATA && end <= g->size && end % FORMAT_PAGE == 0) {
+            g->end = end;
+            g->recorded = true;
+        }
+    }
+}
+
+/* The SEAL of a segment with a batch that counts. */
+static void read_seal(struct spool *s, struct spool_segment *g, struct scan *c)
+{
+    struct scan_frame f;
+    struct str meta;
+
+    if (g->end <= FORMAT_DATA || !scan_frame(c, FORMAT_DATA, &f) || f.head.type != FRAME_SEAL)
+        return;
+    meta = scan_meta(c, &f);
+    if (meta.p)
+        obey_seal(s, g, meta);
+}
+
+static int find_end(struct spool *s, struct spool_segment *g)
+{
+    struct format_trailer t;
+    struct scan c;
+    int r = 0;
+
+    if (g->blank) {
+        g->recorded = true;
+        return 0;
+    }
+    scan_init(&c, s->disk, g->handle, &g->keys, g->size);
+    g->footed = segment_read_trailer(g, &t);
+    if (g->footed && !g->recorded) {
+        g->end = t.end;
+        g->recorded = true;
+    }
+    if (!g->recorded) {
+        r = s->disk->sync(s->disk, g->handle);
+        if (r == 0)
+            r = s->disk->forget(s->disk, g->handle);
+        if (r == 0)
+            g->end = scan_end(&c);
+    }
+    if (r == 0)
+        read_seal(s, g, &c);
+    scan_done(&c);
+    return r;
+}
+
+static int find_ends(struct spool *s)
+{
+    int r = 0;
+
+    for (struct spool_segment *g = s->used.last; g && r == 0; g = g->previous)
+        r = find_end(s, g);
+    return r;
+}
+
+/* ---- 3. the messages ---- */
+
+static enum pt_err replay_all(struct spool *s, struct replay *r)
+{
+    enum pt_err err = PT_ERR_OK;
+
+    for (struct spool_segment *g = s->used.first; g && err == PT_ERR_OK; g = g->next)
+        err = replay_segment(r, g);
+    return err;
+}
+
+static struct str keep_reply(struct spool_message *m, struct str reply)
+{
+    char *copy = reply.n ? spool_message_memory(m, reply.n + 1) : NULL;
+
+    if (!copy)
+        return STR_NULL;
+    memcpy(copy, reply.p, reply.n);
+    copy[reply.n] = 0;
+    return (struct str){ copy, reply.n };
+}
+
+/* The message's own fields say what the log says. */
+static void settle_fields(struct spool_message *m)
+{
+    const struct spool_states *states = m->place.states;
+
+    m->flags = m->place.flags;
+    m->place.left = 0;
+    for (uint32_t i = 0; i < m->recipient_count; i++) {
+        struct spool_recipient *to = &m->recipients[i];
+
+        if (states) {
+            const struct format_state *from = &states->of[i];
+
+            to->state = from->state;
+            to->code = from->code;
+            to->attempts = from->attempts;
+            to->next_attempt_us = from->next_attempt_us;
+            to->reply = keep_reply(m, from->reply);
+        }
+        m->place.left += !spool_state_is_final(to->state);
+    }
+}
+
+static bool file_is_wanted(void *ctx, uint64_t id)
+{
+    const struct map *files = ctx;
+
+    return map_get(files, id);
+}
+
+/* Removes the large files nobody speaks of. The table is of stand-ins, with the file's ID. */
+static enum pt_err sweep(struct spool *s, struct spool_message **all, uint64_t count)
+{
+    struct spool_message *stand_ins, *old;
+    struct map files = { 0 };
+    enum pt_err err = PT_ERR_OK;
+    uint64_t n = 0;
+
+    for (uint64_t i = 0; i < count; i++)
+        n += all[i] && all[i]->file;
+    stand_ins = calloc(n + 1, sizeof *stand_ins);
+    if (!stand_ins)
+        return PT_ERR_NOMEM;
+    n = 0;
+    for (uint64_t i = 0; i < count && err == PT_ERR_OK; i++)
+        if (all[i] && all[i]->file) {
+            stand_ins[n].id = all[i]->file->id;
+            err = map_put(&files, &stand_ins[n++], &old);
+        }
+    if (err == PT_ERR_OK)
+        err = spool_file_sweep(s, file_is_wanted, &files);
+    map_done(&files);
+    free(stand_ins);
+    return err;
+}
+
+static void place_all(struct spool *s, struct spool_message **all, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        struct spool_message *m = all[i];
+
+        settle_fields(m);
+        if (m->place.left == 0) {
+            /* Its DONE has rotted. It would be without anything to do for ever. */
+            spool_message_unref(m);
+            all[i] = NULL;
+            continue;
+        }
+        space_add(s, m);
+        s->stats.messages++;
+    }
+}
+
+static void tell(struct spool *s, struct spool_message **all, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++)
+        if (all[i] && s->config.recovered)
+            s->config.recovered(s->config.ctx, all[i]);
+}
+
+/* ---- all of it ---- */
+
+static enum pt_err open_for_writing(struct spool *s, struct pt_fault *fault)
+{
+    struct spool_segment *next;
+
+    /* Segments that hold nothing at all may be used again before anything else is decided. */
+    for (struct spool_segment *g = s->used.first; g; g = next) {
+        next = g->next;
+        if (g->end == FORMAT_DATA && g->live_count == 0)
+            space_free(s, g);
+    }
+    while (s->working) {
+        commit_wait_returned(s);
+        space_collect(s);
+    }
+    if (space_open_next(s))
+        return PT_ERR_OK;
+    *fault = s->stats.fault;
+    return fault->err ? fault->err : PT_ERR_IO;
+}
+
+static enum pt_err finish(struct spool *s, struct replay *r, struct spool_message **all,
+                          struct pt_fault *fault)
+{
+    uint64_t count = r->messages.count;
+    enum pt_err err;
+
+    place_all(s, all, count);
+    err = sweep(s, all, count);
+    if (err)
+        replay_report(s, 0, err, "large/: what is left over could not be removed");
+    atomic_store(&s->next_id, PT_MAX((uint64_t)PT_MAX(s->config.now_us, 1),
+                                     r->id_mark ? r->id_mark + FORMAT_ID_MARGIN : 1));
+    err = open_for_writing(s, fault);
+    if (err == PT_ERR_OK)
+        tell(s, all, count);
+    return err;
+}
+
+static int read_headers(struct spool *s, struct replay *r)
+{
+    int result = open_all(s, r);
+
+    return result ? result : find_ends(s);
+}
+
+enum pt_err recover_all(struct spool *s, struct pt_fault *fault)
+{
+    struct replay r = { .spool = s };
+    struct spool_message **all = NULL;
+    int result = read_headers(s, &r);
+    enum pt_err err;
+
+    if (result == -EPROTONOSUPPORT)
+        return pt_fault_set(fault, PT_ERR_INVALID,
+                            "spool %s was written by another version of Postern",
+                            s->config.directory);
+    if (result)
+        return pt_fault_errno(fault, -result, "spool %s: reading it", s->config.directory);
+    err = replay_all(s, &r);
+    if (err == PT_ERR_OK)
+        all = map_sorted(&r.messages);
+    if (all) {
+        err = finish(s, &r, all, fault);
+    } else {
+        map_unref_all(&r.messages);
+        err = pt_fault_set(fault, PT_ERR_NOMEM, "spool %s: reading it", s->config.directory);
+    }
+    free(all);
+    map_done(&r.messages);
+    return err;
+}

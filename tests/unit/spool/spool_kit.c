@@ -1,0 +1,177 @@
+#include "spool_kit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "spool/disk.h"
+
+char kit_octet(uint64_t id, uint64_t at)
+{
+    return (char)((id * 31 + at * 7 + (at >> 9)) % 251);
+}
+
+static struct spool_message *envelope(struct spool *s, uint64_t size, uint32_t recipients)
+{
+    struct spool_message *m = spool_message_new();
+
+    m->id = spool_new_id(s);
+    m->received_us = (int64_t)m->id;
+    m->size = size;
+    m->reverse_path = arena_str(&m->arena, STR("sender@example.org"));
+    m->helo = arena_str(&m->arena, STR("client.example.org"));
+    m->client = arena_str(&m->arena, STR("192.0.2.1"));
+    m->recipients = arena_zalloc(&m->arena, recipients * sizeof *m->recipients);
+    m->recipient_count = recipients;
+    for (uint32_t i = 0; i < recipients; i++) {
+        char address[64];
+
+        snprintf(address, sizeof address, "recipient%u@example.com", i);
+        m->recipients[i].address = arena_str(&m->arena, str_of(address));
+        m->recipients[i].notify = (uint8_t)(i & 7);
+    }
+    return m;
+}
+
+static void fill(struct block_chain *c, uint64_t id, uint64_t from, uint64_t size)
+{
+    char piece[1024];
+
+    for (uint64_t at = 0; at < size;) {
+        size_t n = PT_MIN(sizeof piece, size - at);
+
+        for (size_t i = 0; i < n; i++)
+            piece[i] = kit_octet(id, from + at + i);
+        pt_assert(block_chain_add(c, (struct str){ piece, n }));
+        at += n;
+    }
+}
+
+struct spool_message *kit_message(struct spool *s, uint64_t size, uint32_t recipients)
+{
+    struct spool_message *m = envelope(s, size, recipients);
+
+    fill(&m->content, m->id, 0, size);
+    m->cached = true;
+    return m;
+}
+
+static void file_done(struct spool_file_op *op)
+{
+}
+
+struct spool_message *kit_large(struct spool *s, uint64_t size)
+{
+    struct spool_message *m = envelope(s, size, 1);
+    uint64_t at = 0;
+
+    m->file = spool_file_new(s);
+    do {
+        struct spool_file_op op = { .file = m->file, .done = file_done };
+        uint64_t n = PT_MIN((uint64_t)100000, size - at);
+
+        fill(&op.content, m->id, at, n);
+        at += n;
+        op.finish = at == size;
+        spool_file_submit(s, &op);
+        if (op.result) {
+            spool_message_unref(m);
+            return NULL;
+        }
+    } while (at < size);
+    return m;
+}
+
+static void op_done(struct spool_op *op)
+{
+    op->kind = SPOOL_OP_COPY; /* seen by run() */
+}
+
+static enum pt_err run(struct spool *s, struct spool_op *op)
+{
+    op->done = op_done;
+    spool_submit(s, op);
+    while (op->kind != SPOOL_OP_COPY)
+        pt_assert(spool_turn(s, 0));
+    return op->result;
+}
+
+enum pt_err kit_keep(struct spool *s, struct spool_message *m)
+{
+    return kit_do(s, SPOOL_OP_MESSAGE, m);
+}
+
+enum pt_err kit_do(struct spool *s, enum spool_op_kind kind, struct spool_message *m)
+{
+    struct spool_op op = { .kind = kind, .message = m };
+
+    return run(s, &op);
+}
+
+enum pt_err kit_outcome(struct spool *s, struct spool_message *m, uint32_t recipient,
+                        enum spool_state state, const char *reply, struct spool_message *bounce)
+{
+    struct spool_outcome o = {
+        .recipient = recipient,
+        .state = (uint8_t)state,
+        .code = 451,
+        .attempts = 3,
+        .next_attempt_us = 77,
+        .reply = str_of(reply),
+    };
+    struct spool_op op = {
+        .kind = SPOOL_OP_OUTCOME,
+        .message = m,
+        .outcomes = &o,
+        .outcome_count = 1,
+        .bounce = bounce,
+    };
+
+    return run(s, &op);
+}
+
+static void read_done(struct spool_read *r)
+{
+}
+
+enum pt_err kit_check(struct spool *s, struct spool_message *m)
+{
+    uint64_t at = 0;
+
+    do {
+        struct spool_read r = { .message = m, .offset = at, .length = 300000, .done = read_done };
+
+        spool_read(s, &r);
+        if (r.result)
+            return r.result;
+        for (struct block *b = r.content.first; b; b = b->next)
+            for (uint32_t i = 0; i < b->used; i++)
+                if (b->data[i] != kit_octet(m->id, at++))
+                    return PT_ERR_CONFLICT;
+        if (r.content.size == 0 && m->size)
+            return PT_ERR_TOOBIG;
+        block_chain_done(&r.content);
+    } while (at < m->size);
+    return at == m->size ? PT_ERR_OK : PT_ERR_TOOBIG;
+}
+
+void kit_on_recovered(void *ctx, struct spool_message *m)
+{
+    struct kit_found *f = ctx;
+
+    pt_assert(f->count < KIT_FOUND_MAX);
+    f->messages[f->count++] = spool_message_ref(m);
+}
+
+void kit_on_damaged(void *ctx, uint64_t id, const struct pt_fault *fault)
+{
+    struct kit_found *f = ctx;
+
+    f->damages++;
+}
+
+void kit_forget(struct kit_found *f)
+{
+    while (f->count)
+        spool_message_unref(f->messages[--f->count]);
+    f->damages = 0;
+}
