@@ -116,6 +116,7 @@ static void tell(struct session *s)
 
 static void message_end(struct session *s)
 {
+    content_add(s, "", 0); /* an empty message is one too */
     if (s->options->store && !s->failed && s->file.f && !store_end(&s->file, s->options->store))
         s->failed = true;
     if (s->failed) {
