@@ -10,9 +10,10 @@ for an event, and fails with log and transcripts when it does not come.
 from .client import Client, ConversationError
 from .hop import CLOSE, RESET, SILENT, Hop
 from .mail import make_message, split_trace
+from .outside import Outside
 from .places import ROOT, free_port, temporary_folder
 from .postern import BINARY, CommandFailed, Postern, run_postern
 from .sink import Sink
 
-__all__ = ["BINARY", "CLOSE", "Client", "CommandFailed", "ConversationError", "Hop", "Postern", "RESET", "ROOT",
+__all__ = ["BINARY", "CLOSE", "Client", "CommandFailed", "ConversationError", "Hop", "Outside", "Postern", "RESET", "ROOT",
            "SILENT", "Sink", "free_port", "make_message", "run_postern", "split_trace", "temporary_folder"]
