@@ -203,9 +203,14 @@ class Postern:
         return response.status, json.loads(text) if "json" in response.getheader("Content-Type", "") else text.decode()
 
     def queue(self) -> list[dict]:
-        status, answer = self.api("GET", "/api/v1/queue")
-        assert status == 200, answer
-        return answer["items"]
+        """All queued messages, page after page."""
+        items, page = [], "/api/v1/queue"
+        while page:
+            status, answer = self.api("GET", page)
+            assert status == 200, answer
+            items += answer["items"]
+            page = answer["next"] and f"/api/v1/queue?cursor={answer['next']}"
+        return items
 
     def settle(self, seconds: float = 60.0) -> None:
         """Returns when the queue is empty."""
