@@ -27,8 +27,20 @@ class Sink:
         self.path = folder / "sink-counters"
         with open(self.path, "wb") as out:
             self.process = subprocess.Popen(
-                [*peers.postfix_tool("smtp-sink"), "-c", "-u", "nobody", "-m", "4096", f"127.0.0.1:{self.port}", "4096"],
-                stdout=out, stderr=subprocess.STDOUT, preexec_fn=proc.die_with_parent)
+                [
+                    *peers.postfix_tool("smtp-sink"),
+                    "-c",
+                    "-u",
+                    "nobody",
+                    "-m",
+                    "4096",
+                    f"127.0.0.1:{self.port}",
+                    "4096",
+                ],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                preexec_fn=proc.die_with_parent,
+            )
         peers.wait_for_greeting(self.port, self.process, self.path)
         self.counters = os.open(self.path, os.O_RDONLY)
 
@@ -71,17 +83,35 @@ class Shape:
 
     def __str__(self) -> str:
         size = f"{self.size >> 20} MB" if self.size >= 1 << 20 else f"{self.size >> 10} KB"
-        return f"{size} × {self.sessions}" + (", connections kept" if self.kept else ", a connection a message")
+        return f"{size} × {self.sessions}" + (
+            ", connections kept" if self.kept else ", a connection a message"
+        )
 
-    def source(self, port: int, messages: int) -> list[str]:
-        return [*peers.postfix_tool("smtp-source"), *(["-d"] if self.kept else []), "-s", str(self.sessions),
-                "-l", str(self.size), "-m", str(messages), "-f", "a@source.example", "-t", "b@sink.example",
-                f"127.0.0.1:{port}"]
+    def source(self, port: int, messages: int, recipient: str) -> list[str]:
+        return [
+            *peers.postfix_tool("smtp-source"),
+            *(["-d"] if self.kept else []),
+            "-s",
+            str(self.sessions),
+            "-l",
+            str(self.size),
+            "-m",
+            str(messages),
+            "-f",
+            "a@source.example",
+            "-t",
+            recipient,
+            f"127.0.0.1:{port}",
+        ]
 
 
-def send(shape: Shape, port: int, messages: int) -> None:
-    run = subprocess.run(shape.source(port, messages), capture_output=True, text=True,
-                         preexec_fn=proc.die_with_parent)
+def send(shape: Shape, port: int, messages: int, recipient: str = "b@sink.example") -> None:
+    run = subprocess.run(
+        shape.source(port, messages, recipient),
+        capture_output=True,
+        text=True,
+        preexec_fn=proc.die_with_parent,
+    )
     if run.returncode != 0 or "fatal" in run.stderr:
         raise Stalled(f"smtp-source: {run.stderr.strip()[-400:]}")
 

@@ -41,8 +41,12 @@ def fetch(name: str) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     deb.mkdir(parents=True)
     for package in PACKAGES[name]:
-        run = subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", package],
-                             cwd=deb, capture_output=True, text=True)
+        run = subprocess.run(
+            ["apt-get", "-o", "APT::Sandbox::User=root", "download", package],
+            cwd=deb,
+            capture_output=True,
+            text=True,
+        )
         if run.returncode != 0:
             raise PeerError(f"cannot download the package {package}: {run.stderr.strip()}")
     for archive in sorted(deb.glob("*.deb")):
@@ -70,7 +74,9 @@ def free_port(host: str = "127.0.0.1") -> int:
         return s.getsockname()[1]
 
 
-def wait_for_greeting(port: int, process: subprocess.Popen, log: Path, seconds: float = 20.0) -> None:
+def wait_for_greeting(
+    port: int, process: subprocess.Popen, log: Path, seconds: float = 20.0
+) -> None:
     """Returns once a server greets on the port; fails with its log when it ends before."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -117,14 +123,22 @@ class Peer:
     def start(self) -> None:
         self.configure()
         self._accounts()
-        mounts = [(self.work / "passwd", "/etc/passwd"), (self.work / "group", "/etc/group"), *self.mounts()]
+        mounts = [
+            (self.work / "passwd", "/etc/passwd"),
+            (self.work / "group", "/etc/group"),
+            *self.mounts(),
+        ]
         script = "".join(f"mount --bind '{a}' '{b}' && " for a, b in mounts)
         script += "exec " + " ".join(f"'{part}'" for part in self.command())
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **self.environment()},
-                preexec_fn=proc.die_with_parent)
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment()},
+                preexec_fn=proc.die_with_parent,
+            )
         wait_for_greeting(self.port, self.process, self.log)
 
     def stop(self) -> None:
@@ -170,8 +184,16 @@ class Postfix(Peer):
 
     name = "postfix"
 
-    def __init__(self, work: Path, next_hop: int, port: int | None = None, *, maildir: bool = False,
-                 settings: dict[str, str] | None = None, process_limit: int = 100):
+    def __init__(
+        self,
+        work: Path,
+        next_hop: int,
+        port: int | None = None,
+        *,
+        maildir: bool = False,
+        settings: dict[str, str] | None = None,
+        process_limit: int = 100,
+    ):
         super().__init__(work, next_hop, port)
         self.maildir = work / "mail" if maildir else None
         self.settings = settings or {}
@@ -222,8 +244,19 @@ class Postfix(Peer):
         (etc / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in self.main_cf().items()))
         master = (self.root / "usr/share/postfix/master.cf.dist").read_text().splitlines()
         (etc / "master.cf").write_text("\n".join(map(self._service, master)) + "\n")
-        for name in ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming",
-                     "private", "saved", "trace"):
+        for name in (
+            "active",
+            "bounce",
+            "corrupt",
+            "defer",
+            "deferred",
+            "flush",
+            "hold",
+            "incoming",
+            "private",
+            "saved",
+            "trace",
+        ):
             self._folder(self.spool / name, 0o700, "postfix", "postfix")
         self._folder(self.spool / "maildrop", 0o730, "postfix", "postdrop")
         self._folder(self.spool / "public", 0o710, "postfix", "postdrop")
@@ -253,12 +286,19 @@ class Postfix(Peer):
         return [f"{self.root}/usr/lib/postfix/sbin/master", "-i", "-c", str(self.work / "etc")]
 
     def environment(self) -> dict[str, str]:
-        return {"LD_LIBRARY_PATH": f"{self.root}/usr/lib/postfix", "MAIL_CONFIG": str(self.work / "etc")}
+        return {
+            "LD_LIBRARY_PATH": f"{self.root}/usr/lib/postfix",
+            "MAIL_CONFIG": str(self.work / "etc"),
+        }
 
     def queued(self) -> int:
         """Messages in the queue, those just coming in included."""
-        return sum(1 for part in ("maildrop", "incoming", "active", "deferred")
-                   for entry in (self.spool / part).rglob("*") if entry.is_file())
+        return sum(
+            1
+            for part in ("maildrop", "incoming", "active", "deferred")
+            for entry in (self.spool / part).rglob("*")
+            if entry.is_file()
+        )
 
 
 class OpenSmtpd(Peer):
@@ -271,13 +311,19 @@ class OpenSmtpd(Peer):
         (self.work / "etc" / "smtpd.conf").write_text(
             f"listen on 127.0.0.1 port {self.port} hostname opensmtpd.example\n"
             f'action "out" relay host "smtp://127.0.0.1:{self.next_hop}"\n'
-            'match from any for any action "out"\n')
+            'match from any for any action "out"\n'
+        )
         for folder, mode, owner, group in (
-                ("spool/smtpd", 0o711, 0, 0), ("spool/smtpd/offline", 0o770, 0, GID["opensmtpq"]),
-                ("spool/smtpd/purge", 0o700, UID["opensmtpq"], 0), ("spool/smtpd/temporary", 0o700, UID["opensmtpq"], 0),
-                ("spool/smtpd/incoming", 0o700, UID["opensmtpq"], 0), ("spool/smtpd/queue", 0o700, UID["opensmtpq"], 0),
-                ("spool/smtpd/corrupt", 0o700, UID["opensmtpq"], 0),
-                ("lib/opensmtpd/empty", 0o755, 0, 0), ("run", 0o755, 0, 0)):
+            ("spool/smtpd", 0o711, 0, 0),
+            ("spool/smtpd/offline", 0o770, 0, GID["opensmtpq"]),
+            ("spool/smtpd/purge", 0o700, UID["opensmtpq"], 0),
+            ("spool/smtpd/temporary", 0o700, UID["opensmtpq"], 0),
+            ("spool/smtpd/incoming", 0o700, UID["opensmtpq"], 0),
+            ("spool/smtpd/queue", 0o700, UID["opensmtpq"], 0),
+            ("spool/smtpd/corrupt", 0o700, UID["opensmtpq"], 0),
+            ("lib/opensmtpd/empty", 0o755, 0, 0),
+            ("run", 0o755, 0, 0),
+        ):
             path = self.work / folder
             path.mkdir(parents=True, exist_ok=True)
             os.chown(path, owner, group)
@@ -287,8 +333,12 @@ class OpenSmtpd(Peer):
         (self.work / "etc" / "resolv.conf").write_text("lookup file\n")
 
     def mounts(self) -> list[tuple[Path, str]]:
-        return [(self.work / "spool", "/var/spool"), (self.work / "lib", "/var/lib"), (self.work / "run", "/run"),
-                (self.work / "etc" / "resolv.conf", "/etc/resolv.conf")]
+        return [
+            (self.work / "spool", "/var/spool"),
+            (self.work / "lib", "/var/lib"),
+            (self.work / "run", "/run"),
+            (self.work / "etc" / "resolv.conf", "/etc/resolv.conf"),
+        ]
 
     def command(self) -> list[str]:
         return [f"{self.root}/usr/sbin/smtpd", "-F", "-f", str(self.work / "etc" / "smtpd.conf")]

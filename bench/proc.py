@@ -99,7 +99,9 @@ def peak(root: int) -> int:
 
 def _perf_works() -> bool:
     try:
-        run = subprocess.run(["perf", "stat", "-e", "raw_syscalls:sys_enter", "true"], capture_output=True)
+        run = subprocess.run(
+            ["perf", "stat", "-e", "raw_syscalls:sys_enter", "true"], capture_output=True
+        )
     except FileNotFoundError:
         return False
     return run.returncode == 0
@@ -116,11 +118,19 @@ class Syscalls:
             events = "raw_syscalls:sys_enter,syscalls:sys_enter_fsync,syscalls:sys_enter_fdatasync"
             self.command = ["perf", "stat", "-x", ";", "-e", events, "-p", ",".join(pids)]
         else:
-            self.command = ["strace", "-f", "-q", "-c", *(word for pid in pids for word in ("-p", pid))]
+            self.command = [
+                "strace",
+                "-f",
+                "-q",
+                "-c",
+                *(word for pid in pids for word in ("-p", pid)),
+            ]
         self.calls = self.syncs = 0
 
     def __enter__(self) -> Syscalls:
-        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
         time.sleep(1)  # neither tool says when it has attached
         return self
 
@@ -128,8 +138,11 @@ class Syscalls:
         self.process.send_signal(signal.SIGINT)
         report = self.process.communicate()[1]
         if self.tool == "perf":
-            counts = {f[2]: int(f[0]) for f in (line.split(";") for line in report.splitlines())
-                      if len(f) > 2 and f[0].isdigit()}
+            counts = {
+                f[2]: int(f[0])
+                for f in (line.split(";") for line in report.splitlines())
+                if len(f) > 2 and f[0].isdigit()
+            }
             self.calls = counts.get("raw_syscalls:sys_enter", 0)
             self.syncs = sum(n for name, n in counts.items() if name.endswith("sync"))
         else:

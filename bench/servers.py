@@ -19,14 +19,29 @@ class Postern:
     name = "postern"
     title = "Postern"
 
-    def __init__(self, binary: Path, work: Path, next_hop: int):
+    def __init__(
+        self,
+        binary: Path,
+        work: Path,
+        next_hop: int,
+        *,
+        routes: list[dict] | None = None,
+        environment: dict[str, str] | None = None,
+    ):
         self.binary = binary
         self.work = work
         self.port = peers.free_port()
+        self.environment = environment or {}
+        self.queued_for_ever = 0  # messages that will not be delivered, by intent
         self.settings = {
             "identity": {"hostname": "postern.example"},
             "connections": {"interface": {"address": "loopback", "port": self.port}},
-            "delivery": {"routes": [{"domain": "*", "next_hops": [{"host": "127.0.0.1", "port": next_hop}]}]},
+            "delivery": {
+                "routes": [
+                    *(routes or []),
+                    {"domain": "*", "next_hops": [{"host": "127.0.0.1", "port": next_hop}]},
+                ]
+            },
         }
         self.process: subprocess.Popen | None = None
 
@@ -42,15 +57,31 @@ class Postern:
         document.write_text(json.dumps(self.settings))
         log = open(self.work / "log", "wb")
         self.process = subprocess.Popen(
-            [self.binary, "run", "--state", self.work / "state", "--console", "127.0.0.1:0", "--apply", document],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
-            preexec_fn=proc.die_with_parent)
+            [
+                self.binary,
+                "run",
+                "--state",
+                self.work / "state",
+                "--console",
+                "127.0.0.1:0",
+                "--apply",
+                document,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, **self.environment},
+            preexec_fn=proc.die_with_parent,
+        )
         log.close()
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if line.startswith("ready "):
                 return
-        raise peers.PeerError(f"postern did not get ready:\n{(self.work / 'log').read_text()[-4000:]}")
+        raise peers.PeerError(
+            f"postern did not get ready:\n{(self.work / 'log').read_text()[-4000:]}"
+        )
 
     def stop(self) -> None:
         if self.process is not None:
@@ -59,9 +90,20 @@ class Postern:
             self.process = None
 
     def queued(self) -> int:
-        run = subprocess.run([self.binary, "queue", "list", "--json", "--state", self.work / "state"],
-                             capture_output=True, text=True, check=True)
-        return int(json.loads(run.stdout)["total"])
+        run = subprocess.run(
+            [self.binary, "queue", "list", "--json", "--state", self.work / "state"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(json.loads(run.stdout)["total"]) - self.queued_for_ever
+
+    def __enter__(self) -> Postern:
+        self.start()
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.stop()
 
     def settle(self) -> None:
         wait_until_empty(self)

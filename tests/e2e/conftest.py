@@ -25,7 +25,9 @@ def pytest_collection_modifyitems(items):
 
 def pytest_sessionstart(session):
     if not BINARY.is_file():
-        pytest.exit(f"there is no program {BINARY}: run ./dev build, or set POSTERN_BINARY", returncode=4)
+        pytest.exit(
+            f"there is no program {BINARY}: run ./dev build, or set POSTERN_BINARY", returncode=4
+        )
 
 
 @pytest.fixture
@@ -38,8 +40,10 @@ def root():
 @pytest.fixture
 def tool():
     """Finds a program from Debian's packages."""
+
     def find(name: str) -> str:
         path = shutil.which(name)
         assert path, f"{name} is not installed: run ./dev setup"
         return path
+
     return find

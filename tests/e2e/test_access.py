@@ -8,7 +8,9 @@ pytestmark = pytest.mark.asan
 
 
 def test_the_deny_list_refuses_in_place_of_the_greeting():
-    with Postern(settings={"connections": {"control": {"deny_list": ["127.0.0.64/26"]}}}) as gateway:
+    with Postern(
+        settings={"connections": {"control": {"deny_list": ["127.0.0.64/26"]}}}
+    ) as gateway:
         for source in ("127.0.0.64", "127.0.0.127"):
             with gateway.client(source=source, greeting=None) as client:
                 client.expect(554, "5.7.1")
@@ -27,16 +29,26 @@ def test_who_is_refused_gets_the_reply_whatever_he_has_sent_already():
 
 
 def test_deny_all_except_lets_in_the_permit_list_alone():
-    control = {"mode": "deny_all_except", "deny_list": ["127.0.0.3"], "permit_list": ["127.0.0.3", "127.0.0.4:255.255.255.254"]}
+    control = {
+        "mode": "deny_all_except",
+        "deny_list": ["127.0.0.3"],
+        "permit_list": ["127.0.0.3", "127.0.0.4:255.255.255.254"],
+    }
     with Postern(settings={"connections": {"control": control}}) as gateway:
-        for source, code in (("127.0.0.3", 220), ("127.0.0.4", 220), ("127.0.0.5", 220), ("127.0.0.1", 554)):
+        for source, code in (
+            ("127.0.0.3", 220),
+            ("127.0.0.4", 220),
+            ("127.0.0.5", 220),
+            ("127.0.0.1", 554),
+        ):
             with gateway.client(source=source, greeting=code):
                 pass
 
 
 def test_a_refusal_ends_in_a_reference():
-    with Postern(settings={"connections": {"control": {"deny_list": ["127.0.0.2"]}}}) as gateway, \
-            gateway.client(source="127.0.0.2", greeting=None) as client:
+    with Postern(
+        settings={"connections": {"control": {"deny_list": ["127.0.0.2"]}}}
+    ) as gateway, gateway.client(source="127.0.0.2", greeting=None) as client:
         reply = client.expect(554)
     word = reply.text.rpartition("[ref ")[2]
     assert len(word) == 10 and word[4] == "-" and word[-1] == "]", reply
@@ -58,7 +70,12 @@ def test_one_connection_too_many_is_told_so_and_the_others_stay():
 
 
 def test_refused_clients_take_no_place():
-    settings = {"connections": {"interface": {"max_connections": 2}, "control": {"deny_list": ["127.0.0.2"]}}}
+    settings = {
+        "connections": {
+            "interface": {"max_connections": 2},
+            "control": {"deny_list": ["127.0.0.2"]},
+        }
+    }
     with Postern(settings=settings) as gateway:
         first = gateway.client()
         refused = [gateway.client(source="127.0.0.2", greeting=554) for _ in range(10)]
@@ -70,9 +87,13 @@ def test_refused_clients_take_no_place():
 
 
 def test_an_outsider_may_send_to_the_relay_domains_alone(root):
-    with Outside() as outside, Sink() as sink, Postern(sink, settings={
+    with Outside() as outside, Sink() as sink, Postern(
+        sink,
+        settings={
             "connections": {"interface": {"address": "all"}},
-            "message_rules": {"relay_domains": ["ours.example", "*.under.example"]}}) as gateway:
+            "message_rules": {"relay_domains": ["ours.example", "*.under.example"]},
+        },
+    ) as gateway:
         with outside.client(gateway.port) as client:
             client.hello()
             client.says("MAIL FROM:<a@source.example>").expect(250)
@@ -81,7 +102,9 @@ def test_an_outsider_may_send_to_the_relay_domains_alone(root):
             client.says("RCPT TO:<b@notours.example>").expect(550, "5.7.1")
             client.says("RCPT TO:<b%sink.example@ours.example>").reply()
             client.says("RSET").expect(250)
-            client.delivers(make_message(), "a@source.example", "b@OURS.example", "c@deep.under.example")
+            client.delivers(
+                make_message(), "a@source.example", "b@OURS.example", "c@deep.under.example"
+            )
         with gateway.client() as client:  # this host may send anywhere
             client.hello()
             client.delivers(make_message(), "a@source.example", "b@sink.example")
@@ -91,9 +114,13 @@ def test_an_outsider_may_send_to_the_relay_domains_alone(root):
 
 
 def test_permitted_networks_may_send_anywhere(root):
-    with Outside() as outside, Postern(settings={
+    with Outside() as outside, Postern(
+        settings={
             "connections": {"interface": {"address": outside.host}},
-            "message_rules": {"permitted_relay": {"hosts": "specified", "networks": [f"{outside.address}/32"]}}}
+            "message_rules": {
+                "permitted_relay": {"hosts": "specified", "networks": [f"{outside.address}/32"]}
+            },
+        }
     ) as gateway:
         with outside.client(gateway.port) as client:
             client.hello()
@@ -104,9 +131,14 @@ def test_permitted_networks_may_send_anywhere(root):
 
 
 def test_a_permit_entry_lets_connect_and_not_relay(root):
-    with Outside() as outside, Postern(settings={
-            "connections": {"interface": {"address": "all"},
-                            "control": {"mode": "deny_all_except", "permit_list": [outside.address]}}}) as gateway:
+    with Outside() as outside, Postern(
+        settings={
+            "connections": {
+                "interface": {"address": "all"},
+                "control": {"mode": "deny_all_except", "permit_list": [outside.address]},
+            }
+        }
+    ) as gateway:
         with outside.client(gateway.port) as client:
             client.hello()
             client.says("MAIL FROM:<a@source.example>").expect(250)

@@ -31,6 +31,7 @@ def send(gateway, *recipients, sender="a@source.example"):
 
 # ---- usage ----
 
+
 def test_help_names_every_command_and_each_has_its_own():
     text = run_postern("--help").stdout
     for command in ("run", "gateway", "settings", "queue", "trace", "status"):
@@ -43,8 +44,19 @@ def test_version():
     assert re.search(r"\d+\.\d+\.\d+", run_postern("--version").stdout)
 
 
-@pytest.mark.parametrize("words", [(), ("frobnicate",), ("queue", "frobnicate"), ("queue", "list", "--frobnicate"),
-                                   ("settings", "apply"), ("trace",), ("run", "--console")], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("frobnicate",),
+        ("queue", "frobnicate"),
+        ("queue", "list", "--frobnicate"),
+        ("settings", "apply"),
+        ("trace",),
+        ("run", "--console"),
+    ],
+    ids=" ".join,
+)
 def test_wrong_usage_is_status_2(words):
     run = run_postern(*words, status=2)
     assert run.stderr.strip() and not run.stdout.strip()
@@ -57,7 +69,10 @@ def test_a_gateway_that_is_down_is_said_in_one_line(words):
 
 
 def test_the_ready_line(gateway):
-    assert re.fullmatch(rf"ready smtp=127\.0\.0\.1:{gateway.port} console=https?://127\.0\.0\.1:\d+/?", gateway.ready_line())
+    assert re.fullmatch(
+        rf"ready smtp=127\.0\.0\.1:{gateway.port} console=https?://127\.0\.0\.1:\d+/?",
+        gateway.ready_line(),
+    )
     assert sum(line.startswith("ready ") for line in gateway.lines) == 1
 
 
@@ -67,6 +82,7 @@ def test_state_may_come_from_the_environment(gateway):
 
 
 # ---- settings ----
+
 
 def test_export_and_apply_are_inverse(gateway):
     document = gateway.cli("settings", "export")
@@ -78,23 +94,41 @@ def test_export_and_apply_are_inverse(gateway):
 
 
 def test_show_prints_one_value(gateway):
-    assert gateway.cli("settings", "show", "connections.interface.port").strip() == str(gateway.port)
+    assert gateway.cli("settings", "show", "connections.interface.port").strip() == str(
+        gateway.port
+    )
     assert gateway.cli("settings", "show", "identity.hostname").strip().strip('"') == "gw.example"
     assert json.loads(gateway.cli("settings", "show"))["message_rules"]["max_message_size_mb"] == 50
     one_line(gateway.cli("settings", "show", "connections.interface.nothing", status=1))
 
 
-@pytest.mark.parametrize("patch, pointer", [
-    ({"connections": {"interface": {"port": 0}}}, "/connections/interface/port"),
-    ({"connections": {"interface": {"port": "25"}}}, "/connections/interface/port"),
-    ({"connections": {"interface": {"prot": 25}}}, "/connections/interface/prot"),
-    ({"connections": {"interface": {"max_connections": 0}}}, "/connections/interface/max_connections"),
-    ({"connections": {"control": {"deny_list": ["10.0.0.1", "300.1.1.1"]}}}, "/connections/control/deny_list/1"),
-    ({"connections": {"control": {"mode": "everyone"}}}, "/connections/control/mode"),
-    ({"delivery": {"routes": [{"domain": "*", "next_hops": [{"host": "h.example", "port": 70000}]}]}},
-     "/delivery/routes/0/next_hops/0/port"),
-    ({"surprise": 1}, "/surprise"),
-], ids=str)
+@pytest.mark.parametrize(
+    "patch, pointer",
+    [
+        ({"connections": {"interface": {"port": 0}}}, "/connections/interface/port"),
+        ({"connections": {"interface": {"port": "25"}}}, "/connections/interface/port"),
+        ({"connections": {"interface": {"prot": 25}}}, "/connections/interface/prot"),
+        (
+            {"connections": {"interface": {"max_connections": 0}}},
+            "/connections/interface/max_connections",
+        ),
+        (
+            {"connections": {"control": {"deny_list": ["10.0.0.1", "300.1.1.1"]}}},
+            "/connections/control/deny_list/1",
+        ),
+        ({"connections": {"control": {"mode": "everyone"}}}, "/connections/control/mode"),
+        (
+            {
+                "delivery": {
+                    "routes": [{"domain": "*", "next_hops": [{"host": "h.example", "port": 70000}]}]
+                }
+            },
+            "/delivery/routes/0/next_hops/0/port",
+        ),
+        ({"surprise": 1}, "/surprise"),
+    ],
+    ids=str,
+)
 def test_a_wrong_value_is_named_and_nothing_changes(gateway, patch, pointer):
     before = gateway.cli("settings", "export")
     path = gateway.folder / "wrong.json"
@@ -103,7 +137,9 @@ def test_a_wrong_value_is_named_and_nothing_changes(gateway, patch, pointer):
     assert gateway.cli("settings", "export") == before
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "null", '{"identity": {}, "identity": {}}', '{"a": 1} trailing'], ids=repr)
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "null", '{"identity": {}, "identity": {}}', '{"a": 1} trailing'], ids=repr
+)
 def test_what_is_no_settings_document_is_refused(gateway, text):
     path = gateway.folder / "wrong.json"
     path.write_text(text)
@@ -126,10 +162,19 @@ def test_settings_work_with_the_gateway_down():
         path = folder / "settings.json"
         path.write_text(json.dumps({"identity": {"hostname": "offline.example"}}))
         run_postern("settings", "apply", path, state=state)
-        assert "offline.example" in run_postern("settings", "show", "identity.hostname", state=state).stdout
+        assert (
+            "offline.example"
+            in run_postern("settings", "show", "identity.hostname", state=state).stdout
+        )
         port = free_port()
-        path.write_text(json.dumps({"identity": {"hostname": "offline.example"},
-                                    "connections": {"interface": {"port": port}}}))
+        path.write_text(
+            json.dumps(
+                {
+                    "identity": {"hostname": "offline.example"},
+                    "connections": {"interface": {"port": port}},
+                }
+            )
+        )
         run_postern("settings", "apply", path, state=state)
         with Postern(state=state, port=port, start=False) as gateway:
             gateway.start(apply=False)
@@ -139,19 +184,28 @@ def test_settings_work_with_the_gateway_down():
 
 # ---- queue ----
 
+
 def test_queue_commands():
     port = free_port()
     with Postern(port) as gateway:
         for number in range(3):
             send(gateway, f"b{number}@sink.example", sender=f"a{number}@source.example")
-        gateway.wait_until(lambda: all(r["attempts"] for m in gateway.queue() for r in m["recipients"]), "tried once")
+        gateway.wait_until(
+            lambda: all(r["attempts"] for m in gateway.queue() for r in m["recipients"]),
+            "tried once",
+        )
         listed = gateway.json("queue", "list")
         assert listed["total"] == 3 and len(listed["items"]) == 3
         first, second, third = (item["id"] for item in listed["items"])
         text = gateway.cli("queue", "list")
-        assert all(word in text for word in (first, second, third, "a0@source.example", "b2@sink.example"))
+        assert all(
+            word in text for word in (first, second, third, "a0@source.example", "b2@sink.example")
+        )
         shown = gateway.json("queue", "show", first)
-        assert shown["recipients"][0]["address"] == "b0@sink.example" and shown["recipients"][0]["attempts"] >= 1
+        assert (
+            shown["recipients"][0]["address"] == "b0@sink.example"
+            and shown["recipients"][0]["attempts"] >= 1
+        )
         assert "refused" in shown["recipients"][0]["reply"].lower()
         assert "b0@sink.example" in gateway.cli("queue", "show", first)
 
@@ -176,7 +230,10 @@ def test_queue_commands():
 def test_a_held_message_waits_until_it_is_released():
     with Hop({"RCPT": "451 4.3.0 later"}) as hop, Postern(hop) as gateway:
         send(gateway)
-        item = gateway.wait_until(lambda: next((m for m in gateway.queue() if m["recipients"][0]["attempts"]), None), "tried")
+        item = gateway.wait_until(
+            lambda: next((m for m in gateway.queue() if m["recipients"][0]["attempts"]), None),
+            "tried",
+        )
         gateway.cli("queue", "hold", item["id"])
         hop.answers.clear()
         gateway.cli("queue", "retry", "--all")  # leaves held messages held
@@ -191,6 +248,7 @@ def test_a_held_message_waits_until_it_is_released():
 
 # ---- what is going on ----
 
+
 def test_status():
     with Sink() as sink, Postern(sink) as gateway:
         client = gateway.client()
@@ -200,22 +258,39 @@ def test_status():
         status = gateway.json("status")
         assert status["health"] in ("green", "yellow")
         assert status["sessions"]["now"] >= 1 and status["messages"]["accepted"] == 1
-        gateway.wait_until(lambda: gateway.json("status")["messages"]["delivered"] == 1, "counted as delivered")
-        assert any(str(gateway.port) in listener["address"] and listener["listening"] for listener in status["listeners"])
+        gateway.wait_until(
+            lambda: gateway.json("status")["messages"]["delivered"] == 1, "counted as delivered"
+        )
+        assert any(
+            str(gateway.port) in listener["address"] and listener["listening"]
+            for listener in status["listeners"]
+        )
         text = gateway.cli("status")
         assert str(gateway.port) in text
 
 
 def test_trace_tells_the_life_of_a_message():
-    with Hop({"RCPT": lambda hop, line: "550 5.1.1 nobody here" if "nobody" in line else None}) as hop, \
-            Postern(hop) as gateway:
+    with Hop(
+        {"RCPT": lambda hop, line: "550 5.1.1 nobody here" if "nobody" in line else None}
+    ) as hop, Postern(hop) as gateway:
         reply = send(gateway, "b@sink.example", "nobody@sink.example")
         hop.wait_for(2)
         gateway.settle()
-        identity = next(m for m in hop.messages if m.reverse_path).content.decode().split(" id ")[1].split()[0].rstrip(";")
+        identity = (
+            next(m for m in hop.messages if m.reverse_path)
+            .content.decode()
+            .split(" id ")[1]
+            .split()[0]
+            .rstrip(";")
+        )
         assert identity in reply
-        text = gateway.wait_until(lambda: (lambda t: t if "nobody here" in t else None)(gateway.cli("trace", identity)),
-                                  "the log has it all")
-        assert all(word in text for word in ("a@source.example", "b@sink.example", "nobody@sink.example", "127.0.0.1"))
+        text = gateway.wait_until(
+            lambda: (lambda t: t if "nobody here" in t else None)(gateway.cli("trace", identity)),
+            "the log has it all",
+        )
+        assert all(
+            word in text
+            for word in ("a@source.example", "b@sink.example", "nobody@sink.example", "127.0.0.1")
+        )
         assert identity in gateway.cli("trace", "b@sink.example")
         one_line(gateway.cli("trace", "0000000000000", status=1))

@@ -30,8 +30,19 @@ def others_are_served(gateway, sink):
         witness.says("QUIT").expect(221)
 
 
-HALF_ENDS = [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\r", b"\r\n.\n", b"\r.\r\n", b"\n.\r", b"\r\r\n.\r\n", b"\r\n\r.\r\n",
-             b"\0\r\n.\r\n", b"\r\n\0.\r\n"]
+HALF_ENDS = [
+    b"\n.\n",
+    b"\n.\r\n",
+    b"\r.\r",
+    b"\r\n.\r",
+    b"\r\n.\n",
+    b"\r.\r\n",
+    b"\n.\r",
+    b"\r\r\n.\r\n",
+    b"\r\n\r.\r\n",
+    b"\0\r\n.\r\n",
+    b"\r\n\0.\r\n",
+]
 
 
 @pytest.mark.parametrize("ending", HALF_ENDS, ids=repr)
@@ -39,15 +50,25 @@ def test_half_a_line_end_never_starts_a_second_message(gateway, sink, ending):
     with gateway.client() as client:
         client.hello()
         client.starts_data("smuggler@source.example")
-        client.sends(b"Subject: one\r\n\r\nhi" + ending +
-                     b"MAIL FROM:<evil@source.example>\r\nRCPT TO:<b@sink.example>\r\nDATA\r\nevil\r\n.\r\n")
+        client.sends(
+            b"Subject: one\r\n\r\nhi"
+            + ending
+            + b"MAIL FROM:<evil@source.example>\r\nRCPT TO:<b@sink.example>\r\n"
+            + b"DATA\r\nevil\r\n.\r\n"
+        )
         client.expect(554, "5.5.2")
         client.expect_closed()
     gateway.settle()
-    assert not [m for m in sink.messages if m.reverse_path in ("smuggler@source.example", "evil@source.example")]
+    assert not [
+        m
+        for m in sink.messages
+        if m.reverse_path in ("smuggler@source.example", "evil@source.example")
+    ]
 
 
-@pytest.mark.parametrize("text", [b"a\nb\r\n", b"a\rb\r\n", b"a\0b\r\n", b"a\r\r\n", b"\n.\n\r\n"], ids=repr)
+@pytest.mark.parametrize(
+    "text", [b"a\nb\r\n", b"a\rb\r\n", b"a\0b\r\n", b"a\r\r\n", b"\n.\n\r\n"], ids=repr
+)
 def test_bdat_text_with_a_bare_line_end_is_refused_and_the_session_goes_on(gateway, sink, text):
     with gateway.client() as client:
         client.hello()
@@ -68,11 +89,20 @@ def test_a_cr_and_its_lf_may_come_in_two_chunks(gateway, sink):
         client.sends(b"BDAT 2\r\na\r").expect(250)
         client.sends(b"BDAT 1 LAST\r\n\n").expect(250)
     gateway.settle()
-    assert [split_trace(m.content)[1] for m in sink.messages if m.reverse_path == "cut@source.example"] == [b"a\r\n"]
+    assert [
+        split_trace(m.content)[1] for m in sink.messages if m.reverse_path == "cut@source.example"
+    ] == [b"a\r\n"]
 
 
-@pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"POST / HTTP/1.0\r\n\r\n",
-                                          b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n"], ids=repr)
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.0\r\n\r\n",
+        b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n",
+    ],
+    ids=repr,
+)
 def test_http_is_shown_the_door(gateway, request_line):
     with gateway.client() as client:
         client.sends(request_line)
@@ -99,8 +129,13 @@ def test_who_speaks_before_the_greeting_is_refused(gateway):
 
 def test_garbage_ends_in_421(gateway):
     with gateway.client() as client:
-        client.sends(b"".join(bytes((n * 7 + k) % 256 for k in range(60) if (n * 7 + k) % 256 not in (10, 13)) + b"\r\n"
-                              for n in range(100)))
+        client.sends(
+            b"".join(
+                bytes((n * 7 + k) % 256 for k in range(60) if (n * 7 + k) % 256 not in (10, 13))
+                + b"\r\n"
+                for n in range(100)
+            )
+        )
         said = client.reads_to_the_end().split(b"\r\n")
         assert said[-1] == b"" and said[-2].startswith(b"421 "), said
         assert all(line[:3] in (b"500", b"501", b"554") for line in said[:-2]), said
@@ -132,7 +167,9 @@ def test_a_reset_in_the_middle_of_data_delivers_nothing(gateway, sink):
         client.reset()
     with gateway.client() as client:
         client.hello()
-        client.starts_data("gone@source.example").sends(b"Subject: never\r\n\r\nhalf").ends_sending()
+        client.starts_data("gone@source.example").sends(
+            b"Subject: never\r\n\r\nhalf"
+        ).ends_sending()
         client.expect_closed()
     gateway.settle()
     assert not [m for m in sink.messages if m.reverse_path == "gone@source.example"]
@@ -140,18 +177,30 @@ def test_a_reset_in_the_middle_of_data_delivers_nothing(gateway, sink):
 
 def test_ninety_nine_hops_are_honest_and_a_hundred_are_a_loop(gateway, sink):
     def hops(count: int) -> bytes:
-        return b"".join(b"Received: from h%d.example by h%d.example; Mon, 1 Jan 2024 00:00:00 +0000\r\n" % (n, n + 1)
-                        for n in range(count))
+        return b"".join(
+            b"Received: from h%d.example by h%d.example; Mon, 1 Jan 2024 00:00:00 +0000\r\n"
+            % (n, n + 1)
+            for n in range(count)
+        )
 
     with gateway.client() as client:
         client.hello()
-        client.starts_data("hops@source.example").sends_message(hops(100) + make_message()).expect(554, "5.4.6")
-        client.starts_data("hops@source.example").sends_message(hops(99) + make_message("honest")).expect(250)
+        client.starts_data("hops@source.example").sends_message(hops(100) + make_message()).expect(
+            554, "5.4.6"
+        )
+        client.starts_data("hops@source.example").sends_message(
+            hops(99) + make_message("honest")
+        ).expect(250)
         # What only looks like a hop, in the body, is none.
-        client.starts_data("hops@source.example").sends_message(make_message("body", body=hops(150))).expect(250)
+        client.starts_data("hops@source.example").sends_message(
+            make_message("body", body=hops(150))
+        ).expect(250)
     gateway.settle()
-    assert sorted(b"Subject: honest" in m.content for m in sink.messages
-                  if m.reverse_path == "hops@source.example") == [False, True]
+    assert sorted(
+        b"Subject: honest" in m.content
+        for m in sink.messages
+        if m.reverse_path == "hops@source.example"
+    ) == [False, True]
 
 
 def test_control_characters_of_a_client_do_not_reach_the_log_raw(gateway):

@@ -70,7 +70,11 @@ def test_two_gateways_do_not_share_a_state_folder():
     with Postern() as gateway:
         run = run_postern("gateway", state=gateway.state, status=None)
         assert run.returncode != 0
-        lines = [line for line in run.stderr.splitlines() if "use" in line or "lock" in line or "running" in line]
+        lines = [
+            line
+            for line in run.stderr.splitlines()
+            if "use" in line or "lock" in line or "running" in line
+        ]
         assert lines, run.stderr
         with gateway.client() as client:
             client.hello()  # the first one is not disturbed
@@ -88,7 +92,9 @@ def test_the_settings_that_were_applied_last_are_used_at_the_next_start():
 
 def test_a_queue_outlives_restarts():
     port = free_port()
-    big = make_message("big", body=b"0123456789abcdef" * 4 + b"\r\n" * 1 + (b"y" * 70 + b"\r\n") * 40_000)
+    big = make_message(
+        "big", body=b"0123456789abcdef" * 4 + b"\r\n" * 1 + (b"y" * 70 + b"\r\n") * 40_000
+    )
     messages = [make_message(f"number {n}") for n in range(50)] + [big]
     with Postern(port) as gateway:
         with gateway.client() as client:
@@ -128,10 +134,14 @@ def test_a_port_that_is_taken_leaves_api_and_queue_up_and_is_tried_again():
             gateway.start(apply=False, ready=False)
             status = gateway.wait_until(lambda: api_is_up(gateway), "the API is up")
             assert status["health"] == "red"
-            assert any(not listener["listening"] and listener["error"] for listener in status["listeners"]), status
+            assert any(
+                not listener["listening"] and listener["error"] for listener in status["listeners"]
+            ), status
             gateway.cli("queue", "list")
             gateway.cli("settings", "export")
-        gateway.wait_until(lambda: not _refused(gateway.port), "it listens once the port is free", 40)
+        gateway.wait_until(
+            lambda: not _refused(gateway.port), "it listens once the port is free", 40
+        )
         gateway.wait_until(lambda: status_of(gateway)["health"] != "red", "and says so")
 
 
@@ -141,7 +151,11 @@ def test_a_damaged_settings_database_leaves_api_and_queue_up():
             client.hello()
             client.delivers(make_message())
         gateway.kill()
-        damaged = [p for p in gateway.state.rglob("*") if p.is_file() and p.read_bytes()[:15] == b"SQLite format 3"]
+        damaged = [
+            p
+            for p in gateway.state.rglob("*")
+            if p.is_file() and p.read_bytes()[:15] == b"SQLite format 3"
+        ]
         assert damaged
         for path in damaged:
             path.write_bytes(b"this is no database" * 500)
@@ -174,7 +188,9 @@ class Load:
         self._numbers = iter(range(1 << 30))
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._send, args=(n,), daemon=True) for n in range(workers)]
+        self._threads = [
+            threading.Thread(target=self._send, args=(n,), daemon=True) for n in range(workers)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -182,12 +198,16 @@ class Load:
         rng = random.Random(worker)
         while not self._stopping.is_set():
             try:
-                with smtplib.SMTP("127.0.0.1", self.port, local_hostname="load.example", timeout=20) as client:
+                with smtplib.SMTP(
+                    "127.0.0.1", self.port, local_hostname="load.example", timeout=20
+                ) as client:
                     while not self._stopping.is_set():
                         with self._lock:
                             number = next(self._numbers)
                         size = rng.choice((10, 100, 3000, 60_000) if number % 101 else (1_500_000,))
-                        message = make_message(f"number {number}", body=(b"%060d\r\n" % number) * (size // 60 + 1))
+                        message = make_message(
+                            f"number {number}", body=(b"%060d\r\n" % number) * (size // 60 + 1)
+                        )
                         client.sendmail(f"n{number}@source.example", ["b@sink.example"], message)
                         self.acknowledged[number] = message
                         self.accepted.put(number)
@@ -222,7 +242,9 @@ def test_fifty_kills_under_load_lose_nothing():
             arrived.setdefault(number, set()).add(split_trace(message.content)[1])
     assert len(load.acknowledged) > 50
     lost = [number for number in load.acknowledged if number not in arrived]
-    assert not lost, f"{len(lost)} of {len(load.acknowledged)} were answered 250 and never arrived: {lost[:10]}"
+    assert (
+        not lost
+    ), f"{len(lost)} of {len(load.acknowledged)} were answered 250 and never arrived: {lost[:10]}"
     damaged = [n for n, message in load.acknowledged.items() if arrived[n] != {message}]
     assert not damaged, f"damaged: {damaged[:10]}"
 
@@ -232,8 +254,12 @@ def test_the_gateway_comes_back_when_it_dies_alone():
     with Sink() as sink, Postern(sink) as gateway:
         child = next(pid for pid in children(gateway.process.pid) if "gateway" in command_line(pid))
         signal_process(child, signal.SIGKILL)
-        gateway.wait_until(lambda: any(p != child and "gateway" in command_line(p)
-                                       for p in children(gateway.process.pid)), "a new gateway")
+        gateway.wait_until(
+            lambda: any(
+                p != child and "gateway" in command_line(p) for p in children(gateway.process.pid)
+            ),
+            "a new gateway",
+        )
         gateway.wait_until(lambda: not _refused(gateway.port), "it serves again")
         with gateway.client() as client:
             client.hello()

@@ -29,24 +29,38 @@ def bounce_of(hop) -> email.message.EmailMessage:
 
 
 def status_fields(mail) -> list[dict]:
-    """The groups of fields of a delivery status: first that of the message, then one a recipient."""
-    report = next(part for part in mail.walk() if part.get_content_type() == "message/delivery-status")
+    """The groups of fields of a delivery status: that of the message, then one a recipient."""
+    report = next(
+        part for part in mail.walk() if part.get_content_type() == "message/delivery-status"
+    )
     return [dict(group.items()) for group in report.get_payload()]
 
 
 def deferred(gateway, count=1):
     """Waits until so many messages were tried and put off."""
+
     def tried():
         items = gateway.queue()
-        return items if len(items) == count and all(
-            r["attempts"] > 0 and r["state"] in ("deferred", "in_doubt") for m in items for r in m["recipients"]
-            if r["state"] not in ("delivered", "failed")) else None
+        return (
+            items
+            if len(items) == count
+            and all(
+                r["attempts"] > 0 and r["state"] in ("deferred", "in_doubt")
+                for m in items
+                for r in m["recipients"]
+                if r["state"] not in ("delivered", "failed")
+            )
+            else None
+        )
+
     return gateway.wait_until(tried, f"{count} deferred")
 
 
 def test_a_recipient_refused_for_good_is_bounced():
     refusal = "550 5.1.1 no such user here"
-    with Hop({"RCPT": lambda hop, line: refusal if "nobody" in line else None}) as hop, Postern(hop) as gateway:
+    with Hop({"RCPT": lambda hop, line: refusal if "nobody" in line else None}) as hop, Postern(
+        hop
+    ) as gateway:
         original = make_message("to be returned")
         send(gateway, "nobody@sink.example", "b@sink.example", content=original)
         hop.wait_for(2)
@@ -55,7 +69,9 @@ def test_a_recipient_refused_for_good_is_bounced():
         assert delivered.recipients == ["b@sink.example"]
         raw = next(m for m in hop.messages if not m.reverse_path)
         assert raw.recipients == ["a@source.example"]
-        assert max(map(len, raw.content.split(b"\r\n"))) <= 998 and b"\n" not in raw.content.replace(b"\r\n", b"")
+        assert max(
+            map(len, raw.content.split(b"\r\n"))
+        ) <= 998 and b"\n" not in raw.content.replace(b"\r\n", b"")
 
         bounce = bounce_of(hop)
         assert bounce.get_content_type() == "multipart/report"
@@ -76,7 +92,10 @@ def test_a_recipient_refused_for_good_is_bounced():
         assert fields["Final-Recipient"].replace(" ", "") == "rfc822;nobody@sink.example"
         assert fields["Action"] == "failed"
         assert fields["Status"] == "5.1.1"
-        assert fields["Diagnostic-Code"].split(";")[0].strip() == "smtp" and refusal in fields["Diagnostic-Code"]
+        assert (
+            fields["Diagnostic-Code"].split(";")[0].strip() == "smtp"
+            and refusal in fields["Diagnostic-Code"]
+        )
         assert "Remote-MTA" in fields
         returned = list(bounce.iter_parts())[2].get_content()
         assert "to be returned" in str(returned)
@@ -114,14 +133,17 @@ def test_a_temporary_refusal_at_any_step_defers_and_a_retry_delivers(step):
 
 @pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA", "."])
 def test_a_permanent_refusal_at_any_step_bounces(step):
-    with Hop({step: lambda hop, line: "554 5.7.9 never" if hop.steps.count("MAIL") == 1 else None}) as hop, \
-            Postern(hop) as gateway:
+    with Hop(
+        {step: lambda hop, line: "554 5.7.9 never" if hop.steps.count("MAIL") == 1 else None}
+    ) as hop, Postern(hop) as gateway:
         send(gateway, "b@sink.example", "c@sink.example")
         hop.wait_for(1)
         gateway.settle()
         _, *recipients = status_fields(bounce_of(hop))
         assert len(hop.messages) == 1
-        assert [(fields["Status"], fields["Action"]) for fields in recipients] == [("5.7.9", "failed")] * 2
+        assert [(fields["Status"], fields["Action"]) for fields in recipients] == [
+            ("5.7.9", "failed")
+        ] * 2
 
 
 @pytest.mark.parametrize("act", [CLOSE, RESET], ids=repr)
@@ -140,7 +162,11 @@ def test_a_connection_lost_after_the_final_dot_leaves_the_message_in_doubt():
     with Hop({".": CLOSE}) as hop, Postern(hop) as gateway:
         send(gateway)
         item = gateway.wait_until(
-            lambda: next((m for m in gateway.queue() if m["recipients"][0]["state"] == "in_doubt"), None), "in doubt")
+            lambda: next(
+                (m for m in gateway.queue() if m["recipients"][0]["state"] == "in_doubt"), None
+            ),
+            "in doubt",
+        )
         assert item["recipients"][0]["attempts"] == 1
         hop.answers.clear()
         gateway.cli("queue", "retry", item["id"])
@@ -150,7 +176,9 @@ def test_a_connection_lost_after_the_final_dot_leaves_the_message_in_doubt():
 
 def test_each_recipient_has_a_fate_of_its_own():
     def by_name(hop, line):
-        return {"later": "450 4.2.1 busy", "never": "550 5.1.1 no"}.get(line.split("<")[1].split("@")[0])
+        return {"later": "450 4.2.1 busy", "never": "550 5.1.1 no"}.get(
+            line.split("<")[1].split("@")[0]
+        )
 
     with Hop({"RCPT": by_name}) as hop, Postern(hop) as gateway:
         send(gateway, "now@sink.example", "later@sink.example", "never@sink.example")
@@ -164,9 +192,14 @@ def test_each_recipient_has_a_fate_of_its_own():
         hop.wait_for(3)
         gateway.settle()
         mail = [m for m in hop.messages if m.reverse_path]
-        assert sorted(r for m in mail for r in m.recipients) == ["later@sink.example", "now@sink.example"]
+        assert sorted(r for m in mail for r in m.recipients) == [
+            "later@sink.example",
+            "now@sink.example",
+        ]
         _, *bounced = status_fields(bounce_of(hop))
-        assert [f["Final-Recipient"].split(";")[1].strip() for f in bounced] == ["never@sink.example"]
+        assert [f["Final-Recipient"].split(";")[1].strip() for f in bounced] == [
+            "never@sink.example"
+        ]
 
 
 def test_a_next_hop_that_is_down_is_tried_again_when_asked():
@@ -182,7 +215,12 @@ def test_a_next_hop_that_is_down_is_tried_again_when_asked():
 
 
 def test_the_second_next_hop_serves_while_the_first_is_down():
-    for answers in (None, {"CONNECT": "421 4.3.2 busy"}, {"CONNECT": "554 5.3.2 closed"}, {"EHLO": CLOSE}):
+    for answers in (
+        None,
+        {"CONNECT": "421 4.3.2 busy"},
+        {"CONNECT": "554 5.3.2 closed"},
+        {"EHLO": CLOSE},
+    ):
         with Hop(answers) as first, Hop() as second:
             hops = (free_port() if answers is None else first, second)
             with Postern(*hops) as gateway:
@@ -221,7 +259,9 @@ def test_a_next_hop_that_knows_only_helo_is_served():
 
 
 def test_a_utf8_address_is_not_sent_to_a_next_hop_that_cannot_take_it():
-    with Hop(extensions=("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES")) as hop, Postern(hop) as gateway:
+    with Hop(extensions=("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES")) as hop, Postern(
+        hop
+    ) as gateway:
         send(gateway, "δοκιμή@sink.example", parameters=" SMTPUTF8")
         hop.wait_for(1)
         gateway.settle()
@@ -231,11 +271,12 @@ def test_a_utf8_address_is_not_sent_to_a_next_hop_that_cannot_take_it():
 
 def test_a_utf8_address_goes_to_a_next_hop_that_can_take_it():
     with Hop() as hop, Postern(hop) as gateway:
-        send(gateway, "δοκιμή@sink.example", sender="jörg@source.example", parameters=" SMTPUTF8")
+        addresses = ("δοκιμή@sink.example", "jörg@source.example")
+        send(gateway, addresses[0], sender=addresses[1], parameters=" SMTPUTF8")
         hop.wait_for(1)
         gateway.settle()
         message = hop.messages[0]
-        assert message.recipients == ["δοκιμή@sink.example"] and message.reverse_path == "jörg@source.example"
+        assert (*message.recipients, message.reverse_path) == addresses
         assert "SMTPUTF8" in message.mail_parameters
 
 
@@ -243,8 +284,12 @@ def test_envelope_parameters_go_on_to_a_next_hop_that_offers_them():
     with Hop() as hop, Postern(hop) as gateway:
         with gateway.client() as client:
             client.hello()
-            client.says("MAIL FROM:<a@source.example> RET=HDRS ENVID=QQ314 BODY=8BITMIME").expect(250)
-            client.says("RCPT TO:<b@sink.example> NOTIFY=FAILURE ORCPT=rfc822;orig@sink.example").expect(250)
+            client.says("MAIL FROM:<a@source.example> RET=HDRS ENVID=QQ314 BODY=8BITMIME").expect(
+                250
+            )
+            client.says(
+                "RCPT TO:<b@sink.example> NOTIFY=FAILURE ORCPT=rfc822;orig@sink.example"
+            ).expect(250)
             client.says("DATA").expect(354)
             client.sends_message(make_message()).expect(250)
         hop.wait_for(1)
@@ -256,7 +301,12 @@ def test_envelope_parameters_go_on_to_a_next_hop_that_offers_them():
 
 
 def test_quoted_local_parts_and_literals_arrive_as_they_were():
-    addresses = ['"a b>c"@sink.example', r'"q\"q"@sink.example', "b@[192.0.2.1]", "UPPER@Sink.Example"]
+    addresses = [
+        '"a b>c"@sink.example',
+        r'"q\"q"@sink.example',
+        "b@[192.0.2.1]",
+        "UPPER@Sink.Example",
+    ]
     with Hop() as hop, Postern(hop) as gateway:
         send(gateway, *addresses)
         hop.wait_for(1)
@@ -277,7 +327,9 @@ def test_connections_are_kept_for_many_messages():
 
 def test_a_hostile_reply_of_a_next_hop_is_tamed_in_the_bounce():
     nasty = "550 5.1.1 \x1b[31mred \x00 \x7f" + "x" * 5000
-    with Hop({"RCPT": lambda hop, line: nasty if "nobody" in line else None}) as hop, Postern(hop) as gateway:
+    with Hop({"RCPT": lambda hop, line: nasty if "nobody" in line else None}) as hop, Postern(
+        hop
+    ) as gateway:
         send(gateway, "nobody@sink.example")
         hop.wait_for(1)
         gateway.settle()

@@ -15,5 +15,22 @@ from .places import ROOT, free_port, temporary_folder
 from .postern import BINARY, CommandFailed, Postern, run_postern
 from .sink import Sink
 
-__all__ = ["BINARY", "CLOSE", "Client", "CommandFailed", "ConversationError", "Hop", "Outside", "Postern", "RESET", "ROOT",
-           "SILENT", "Sink", "free_port", "make_message", "run_postern", "split_trace", "temporary_folder"]
+__all__ = [
+    "BINARY",
+    "CLOSE",
+    "Client",
+    "CommandFailed",
+    "ConversationError",
+    "Hop",
+    "Outside",
+    "Postern",
+    "RESET",
+    "ROOT",
+    "SILENT",
+    "Sink",
+    "free_port",
+    "make_message",
+    "run_postern",
+    "split_trace",
+    "temporary_folder",
+]

@@ -29,13 +29,21 @@ class Reply:
 
 
 class Client:
-    def __init__(self, host: str, port: int, *, timeout: float = 20.0, source: str | None = None,
-                 greeting: int | None = 220):
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        timeout: float = 20.0,
+        source: str | None = None,
+        greeting: int | None = 220,
+    ):
         """Connects and, unless `greeting` is None, expects it."""
         self.transcript: list[str] = []
         self._buffer = b""
-        self._socket = socket.create_connection((host, port), timeout=timeout,
-                                                source_address=(source, 0) if source else None)
+        self._socket = socket.create_connection(
+            (host, port), timeout=timeout, source_address=(source, 0) if source else None
+        )
         if greeting is not None:
             self.greeting = self.expect(greeting)
 
@@ -62,7 +70,9 @@ class Client:
     def sends(self, octets: str | bytes) -> "Client":
         """Exactly these octets. A server that has hung up shows at the next expect()."""
         octets = octets.encode() if isinstance(octets, str) else octets
-        self.transcript.append(f"C: {octets[:300]!r}{f' … {len(octets)} octets' if len(octets) > 300 else ''}")
+        self.transcript.append(
+            f"C: {octets[:300]!r}{f' … {len(octets)} octets' if len(octets) > 300 else ''}"
+        )
         try:
             self._socket.sendall(octets)
         except (BrokenPipeError, ConnectionResetError):
@@ -82,7 +92,9 @@ class Client:
     def hello(self, name: str = "client.example") -> Reply:
         return self.says(f"EHLO {name}").expect(250)
 
-    def starts_data(self, sender: str = "a@source.example", *recipients: str, parameters: str = "") -> "Client":
+    def starts_data(
+        self, sender: str = "a@source.example", *recipients: str, parameters: str = ""
+    ) -> "Client":
         """Everything up to the 354."""
         self.says(f"MAIL FROM:<{sender}>{parameters}").expect(250)
         for recipient in recipients or ("b@sink.example",):
@@ -90,10 +102,19 @@ class Client:
         self.says("DATA").expect(354)
         return self
 
-    def delivers(self, content: bytes, sender: str = "a@source.example", *recipients: str,
-                 parameters: str = "") -> Reply:
+    def delivers(
+        self,
+        content: bytes,
+        sender: str = "a@source.example",
+        *recipients: str,
+        parameters: str = "",
+    ) -> Reply:
         """A whole transaction; returns the reply to its end."""
-        return self.starts_data(sender, *recipients, parameters=parameters).sends_message(content).expect(250)
+        return (
+            self.starts_data(sender, *recipients, parameters=parameters)
+            .sends_message(content)
+            .expect(250)
+        )
 
     # ---- hearing ----
 
@@ -119,8 +140,8 @@ class Client:
         return reply
 
     def expect_closed(self) -> None:
-        """The server has nothing more to say and closes. A reset counts only if nothing was left to be
-        read, for it may eat what was said before."""
+        """The server has nothing more to say and closes. A reset is no close: it may eat what was
+        said before."""
         try:
             rest = self._buffer or self._socket.recv(4096)
         except ConnectionResetError:
@@ -138,7 +159,9 @@ class Client:
         self._socket.setblocking(False)
         try:
             octets = self._socket.recv(4096)
-            self._fail(f"expected silence, got {octets[:200]!r}" if octets else "the connection was closed")
+            self._fail(
+                f"expected silence, got {octets[:200]!r}" if octets else "the connection was closed"
+            )
         except BlockingIOError:
             pass
         finally:
@@ -167,7 +190,7 @@ class Client:
             except ConnectionResetError:
                 self._fail("the connection was reset")
             if not octets:
-                self._fail(f"the server closed the connection{f' after {self._buffer!r}' if self._buffer else ''}")
+                self._fail(f"the server closed the connection, after {self._buffer!r}")
             self._buffer += octets
         line, _, self._buffer = self._buffer.partition(b"\n")
         self.transcript.append(f"S: {line + bytes([10])!r}")

@@ -2,9 +2,9 @@
 
     Hop({"RCPT": lambda hop, line: "550 5.1.1 no such user" if "nobody" in line else None})
 
-Steps: CONNECT, EHLO, HELO, MAIL, RCPT, DATA, BDAT, `.` (the end of data), RSET, QUIT. What is given for a step is a
-reply, one of CLOSE, RESET and SILENT, or a function of (hop, line) that returns one of these, or
-None for the usual. What it takes, it keeps, octet for octet.
+Steps: CONNECT, EHLO, HELO, MAIL, RCPT, DATA, BDAT, `.` (the end of data), RSET, QUIT. What is given
+for a step is a reply, one of CLOSE, RESET and SILENT, or a function of (hop, line) that returns one
+of these, or None for the usual. What it takes, it keeps, octet for octet.
 """
 
 import socket
@@ -31,8 +31,13 @@ class _Gone(Exception):
 
 
 class Hop:
-    def __init__(self, answers: dict | None = None, *, extensions: tuple[str, ...] = EXTENSIONS,
-                 port: int | None = None):
+    def __init__(
+        self,
+        answers: dict | None = None,
+        *,
+        extensions: tuple[str, ...] = EXTENSIONS,
+        port: int | None = None,
+    ):
         self.answers = dict(answers or {})  # may be changed while it runs
         self.extensions = extensions
         self.port = port or free_port()
@@ -59,8 +64,10 @@ class Hop:
         """Returns when the gateway has come to this step so many times."""
         with self._seen:
             if not self._seen.wait_for(lambda: self._steps.count(step) >= count, seconds):
-                raise AssertionError(f"{step} came {self._steps.count(step)} times, not {count}:\n" +
-                                     "\n".join(self.transcript[-40:]))
+                raise AssertionError(
+                    f"{step} came {self._steps.count(step)} times, not {count}:\n"
+                    + "\n".join(self.transcript[-40:])
+                )
 
     def __enter__(self) -> "Hop":
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
@@ -129,7 +136,11 @@ class _Session:
         usual = {"HELO": "250 hop.example", "RSET": "250 2.0.0 OK", "NOOP": "250 2.0.0 OK"}
         if verb == "EHLO":
             lines = ["hop.example", *self._hop.extensions]
-            self._answer("EHLO", text, "\r\n".join(f"250{'-' if line is not lines[-1] else ' '}{line}" for line in lines))
+            self._answer(
+                "EHLO",
+                text,
+                "\r\n".join(f"250{'-' if line is not lines[-1] else ' '}{line}" for line in lines),
+            )
         elif verb == "MAIL":
             if self._answer("MAIL", text, "250 2.1.0 OK"):
                 self._forget()
@@ -161,7 +172,13 @@ class _Session:
             self._answer("BDAT", text, "250 2.0.0 chunk taken")
 
     def _take(self, content: bytes, line: str) -> None:
-        message = Message(self._mail or "", self._recipients, self._mail_parameters, self._rcpt_parameters, content)
+        message = Message(
+            self._mail or "",
+            self._recipients,
+            self._mail_parameters,
+            self._rcpt_parameters,
+            content,
+        )
         self._answer(".", line, "250 2.0.0 kept", keep=message)
         self._forget()
 
@@ -194,7 +211,9 @@ class _Session:
             if reply is SILENT:
                 self._hop._stopping.wait()
             if reply is RESET:
-                self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                self._connection.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
+                )
             raise _Gone
         positive = reply[0] in "23"
         if keep and positive:

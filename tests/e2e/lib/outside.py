@@ -25,7 +25,18 @@ class Outside:
     def __enter__(self) -> "Outside":
         self._ip("netns", "add", self.name)
         try:
-            self._ip("link", "add", f"{self.name}h", "type", "veth", "peer", "name", "out", "netns", self.name)
+            self._ip(
+                "link",
+                "add",
+                f"{self.name}h",
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "out",
+                "netns",
+                self.name,
+            )
             self._ip("address", "add", f"{self.host}/30", "dev", f"{self.name}h")
             self._ip("link", "set", f"{self.name}h", "up")
             self._ip("-n", self.name, "address", "add", f"{self.address}/30", "dev", "out")

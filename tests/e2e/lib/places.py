@@ -33,7 +33,9 @@ def free_port() -> int:
 @contextlib.contextmanager
 def temporary_folder():
     """A folder on a disk (/var/tmp is never in memory), with a path short enough for a socket."""
-    folder = Path(tempfile.mkdtemp(prefix="postern-e2e.", dir=os.environ.get("POSTERN_TEST_DIR", "/var/tmp")))
+    folder = Path(
+        tempfile.mkdtemp(prefix="postern-e2e.", dir=os.environ.get("POSTERN_TEST_DIR", "/var/tmp"))
+    )
     try:
         yield folder
     finally:

@@ -16,7 +16,9 @@ from pathlib import Path
 from .client import Client
 from .places import ROOT, free_port, temporary_folder
 
-BINARY = Path(os.environ.get("POSTERN_BINARY") or os.environ.get("POSTERN_BIN") or ROOT / "build" / "postern").resolve()
+BINARY = Path(
+    os.environ.get("POSTERN_BINARY") or os.environ.get("POSTERN_BIN") or ROOT / "build" / "postern"
+).resolve()
 START_LIMIT = 30.0  # seconds, for a loaded machine and a sanitized program
 
 
@@ -24,15 +26,30 @@ class CommandFailed(AssertionError):
     """A postern command ended with another status than the test expects."""
 
 
-def run_postern(*words: str | Path, state: Path | None = None, status: int | None = 0, stdin: str | None = None,
-                environment: dict[str, str] | None = None, timeout: float = 60.0) -> subprocess.CompletedProcess:
+def run_postern(
+    *words: str | Path,
+    state: Path | None = None,
+    status: int | None = 0,
+    stdin: str | None = None,
+    environment: dict[str, str] | None = None,
+    timeout: float = 60.0,
+) -> subprocess.CompletedProcess:
     """Runs one command; `status` is what it must end with (None: anything)."""
     command = [str(BINARY), *map(str, words), *(["--state", str(state)] if state else [])]
-    run = subprocess.run(command, input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
-                         capture_output=True, text=True, timeout=timeout, env={**os.environ, **(environment or {})})
+    run = subprocess.run(
+        command,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **(environment or {})},
+    )
     if status is not None and run.returncode != status:
-        raise CommandFailed(f"{shlex.join(command)}\nended with {run.returncode}, not {status}\n"
-                            f"stdout: {run.stdout}\nstderr: {run.stderr}")
+        raise CommandFailed(
+            f"{shlex.join(command)}\nended with {run.returncode}, not {status}\n"
+            f"stdout: {run.stdout}\nstderr: {run.stderr}"
+        )
     return run
 
 
@@ -53,18 +70,39 @@ class Postern:
     """`hops` are the next hops of the one route, by port or by an object that has one. `settings`
     is merged into the document. With `start=False` start() is left to the test."""
 
-    def __init__(self, *hops, settings: dict | None = None, state: Path | None = None, port: int | None = None,
-                 start: bool = True, namespace: str | None = None):
+    def __init__(
+        self,
+        *hops,
+        settings: dict | None = None,
+        state: Path | None = None,
+        port: int | None = None,
+        start: bool = True,
+        namespace: str | None = None,
+    ):
         self.port = port or free_port()
-        self.document = merged({
-            "identity": {"hostname": "gw.example"},
-            "connections": {"interface": {"address": "loopback", "port": self.port}},
-            "delivery": {"routes": [{"domain": "*", "next_hops": [
-                {"host": "127.0.0.1", "port": getattr(hop, "port", hop)} for hop in hops]}]},
-        } if hops else {
-            "identity": {"hostname": "gw.example"},
-            "connections": {"interface": {"address": "loopback", "port": self.port}},
-        }, settings or {})
+        self.document = merged(
+            {
+                "identity": {"hostname": "gw.example"},
+                "connections": {"interface": {"address": "loopback", "port": self.port}},
+                "delivery": {
+                    "routes": [
+                        {
+                            "domain": "*",
+                            "next_hops": [
+                                {"host": "127.0.0.1", "port": getattr(hop, "port", hop)}
+                                for hop in hops
+                            ],
+                        }
+                    ]
+                },
+            }
+            if hops
+            else {
+                "identity": {"hostname": "gw.example"},
+                "connections": {"interface": {"address": "loopback", "port": self.port}},
+            },
+            settings or {},
+        )
         self.clients: list[Client] = []
         self.process: subprocess.Popen | None = None
         self.lines: list[str] = []  # of standard output
@@ -125,9 +163,16 @@ class Postern:
         self.lines = []
         with open(self.log_path, "ab") as log:
             log.write(f"--- {shlex.join([*command, *words])}\n".encode())
-            self.process = subprocess.Popen([*command, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                            stderr=log, start_new_session=True)
-        threading.Thread(target=self._read, args=(self.process, self._ready, self.lines), daemon=True).start()
+            self.process = subprocess.Popen(
+                [*command, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        threading.Thread(
+            target=self._read, args=(self.process, self._ready, self.lines), daemon=True
+        ).start()
         if ready:
             self.wait_until_ready()
         return self
@@ -191,7 +236,9 @@ class Postern:
     def json(self, *words: str):
         return json.loads(self.cli(*words, "--json"))
 
-    def api(self, method: str, path: str, body=None, *, headers: dict | None = None) -> tuple[int, object]:
+    def api(
+        self, method: str, path: str, body=None, *, headers: dict | None = None
+    ) -> tuple[int, object]:
         """One request on the gateway's socket; status and the answer, parsed where it is JSON."""
         connection = _UnixConnection(str(self.state / "api.sock"))
         payload = json.dumps(body) if isinstance(body, (dict, list)) else body
@@ -200,7 +247,10 @@ class Postern:
         response = connection.getresponse()
         text = response.read()
         connection.close()
-        return response.status, json.loads(text) if "json" in response.getheader("Content-Type", "") else text.decode()
+        return (
+            response.status,
+            json.loads(text) if "json" in response.getheader("Content-Type", "") else text.decode(),
+        )
 
     def queue(self) -> list[dict]:
         """All queued messages, page after page."""
@@ -234,7 +284,13 @@ class Postern:
     def check_log(self) -> None:
         """Nothing that must never happen has happened."""
         text = self.log_path.read_text(errors="replace")
-        for sign in ("AddressSanitizer", "runtime error:", "ThreadSanitizer", "LeakSanitizer", "assertion failed"):
+        for sign in (
+            "AddressSanitizer",
+            "runtime error:",
+            "ThreadSanitizer",
+            "LeakSanitizer",
+            "assertion failed",
+        ):
             assert sign not in text, f"{sign} in the log:\n{text[-20000:]}"
 
     def _show(self) -> None:
@@ -243,7 +299,9 @@ class Postern:
         for number, client in enumerate(self.clients):
             print(f"=== client {number} ===", *client.transcript[-60:], sep="\n", file=out)
         test = os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0]
-        print(f"=== again: POSTERN_BINARY={BINARY} /usr/bin/python3 -m pytest '{test}' ===", file=out)
+        print(
+            f"=== again: POSTERN_BINARY={BINARY} /usr/bin/python3 -m pytest '{test}' ===", file=out
+        )
 
 
 class _UnixConnection(http.client.HTTPConnection):

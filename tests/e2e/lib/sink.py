@@ -40,7 +40,9 @@ class Arrivals:
         """Returns when so many messages have arrived."""
         with self._condition:
             if not self._condition.wait_for(lambda: len(self._messages) >= count, seconds):
-                raise AssertionError(f"{len(self._messages)} of {count} messages arrived within {seconds:.0f} s")
+                raise AssertionError(
+                    f"{len(self._messages)} of {count} messages arrived within {seconds:.0f} s"
+                )
             return list(self._messages)
 
     def clear(self) -> None:
@@ -65,8 +67,15 @@ class _Handler:
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, server, session, envelope):
-        self._arrivals.add(Message(envelope.mail_from or "", list(envelope.rcpt_tos), list(envelope.mail_options),
-                                   envelope.parameters, bytes(envelope.original_content)))
+        self._arrivals.add(
+            Message(
+                envelope.mail_from or "",
+                list(envelope.rcpt_tos),
+                list(envelope.mail_options),
+                envelope.parameters,
+                bytes(envelope.original_content),
+            )
+        )
         return "250 2.0.0 kept"
 
 
@@ -98,11 +107,20 @@ class Sink:
         handler = _Handler(self._arrivals)
 
         def session() -> SMTP:
-            return _Server(handler, hostname="sink.example", enable_SMTPUTF8=True, data_size_limit=None,
-                           loop=self._loop, timeout=600)
+            return _Server(
+                handler,
+                hostname="sink.example",
+                enable_SMTPUTF8=True,
+                data_size_limit=None,
+                loop=self._loop,
+                timeout=600,
+            )
 
         server = self._loop.run_until_complete(
-            self._loop.create_server(session, "127.0.0.1", self.port, reuse_address=True, backlog=512))
+            self._loop.create_server(
+                session, "127.0.0.1", self.port, reuse_address=True, backlog=512
+            )
+        )
         self._loop.call_soon(self._started.set)
         try:
             self._loop.run_forever()
