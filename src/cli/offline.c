@@ -1,8 +1,11 @@
 #include "cli/offline.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -206,6 +209,11 @@ int offline_apply(struct cli *c, struct str document)
     settings_unref(s);
     if (!text)
         return cli_fail("out of memory");
+    /* The first settings may come before the first start. */
+    if (mkdir(c->state, 0750) != 0 && errno != EEXIST) {
+        free(text);
+        return cli_fail("cannot make %s: %s", c->state, strerror(errno));
+    }
     store = open_store(c, SETTINGS_STORE_CREATE, &err);
     commit.document = str_of(text);
     if (store) {

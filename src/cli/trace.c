@@ -303,7 +303,7 @@ static void print_groups(const struct trace *t)
         const json_t *event;
         size_t j;
 
-        if (t->count > 1)
+        if (t->count > 1 || t->address)
             printf("%s%s\n", i ? "\n" : "", t->groups[i].id[0] ? t->groups[i].id : "no message");
         json_array_foreach(t->groups[i].events, j, event) print_event(event);
     }
