@@ -1,0 +1,308 @@
+#include "relay/destination.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "relay/scheduler.h"
+
+enum { BUCKETS_FIRST = 64, KEY_MAX = 16384 };
+
+/* ---- the table ---- */
+
+static struct relay_dest **bucket_of(struct relay_dest_table *t, struct str key)
+{
+    return &t->buckets[str_hash_nocase(key) & (t->bucket_count - 1)];
+}
+
+static bool grow_table(struct relay_dest_table *t)
+{
+    struct relay_dest_table bigger = *t;
+
+    bigger.bucket_count = t->bucket_count ? t->bucket_count * 2 : BUCKETS_FIRST;
+    bigger.buckets = calloc(bigger.bucket_count, sizeof *bigger.buckets);
+    if (!bigger.buckets)
+        return t->bucket_count > 0; /* longer chains, nothing worse */
+    for (uint32_t i = 0; i < t->bucket_count; i++) {
+        struct relay_dest *d = t->buckets[i];
+
+        while (d) {
+            struct relay_dest *next = d->hash_next;
+            struct relay_dest **b = bucket_of(&bigger, str_of(d->key));
+
+            d->hash_next = *b;
+            *b = d;
+            d = next;
+        }
+    }
+    free(t->buckets);
+    *t = bigger;
+    return true;
+}
+
+static void free_dest(struct relay_dest *d)
+{
+    for (uint32_t i = 0; i < d->hop_count; i++)
+        free((char *)d->hops[i].host);
+    free(d->hops);
+    free((char *)d->domain);
+    free((char *)d->key);
+    free(d);
+}
+
+void relay_dest_table_done(struct relay_dest_table *t)
+{
+    for (uint32_t i = 0; i < t->bucket_count; i++) {
+        while (t->buckets[i]) {
+            struct relay_dest *d = t->buckets[i];
+
+            t->buckets[i] = d->hash_next;
+            free_dest(d);
+        }
+    }
+    free(t->buckets);
+    *t = (struct relay_dest_table){ 0 };
+}
+
+struct relay_dest *relay_dest_find(struct relay_dest_table *t, struct str key)
+{
+    struct relay_dest *d;
+
+    if (!t->bucket_count)
+        return NULL;
+    for (d = *bucket_of(t, key); d; d = d->hash_next)
+        if (str_eq_nocase(str_of(d->key), key))
+            return d;
+    return NULL;
+}
+
+struct relay_dest *relay_dest_next(struct relay_dest_table *t, const struct relay_dest *d)
+{
+    uint32_t i = 0;
+
+    if (d) {
+        if (d->hash_next)
+            return d->hash_next;
+        i = (uint32_t)(bucket_of(t, str_of(d->key)) - t->buckets) + 1;
+    }
+    for (; i < t->bucket_count; i++)
+        if (t->buckets[i])
+            return t->buckets[i];
+    return NULL;
+}
+
+void relay_dest_free(struct relay_dest_table *t, struct relay_dest *d)
+{
+    struct relay_dest **p = bucket_of(t, str_of(d->key));
+
+    pt_assert(!d->active && !d->connections && !relay_dest_rests(d));
+    while (*p != d)
+        p = &(*p)->hash_next;
+    *p = d->hash_next;
+    t->count--;
+    free_dest(d);
+}
+
+/* ---- making one ---- */
+
+static void write_key(struct buf *key, const struct settings_route *route, struct str domain)
+{
+    if (!route) {
+        BUF_LIT(key, "no-route:");
+        buf_add_str(key, domain);
+        return;
+    }
+    if (route->via == SETTINGS_VIA_MX) {
+        BUF_LIT(key, "mx:");
+        for (size_t i = 0; i < domain.n; i++)
+            buf_add_char(key, ascii_lower(domain.p[i]));
+        return;
+    }
+    for (uint32_t i = 0; i < route->next_hop_count; i++) {
+        const struct settings_next_hop *hop = &route->next_hops[i];
+        bool v6 = strchr(hop->host, ':') != NULL;
+
+        buf_addf(key, "%s%s%s%s:%u", i ? "," : "", v6 ? "[" : "", hop->host, v6 ? "]" : "",
+                 (unsigned)hop->port);
+    }
+}
+
+static bool fill_hops(struct relay_dest *d, const struct settings_route *route)
+{
+    d->hops = calloc(route->next_hop_count ? route->next_hop_count : 1, sizeof *d->hops);
+    if (!d->hops)
+        return false;
+    for (uint32_t i = 0; i < route->next_hop_count; i++) {
+        d->hops[i].host = str_dup(str_of(route->next_hops[i].host));
+        if (!d->hops[i].host)
+            return false;
+        d->hops[i].port = route->next_hops[i].port;
+        d->hop_count++;
+    }
+    return true;
+}
+
+static struct relay_dest *make(struct relay_dest_table *t, const struct settings_route *route,
+                               struct str domain, struct str key)
+{
+    struct relay_dest *d;
+    struct relay_dest **b;
+
+    if (t->count >= t->bucket_count && !grow_table(t))
+        return NULL;
+    d = calloc(1, sizeof *d);
+    if (!d)
+        return NULL;
+    due_init(&d->rest, RELAY_DUE_DEST);
+    d->kind = !route                          ? RELAY_DEST_NO_ROUTE
+              : route->via == SETTINGS_VIA_MX ? RELAY_DEST_MX
+                                              : RELAY_DEST_HOPS;
+    d->key = str_dup(key);
+    d->domain = str_dup(domain);
+    if (!d->key || !d->domain || (d->kind == RELAY_DEST_HOPS && !fill_hops(d, route))) {
+        free_dest(d);
+        return NULL;
+    }
+    d->max_concurrency = RELAY_CONCURRENCY_DEFAULT;
+    d->limit = RELAY_CONCURRENCY_FIRST;
+    b = bucket_of(t, key);
+    d->hash_next = *b;
+    *b = d;
+    t->count++;
+    return d;
+}
+
+struct relay_dest *relay_dest_for_route(struct relay_dest_table *t,
+                                        const struct settings_route *route, struct str domain)
+{
+    struct buf key;
+    struct relay_dest *d = NULL;
+
+    buf_init(&key, KEY_MAX);
+    write_key(&key, route, domain);
+    if (!key.failed) {
+        d = relay_dest_find(t, buf_str(&key));
+        if (!d)
+            d = make(t, route, domain, buf_str(&key));
+    }
+    buf_done(&key);
+    if (d && route) {
+        d->max_concurrency =
+            route->max_concurrency ? route->max_concurrency : RELAY_CONCURRENCY_DEFAULT;
+        d->limit = PT_MIN(d->limit, d->max_concurrency);
+    }
+    return d;
+}
+
+/* ---- who needs a connection ---- */
+
+static void unlink_active(struct relay_dest_table *t, struct relay_dest *d)
+{
+    *(d->active_prev ? &d->active_prev->active_next : &t->active_first) = d->active_next;
+    *(d->active_next ? &d->active_next->active_prev : &t->active_last) = d->active_prev;
+    d->active_next = d->active_prev = NULL;
+    d->active = false;
+}
+
+static void link_active(struct relay_dest_table *t, struct relay_dest *d)
+{
+    d->active_prev = t->active_last;
+    d->active_next = NULL;
+    *(t->active_last ? &t->active_last->active_next : &t->active_first) = d;
+    t->active_last = d;
+    d->active = true;
+}
+
+void relay_dest_refresh(struct relay_dest_table *t, struct relay_dest *d)
+{
+    bool want = d->lists[RELAY_GROUP_READY].count > d->connecting + d->idle &&
+                d->connections < d->limit && !relay_dest_rests(d);
+
+    if (want && !d->active)
+        link_active(t, d);
+    else if (!want && d->active)
+        unlink_active(t, d);
+}
+
+void relay_dest_to_back(struct relay_dest_table *t, struct relay_dest *d)
+{
+    if (!d->active || t->active_last == d)
+        return;
+    unlink_active(t, d);
+    link_active(t, d);
+}
+
+/* ---- concurrency ---- */
+
+bool relay_dest_may_open(const struct relay_dest *d, unsigned loop, unsigned loops)
+{
+    uint32_t share = (d->limit + loops - 1) / loops;
+
+    return d->active && d->connections < d->limit && d->per_loop[loop] < share;
+}
+
+/* One more connection after as many successes as there are connections allowed: fast enough for a
+ * next hop that takes it, slow enough to notice one that does not. */
+void relay_dest_grow(struct relay_dest *d)
+{
+    if (d->limit >= d->max_concurrency || !d->lists[RELAY_GROUP_READY].count) {
+        d->successes = 0;
+        return;
+    }
+    if (++d->successes < d->limit)
+        return;
+    d->limit++;
+    d->successes = 0;
+}
+
+void relay_dest_shrink(struct relay_dest *d)
+{
+    d->limit = PT_MAX(d->limit / 2, 1u);
+    d->successes = 0;
+}
+
+/* ---- next hops that failed lately ---- */
+
+uint32_t relay_endpoint_hash(const struct net_endpoint *e)
+{
+    uint32_t h = 2166136261u;
+
+    h = (h ^ e->addr.family) * 16777619u;
+    for (size_t i = 0; i < sizeof e->addr.octets; i++)
+        h = (h ^ e->addr.octets[i]) * 16777619u;
+    h = (h ^ (e->port >> 8)) * 16777619u;
+    h = (h ^ (e->port & 255u)) * 16777619u;
+    return h ? h : 1;
+}
+
+static struct relay_bad_hop *find_bad(const struct relay_dest *d, uint32_t hash)
+{
+    for (uint32_t i = 0; i < RELAY_BAD_MAX; i++)
+        if (d->bad[i].hash == hash)
+            return (struct relay_bad_hop *)&d->bad[i];
+    return NULL;
+}
+
+void relay_dest_mark_bad(struct relay_dest *d, uint32_t endpoint_hash, int64_t until_us)
+{
+    struct relay_bad_hop *b = find_bad(d, endpoint_hash);
+
+    if (!b)
+        b = &d->bad[d->bad_next++ % RELAY_BAD_MAX];
+    *b = (struct relay_bad_hop){ endpoint_hash, until_us };
+}
+
+void relay_dest_mark_good(struct relay_dest *d, uint32_t endpoint_hash)
+{
+    struct relay_bad_hop *b = find_bad(d, endpoint_hash);
+
+    if (b)
+        *b = (struct relay_bad_hop){ 0 };
+}
+
+bool relay_dest_is_bad(const struct relay_dest *d, uint32_t endpoint_hash, int64_t now_us)
+{
+    const struct relay_bad_hop *b = find_bad(d, endpoint_hash);
+
+    return b && b->until_us > now_us;
+}

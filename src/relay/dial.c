@@ -1,0 +1,321 @@
+#include "relay/dial.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "relay/connection.h"
+
+enum { CANDIDATES_MAX = 64, SMTP_PORT = 25 };
+static const int64_t avoid_us = 60 * 1000000;
+
+struct relay_question {
+    struct net_query query;
+    struct relay_loop *rl;
+    struct relay_conn *conn; /* NULL: nobody waits any more */
+    uint16_t port;
+    bool mx;
+};
+
+/* ---- candidates ---- */
+
+static void add(struct relay_conn *conn, const struct net_addr *addr, uint16_t port,
+                const char *host)
+{
+    struct relay_dial *dial = &conn->dial;
+    struct relay_candidate *c;
+
+    if (dial->count == dial->room) {
+        uint32_t room = dial->room ? dial->room * 2 : 4;
+        struct relay_candidate *more;
+
+        if (room > CANDIDATES_MAX)
+            return;
+        more = realloc(dial->list, room * sizeof *more);
+        if (!more)
+            return;
+        dial->list = more;
+        dial->room = room;
+    }
+    c = &dial->list[dial->count];
+    *c = (struct relay_candidate){ .endpoint = { *addr, port }, .host = str_dup(str_of(host)) };
+    c->hash = relay_endpoint_hash(&c->endpoint);
+    if (c->host)
+        dial->count++;
+}
+
+static void note(struct relay_conn *conn, const char *fmt, ...) PT_PRINTF(2, 3);
+static void note(struct relay_conn *conn, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(conn->reason, sizeof conn->reason, fmt, args);
+    va_end(args);
+}
+
+static void on_answer(struct net_query *q)
+{
+    struct relay_question *question = PT_CONTAINER_OF(q, struct relay_question, query);
+    struct relay_loop *rl = question->rl;
+    struct relay_conn *conn = question->conn;
+
+    rl->jobs--;
+    if (conn) {
+        conn->dial.question = NULL;
+        for (uint32_t i = 0; q->result == PT_ERR_OK && i < q->target_count; i++)
+            add(conn, &q->targets[i].addr, question->port, q->targets[i].host);
+        if (q->result != PT_ERR_OK)
+            note(conn, "4.4.3 %s", q->reason[0] ? q->reason : "the name cannot be resolved");
+        if (question->mx && q->null_mx)
+            relay_conn_hopeless(conn, "5.1.10 the domain accepts no mail (null MX)");
+        else if (question->mx && q->result == PT_ERR_NOTFOUND)
+            relay_conn_hopeless(conn, "5.1.2 there is no such domain, or no host takes its mail");
+        else
+            relay_dial_next(conn);
+    }
+    net_query_clear(q);
+    free(question);
+    relay_loop_check_stopped(rl);
+}
+
+static void ask(struct relay_conn *conn, enum net_query_kind kind, const char *name, uint16_t port)
+{
+    struct relay_loop *rl = conn->rl;
+    struct net_resolver *resolver = rl->relay->config.resolver;
+    struct relay_question *question = resolver ? calloc(1, sizeof *question) : NULL;
+
+    if (!question) {
+        note(conn, "4.4.3 %s cannot be looked up now", name);
+        return;
+    }
+    question->rl = rl;
+    question->conn = conn;
+    question->port = port;
+    question->mx = kind == NET_QUERY_MX;
+    question->query.reply_to = rl->loop;
+    question->query.kind = kind;
+    question->query.done = on_answer;
+    snprintf(question->query.name, sizeof question->query.name, "%s", name);
+    conn->dial.question = question;
+    rl->jobs++;
+    net_resolve(resolver, &question->query);
+}
+
+/* "[192.0.2.1]" or "[IPv6:2001:db8::1]" (RFC 5321 4.1.3). */
+static bool parse_literal(struct str domain, struct net_addr *out)
+{
+    if (domain.n < 3 || domain.p[0] != '[' || domain.p[domain.n - 1] != ']')
+        return false;
+    domain = (struct str){ domain.p + 1, domain.n - 2 };
+    if (str_starts_nocase(domain, STR("IPv6:")))
+        domain = str_from(domain, 5);
+    return net_addr_parse(domain, out);
+}
+
+/* Adds candidates for the next hop that was not looked up, or asks for them. */
+static void look_up(struct relay_conn *conn)
+{
+    struct relay_dial *dial = &conn->dial;
+    const struct relay_dest *d = conn->dest;
+    struct net_addr addr;
+
+    if (d->kind == RELAY_DEST_HOPS && dial->hop < d->hop_count) {
+        const struct relay_hop *hop = &d->hops[dial->hop++];
+
+        dial->looked_up = dial->hop == d->hop_count;
+        if (net_addr_parse(str_of(hop->host), &addr))
+            add(conn, &addr, hop->port, hop->host);
+        else
+            ask(conn, NET_QUERY_ADDRESSES, hop->host, hop->port);
+        return;
+    }
+    dial->looked_up = true;
+    if (d->kind == RELAY_DEST_NO_ROUTE)
+        note(conn, "4.4.4 no route leads to %s", d->domain[0] ? d->domain : "this recipient");
+    else if (d->kind == RELAY_DEST_MX && parse_literal(str_of(d->domain), &addr))
+        add(conn, &addr, SMTP_PORT, d->domain);
+    else if (d->kind == RELAY_DEST_MX)
+        ask(conn, NET_QUERY_MX, d->domain, SMTP_PORT);
+}
+
+static bool failed_lately(struct relay_conn *conn, const struct relay_candidate *c)
+{
+    struct relay *r = conn->rl->relay;
+    int64_t now_us = relay_now(r);
+    bool bad;
+
+    relay_lock(r);
+    bad = relay_dest_is_bad(conn->dest, c->hash, now_us);
+    relay_unlock(r);
+    return bad;
+}
+
+/* The next to try among those at hand, or NULL. */
+static struct relay_candidate *choose(struct relay_conn *conn)
+{
+    struct relay_dial *dial = &conn->dial;
+
+    for (uint32_t i = 0; dial->prefer && i < dial->count; i++) {
+        struct relay_candidate *c = &dial->list[i];
+
+        if (c->hash == dial->prefer && !c->tried) {
+            dial->prefer = 0;
+            return c;
+        }
+    }
+    for (uint32_t i = 0; i < dial->count; i++) {
+        struct relay_candidate *c = &dial->list[i];
+
+        if (c->tried || (c->skipped && !dial->second))
+            continue;
+        if (!dial->second && failed_lately(conn, c)) {
+            c->skipped = true;
+            continue;
+        }
+        return c;
+    }
+    return NULL;
+}
+
+bool relay_dial_has_more(const struct relay_conn *conn)
+{
+    const struct relay_dial *dial = &conn->dial;
+
+    for (uint32_t i = 0; i < dial->count; i++)
+        if (!dial->list[i].tried)
+            return true;
+    return !dial->looked_up;
+}
+
+void relay_dial_mark(struct relay_conn *conn, bool bad)
+{
+    struct relay *r = conn->rl->relay;
+    int64_t now_us = relay_now(r);
+
+    if (!conn->host)
+        return;
+    relay_lock(r);
+    if (bad)
+        relay_dest_mark_bad(conn->dest, conn->endpoint, now_us + avoid_us);
+    else
+        relay_dest_mark_good(conn->dest, conn->endpoint);
+    relay_unlock(r);
+}
+
+/* ---- connecting ---- */
+
+static void failed(struct relay_conn *conn, const char *what)
+{
+    note(conn, "4.4.1 %s (%s): %s", conn->host, conn->peer, what);
+    net_watch_close(&conn->watch);
+    net_stream_close(&conn->stream);
+    relay_count(&conn->rl->relay->counters.connect_failures, 1);
+    relay_dial_mark(conn, true);
+}
+
+static void on_connecting(struct net_watch *w, unsigned ready)
+{
+    struct relay_conn *conn = PT_CONTAINER_OF(w, struct relay_conn, watch);
+
+    (void)ready;
+    relay_dial_connected(conn);
+}
+
+/* Begins to connect; false: it failed at once. */
+static bool begin(struct relay_conn *conn, struct relay_candidate *c)
+{
+    struct sockaddr_storage to;
+    socklen_t length = net_to_sockaddr(&c->endpoint, &to);
+    int one = 1;
+    int fd;
+
+    c->tried = true;
+    conn->host = c->host;
+    conn->endpoint = c->hash;
+    net_endpoint_format(&c->endpoint, conn->peer);
+    relay_count(&conn->rl->relay->counters.connects, 1);
+    fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        note(conn, "4.3.2 no connection can be made now: %s", strerror(errno));
+        return false;
+    }
+    PT_IGNORE(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one), "slower, not wrong");
+    net_stream_socket(&conn->stream, fd);
+    net_watch_init(&conn->watch, conn->rl->loop, fd, on_connecting);
+    if (connect(fd, (struct sockaddr *)&to, length) < 0 && errno != EINPROGRESS) {
+        failed(conn, strerror(errno));
+        return false;
+    }
+    net_watch_want(&conn->watch, NET_WRITE);
+    relay_conn_set_deadline(conn, conn->rl->relay->config.connect_ms);
+    return true;
+}
+
+void relay_dial_next(struct relay_conn *conn)
+{
+    struct relay_dial *dial = &conn->dial;
+
+    for (;;) {
+        struct relay_candidate *c;
+
+        /* The preferred endpoint may be behind any of the names. */
+        if (!dial->looked_up && dial->prefer)
+            c = NULL;
+        else
+            c = choose(conn);
+        if (c) {
+            if (begin(conn, c))
+                return;
+        } else if (!dial->looked_up) {
+            look_up(conn);
+            if (dial->question)
+                return;
+        } else if (!dial->second) {
+            dial->second = true;
+        } else {
+            relay_conn_exhausted(conn);
+            return;
+        }
+    }
+}
+
+void relay_dial_connected(struct relay_conn *conn)
+{
+    int sys_errno = 0;
+    socklen_t n = sizeof sys_errno;
+
+    if (getsockopt(conn->stream.fd, SOL_SOCKET, SO_ERROR, &sys_errno, &n) < 0)
+        sys_errno = errno;
+    if (sys_errno) {
+        failed(conn, strerror(sys_errno));
+        relay_dial_next(conn);
+        return;
+    }
+    net_watch_want(&conn->watch, 0);
+    relay_conn_dialled(conn);
+}
+
+void relay_dial_timed_out(struct relay_conn *conn)
+{
+    if (conn->stream.fd < 0)
+        return; /* a question is under way; the resolver has its own limit */
+    failed(conn, "connection timed out");
+    relay_dial_next(conn);
+}
+
+void relay_dial_done(struct relay_conn *conn)
+{
+    struct relay_dial *dial = &conn->dial;
+
+    if (dial->question)
+        dial->question->conn = NULL;
+    for (uint32_t i = 0; i < dial->count; i++)
+        free(dial->list[i].host);
+    free(dial->list);
+    *dial = (struct relay_dial){ .looked_up = true };
+}

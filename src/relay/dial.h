@@ -1,0 +1,52 @@
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/addr.h"
+#include "net/resolver.h"
+
+/*
+ * relay/dial: finds a next hop that takes a connection.
+ *
+ * The candidates of a destination are its next hops in order of preference, each with all its
+ * addresses, or its mail exchangers by priority. Names are resolved as they are needed. Endpoints
+ * that failed lately are tried after all others.
+ */
+
+struct relay_conn;
+
+struct relay_candidate {
+    struct net_endpoint endpoint;
+    uint32_t hash;
+    bool skipped; /* failed lately: for the second pass */
+    bool tried;
+    char *host;
+};
+
+struct relay_question;
+
+struct relay_dial {
+    struct relay_candidate *list;
+    uint32_t count, room;
+    uint32_t hop;                    /* the next of the destination's hops to look up */
+    bool looked_up;                  /* nothing more to ask */
+    bool second;                     /* the second pass */
+    uint32_t prefer;                 /* endpoint to try first, or 0 */
+    struct relay_question *question; /* under way */
+};
+
+/* Tries the next candidate; ends in relay_conn_dialled(), _exhausted() or _hopeless(), at once or
+ * later. conn->reason says why the last one failed. */
+void relay_dial_next(struct relay_conn *conn);
+
+/* Is there another candidate to try? */
+bool relay_dial_has_more(const struct relay_conn *conn);
+
+/* The candidate just tried is avoided for a while. */
+void relay_dial_mark(struct relay_conn *conn, bool bad);
+
+/* The socket that connects is writable, or its time is up. */
+void relay_dial_connected(struct relay_conn *conn);
+void relay_dial_timed_out(struct relay_conn *conn);
+
+void relay_dial_done(struct relay_conn *conn);

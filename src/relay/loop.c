@@ -1,0 +1,220 @@
+#include <stdlib.h>
+
+#include "relay/connection.h"
+#include "relay/outcome.h"
+#include "relay/relay_private.h"
+
+/*
+ * A loop's share of the relay: it is woken when there may be something to do, gives idle
+ * connections work and opens new ones. Loop 0 also keeps the time for all.
+ */
+
+enum {
+    CONNECTIONS_MAX = 1000,
+    DUE_STEP = 500,
+    EXPIRED_STEP = 32,
+    SWEEP_EVERY = 60,
+    SAVE_EVERY = 5
+};
+
+/* ---- work ---- */
+
+static void pump_idle(struct relay_loop *rl)
+{
+    struct relay_conn *conn = rl->idle;
+
+    while (conn) {
+        struct relay_conn *next = conn->idle_next;
+
+        /* Running one connection can end it, but no other. */
+        PT_IGNORE(relay_conn_pump(conn), "an idle one may stay so");
+        conn = next;
+    }
+}
+
+static bool open_one(struct relay_loop *rl)
+{
+    struct relay *r = rl->relay;
+    struct relay_dest *d;
+    uint32_t prefer = 0;
+
+    relay_lock(r);
+    d = relay_sched_open(&r->sched, rl->index);
+    if (d)
+        prefer = d->lists[RELAY_GROUP_READY].first->prefer;
+    relay_unlock(r);
+    if (d)
+        relay_conn_open(rl, d, prefer);
+    return d != NULL;
+}
+
+static void stop_all(struct relay_loop *rl, bool force)
+{
+    struct relay_conn *conn = rl->conns;
+
+    while (conn) {
+        struct relay_conn *next = conn->next;
+
+        relay_conn_stop(conn, force);
+        conn = next;
+    }
+}
+
+static void begin_stop(struct relay_loop *rl)
+{
+    rl->stopping = true;
+    rl->stop_by_ns = net_loop_now(rl->loop) + (int64_t)rl->relay->config.stop_ms * INT64_C(1000000);
+    stop_all(rl, false);
+    relay_loop_check_stopped(rl);
+}
+
+static void pump(struct relay_loop *rl)
+{
+    if (rl->stopping)
+        return;
+    if (atomic_load_explicit(&rl->relay->stopping, memory_order_acquire)) {
+        begin_stop(rl);
+        return;
+    }
+    pump_idle(rl);
+    while (rl->conn_count < CONNECTIONS_MAX && open_one(rl))
+        ;
+}
+
+static void on_wake(struct mail *mail)
+{
+    struct relay_loop *rl = PT_CONTAINER_OF(mail, struct relay_loop, wake);
+
+    atomic_store_explicit(&rl->wake_posted, false, memory_order_release);
+    pump(rl);
+}
+
+/* ---- time ---- */
+
+static void move_due(struct relay *r)
+{
+    uint64_t loops;
+    bool more = true;
+
+    while (more) {
+        relay_lock(r);
+        more = relay_sched_due(&r->sched, relay_now(r), DUE_STEP);
+        relay_unlock(r);
+    }
+    relay_lock(r);
+    loops = relay_sched_wake(&r->sched);
+    relay_unlock(r);
+    relay_wake_loops(r, loops);
+}
+
+static void give_up_expired(struct relay_loop *rl)
+{
+    struct relay *r = rl->relay;
+    struct relay_group *groups[EXPIRED_STEP];
+    char errors[EXPIRED_STEP][RELAY_ERROR_SIZE];
+    struct relay_via via = { .unreachable = true };
+    uint32_t n;
+
+    relay_lock(r);
+    n = relay_sched_expired(&r->sched, relay_now(r), groups, EXPIRED_STEP);
+    for (uint32_t i = 0; i < n; i++)
+        memcpy(errors[i], groups[i]->dest->error, sizeof errors[i]);
+    relay_unlock(r);
+    for (uint32_t i = 0; i < n; i++) {
+        struct relay_result result = { .state = SPOOL_QUEUED, .reply = str_of(errors[i]) };
+
+        relay_outcome_all(rl, groups[i], &result, &via);
+    }
+}
+
+static void keep_time(struct relay_loop *rl)
+{
+    struct relay *r = rl->relay;
+
+    move_due(r);
+    give_up_expired(rl);
+    if (rl->ticks % SAVE_EVERY == 0)
+        relay_outcome_submit_unsaved(r);
+    if (rl->ticks % SWEEP_EVERY == 0) {
+        relay_lock(r);
+        relay_sched_sweep(&r->sched);
+        relay_unlock(r);
+    }
+}
+
+static void on_tick(struct net_timer *t)
+{
+    struct relay_loop *rl = PT_CONTAINER_OF(t, struct relay_loop, tick);
+
+    rl->ticks++;
+    net_timer_start(&rl->tick, (int64_t)rl->relay->config.tick_ms * INT64_C(1000000));
+    if (rl->stopping) {
+        if (net_loop_now(rl->loop) >= rl->stop_by_ns)
+            stop_all(rl, true);
+        return;
+    }
+    if (rl->index == 0)
+        keep_time(rl);
+    if (rl->starved)
+        relay_delivery_feed_starved(rl);
+    pump(rl);
+}
+
+/* ---- beginning and end ---- */
+
+struct relay_loop *relay_loop_new(struct relay *r, struct net_loop *loop)
+{
+    struct relay_loop *rl = calloc(1, sizeof *rl);
+
+    if (!rl)
+        return NULL;
+    rl->relay = r;
+    rl->loop = loop;
+    rl->index = net_loop_index(loop);
+    pt_assert(rl->index < r->config.loops);
+    rl->wake.run = on_wake;
+    rl->ops_end = &rl->ops;
+    net_loop_on_turn(loop, relay_outcome_submit, rl);
+    net_timer_init(&rl->tick, loop, on_tick);
+    net_timer_start(&rl->tick, 0);
+    relay_lock(r);
+    r->loops[rl->index] = rl;
+    relay_unlock(r);
+    return rl;
+}
+
+void relay_loop_free(struct relay_loop *rl)
+{
+    struct relay *r;
+
+    if (!rl)
+        return;
+    r = rl->relay;
+    relay_lock(r);
+    r->loops[rl->index] = NULL;
+    relay_unlock(r);
+    rl->stopped = true; /* says nothing any more */
+    while (rl->conns)
+        relay_conn_drop(rl->conns);
+    relay_outcome_submit(rl);
+    net_timer_stop(&rl->tick);
+    while (rl->free_ops) {
+        struct relay_op *op = rl->free_ops;
+
+        rl->free_ops = op->next;
+        free(op);
+    }
+    free(rl);
+}
+
+void relay_loop_check_stopped(struct relay_loop *rl)
+{
+    struct relay *r = rl->relay;
+
+    if (!rl->stopping || rl->stopped || rl->conns || rl->jobs)
+        return;
+    rl->stopped = true;
+    relay_outcome_submit(rl);
+    if (atomic_fetch_sub(&r->busy_loops, 1) == 1)
+        r->stopped(r->stopped_ctx);
+}

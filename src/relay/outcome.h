@@ -1,0 +1,67 @@
+#pragma once
+#include "relay/relay_private.h"
+
+/*
+ * relay/outcome: from what a next hop said to what the spool keeps.
+ *
+ * Decides whether a recipient is tried again or given up, logs it, makes the notice where one is
+ * due (bounce.h), settles the group with the scheduler and submits the outcome.
+ */
+
+/* What served the delivery; borrowed. */
+struct relay_via {
+    const char *host;  /* next hop as configured or found; NULL: none was reached */
+    const char *peer;  /* "192.0.2.1:25"; NULL: none */
+    bool reused;       /* not the first message of its connection */
+    bool unreachable;  /* deferred for want of a connection */
+    uint32_t endpoint; /* relay_endpoint_hash() */
+};
+
+/*
+ * An outcome on its way to the spool. Reused, so that deliveries allocate nothing.
+ */
+struct relay_op {
+    struct spool_op op;
+    struct relay *relay;
+    struct relay_loop *rl; /* while a notice is made */
+    struct relay_op *next;
+    unsigned home; /* index of the loop that it goes back to */
+    struct relay_group *group;
+    struct spool_message *message; /* a reference */
+    uint32_t count;
+    struct relay_result *results; /* about group->indexes[i] */
+    struct spool_outcome *outcomes;
+    struct relay_result one_result;
+    struct spool_outcome one_outcome;
+    char *texts; /* what the replies point at */
+    struct relay_again again;
+    char host[256]; /* of a failure, for the notice */
+};
+
+/*
+ * Ends the delivery of a busy group; results[i] is about g->indexes[i], texts are copied. The
+ * group may be freed. On the loop's thread. Without memory to keep an outcome it still counts for
+ * this run.
+ */
+void relay_outcome(struct relay_loop *rl, struct relay_group *g, const struct relay_result *results,
+                   const struct relay_via *via);
+
+/* The same for all recipients of the group alike. */
+void relay_outcome_all(struct relay_loop *rl, struct relay_group *g,
+                       const struct relay_result *result, const struct relay_via *via);
+
+/* Second half, once the notice (or NULL) is made: takes the notice's reference. */
+void relay_outcome_commit(struct relay_op *op, struct spool_message *bounce);
+
+/* Submits what the spool could not store; on one loop, now and then. */
+void relay_outcome_submit_unsaved(struct relay *r);
+
+/* Submits this turn's outcomes: a hook of the loop. */
+void relay_outcome_submit(void *relay_loop);
+
+/* For an operation that is no outcome (hold, release, delete): stored like the others. Any thread.
+ */
+PT_NODISCARD bool relay_outcome_submit_kind(struct relay *r, struct spool_message *m,
+                                            enum spool_op_kind kind);
+
+void relay_outcome_free_all(struct relay *r);

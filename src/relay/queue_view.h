@@ -1,0 +1,105 @@
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+/*
+ * relay/queue_view: the queue as an administrator sees and changes it.
+ *
+ * Any thread. Each step holds the scheduler's lock for a bounded time; rows are copied and shown
+ * without it, so that a listing of a long queue never holds up a delivery and is not a snapshot of
+ * one moment. What is shown is borrowed for the time of the call that shows it.
+ *
+ * A destination's name is that of relay/destination.h: "mx:example.com" or the next hops as
+ * "relay1.example:25,relay2.example:25". For a selection the domain alone will do for "mx:".
+ */
+
+struct relay;
+
+struct relay_view_recipient {
+    struct str address;
+    struct str destination; /* empty: done with */
+    const char *state; /* "queued", "deferred", "delivering", "in_doubt", "delivered", "failed" */
+    uint32_t attempts;
+    int64_t next_attempt_us; /* 0: at once, or never */
+    uint16_t code;           /* of the last reply; 0: none */
+    struct str reply;
+};
+
+struct relay_view_message {
+    uint64_t id;
+    int64_t received_us;
+    uint64_t size;
+    bool held;
+    bool own;                /* a notice of ours */
+    struct str reverse_path; /* empty: null */
+    struct str client;
+    struct str helo;
+    const struct relay_view_recipient *recipients;
+    uint32_t recipient_count;
+};
+
+/* Which messages; what is not set (.p NULL, 0) matches all. */
+struct relay_view_filter {
+    struct str destination;
+    struct str sender; /* the whole address, letters in any case; "" or "<>": the null path */
+    struct str recipient;
+    bool held;                  /* only held ones */
+    int64_t received_before_us; /* 0: any */
+    uint64_t after;             /* the cursor: messages with a larger ID, ascending */
+    uint32_t limit;             /* 0: no limit */
+};
+
+/* Shows one message; false: enough. */
+typedef bool relay_view_fn(void *user, const struct relay_view_message *m);
+
+/* `out_total` (may be NULL): how many match in all, the cursor and limit aside. */
+PT_NODISCARD enum pt_err relay_view_list(struct relay *r, const struct relay_view_filter *filter,
+                                         relay_view_fn *fn, void *user, uint64_t *out_total);
+
+PT_NODISCARD enum pt_err relay_view_show(struct relay *r, uint64_t id, relay_view_fn *fn,
+                                         void *user);
+
+enum relay_view_action {
+    RELAY_VIEW_RETRY, /* due now; held messages stay held */
+    RELAY_VIEW_HOLD,
+    RELAY_VIEW_RELEASE,
+    RELAY_VIEW_DELETE,
+    RELAY_VIEW_BOUNCE, /* given up now, with a notice to the sender */
+};
+
+/* Exactly one of: ids, destination, all. */
+struct relay_view_selection {
+    const uint64_t *ids;
+    uint32_t id_count;
+    struct str destination;
+    bool all;
+};
+
+/*
+ * Returns once it holds in memory; the spool stores it within its next batch. NOTFOUND: a single ID
+ * was named and is not queued, or there is no such destination. `out_count`: messages changed.
+ */
+PT_NODISCARD enum pt_err relay_view_act(struct relay *r, enum relay_view_action action,
+                                        const struct relay_view_selection *selection,
+                                        uint64_t *out_count);
+
+struct relay_view_destination {
+    const char *name;
+    uint64_t ready, deferred, busy, held; /* groups of recipients */
+    uint32_t connections;
+    uint32_t limit;         /* connections allowed now */
+    int64_t rests_until_us; /* 0: it does not */
+    const char *error;      /* the last trouble; "": none */
+    int64_t error_at_us;
+};
+
+/* Shows those that have anything queued, a connection or a rest. */
+typedef bool relay_view_destination_fn(void *user, const struct relay_view_destination *d);
+PT_NODISCARD enum pt_err relay_view_destinations(struct relay *r, relay_view_destination_fn *fn,
+                                                 void *user);
+
+/* The message, referenced, for whoever wants its content (spool_read); NULL: not queued. */
+struct spool_message *relay_view_message_ref(struct relay *r, uint64_t id);

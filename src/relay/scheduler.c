@@ -1,0 +1,328 @@
+#include "relay/scheduler.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "relay/index.h"
+#include "relay/scheduler_private.h"
+
+enum { PASS_OVER_MAX = 2, PULL_LOOK_MAX = 64, EXPIRE_LOOK_MAX = 1000 };
+
+void relay_sched_init(struct relay_sched *s, const struct retry_policy *retry, unsigned loops,
+                      uint64_t seed)
+{
+    pt_assert(loops >= 1 && loops <= RELAY_LOOPS_MAX);
+    *s = (struct relay_sched){ .retry = *retry, .loops = loops, .cache_budget = UINT64_MAX };
+    rng_seed(&s->rng, seed);
+}
+
+static void free_everything(struct relay_sched *s)
+{
+    struct relay_item *item;
+
+    while ((item = relay_sched_after(s, 0))) {
+        while (item->groups) {
+            struct relay_group *g = item->groups;
+
+            relay_group_unlink(s, g);
+            relay_group_leave(g);
+            relay_group_free(s, g);
+        }
+        relay_item_free(s, item);
+    }
+}
+
+void relay_sched_done(struct relay_sched *s)
+{
+    free_everything(s);
+    while (s->free_groups) {
+        struct relay_group *g = s->free_groups;
+
+        s->free_groups = g->next;
+        free(g);
+    }
+    while (s->free_items) {
+        struct relay_item *item = s->free_items;
+
+        s->free_items = item->left;
+        free(item);
+    }
+    free(s->by_route);
+    settings_unref(s->settings);
+    due_heap_done(&s->due);
+    relay_dest_table_done(&s->dests);
+}
+
+/* ---- messages come and go ---- */
+
+static void touch(struct relay_dest_set *set, struct relay_dest *d)
+{
+    if (!set)
+        return;
+    for (uint32_t i = set->count; i-- > 0;)
+        if (set->dests[i] == d)
+            return;
+    if (set->count < PT_ARRAY_LEN(set->dests))
+        set->dests[set->count] = d;
+    set->count++; /* beyond the array: the caller wakes for all */
+}
+
+/* Content stays in memory while the budget lasts; what comes beyond is read back in its turn. */
+static void count_content(struct relay_sched *s, struct relay_item *item)
+{
+    struct spool_message *m = item->message;
+
+    if (!m->cached)
+        return;
+    s->cached += m->size;
+    item->counted = true;
+    if (s->cached > s->cache_budget)
+        relay_item_uncache(s, item);
+}
+
+bool relay_sched_add(struct relay_sched *s, struct spool_message *m, int64_t now_us,
+                     struct relay_dest_set *touched)
+{
+    struct relay_item *item = relay_item_new(s, m);
+    struct relay_group *made = NULL;
+
+    if (!item)
+        return false;
+    if (!relay_group_recipients(s, item, NULL, m->recipient_count, &made)) {
+        relay_item_free(s, item);
+        return false;
+    }
+    count_content(s, item);
+    while (made) {
+        struct relay_group *g = made;
+
+        made = g->sibling;
+        g->sibling = item->groups;
+        item->groups = g;
+        relay_group_link_by_time(s, g, now_us);
+        if (g->state == RELAY_GROUP_READY)
+            touch(touched, g->dest);
+    }
+    if (!item->groups)
+        relay_item_free(s, item);
+    return true;
+}
+
+struct relay_item *relay_sched_find(struct relay_sched *s, uint64_t id)
+{
+    return relay_index_find(s->index, id);
+}
+
+struct relay_item *relay_sched_after(struct relay_sched *s, uint64_t id)
+{
+    return relay_index_after(s->index, id);
+}
+
+uint32_t relay_sched_share(const struct relay_sched *s, const struct relay_dest *d)
+{
+    uint32_t ready = d->lists[RELAY_GROUP_READY].count;
+    uint32_t share = (ready + d->limit - 1) / d->limit;
+
+    (void)s;
+    return PT_MAX(1u, PT_MIN(share, (uint32_t)RELAY_PULL_MAX));
+}
+
+static bool pass_over(struct relay_group *g, uint32_t where)
+{
+    if (!g->prefer || g->prefer == where || g->passed_over >= PASS_OVER_MAX)
+        return false;
+    g->passed_over++;
+    return true;
+}
+
+uint32_t relay_sched_pull(struct relay_sched *s, struct relay_dest *d, uint32_t where,
+                          struct relay_group **out, uint32_t max)
+{
+    struct relay_group *g = d->lists[RELAY_GROUP_READY].first;
+    uint32_t n = 0, looked = 0;
+
+    while (g && n < max && looked++ < PULL_LOOK_MAX) {
+        struct relay_group *next = g->next;
+
+        if (!pass_over(g, where)) {
+            relay_group_unlink(s, g);
+            relay_group_link(s, g, RELAY_GROUP_BUSY, false);
+            out[n++] = g;
+        }
+        g = next;
+    }
+    return n;
+}
+
+/* The group, in no list, ends; its message with its last group. */
+static void end_group(struct relay_sched *s, struct relay_group *g)
+{
+    struct relay_item *item = g->item;
+
+    relay_group_leave(g);
+    relay_group_free(s, g);
+    if (!item->groups)
+        relay_item_free(s, item);
+}
+
+void relay_sched_put_back(struct relay_sched *s, struct relay_group *g)
+{
+    relay_group_unlink(s, g);
+    if (atomic_load_explicit(&g->item->deleted, memory_order_relaxed))
+        end_group(s, g);
+    else if (g->item->message->flags & SPOOL_HELD)
+        relay_group_link(s, g, RELAY_GROUP_HELD, false);
+    else
+        relay_group_link(s, g, RELAY_GROUP_READY, true);
+}
+
+/* The text goes over the old one where it fits, so that a message deferred a hundred times does
+ * not grow. */
+static void keep_reply(struct spool_message *m, struct spool_recipient *r, struct str reply)
+{
+    struct str kept;
+
+    if (reply.n > SPOOL_REPLY_MAX)
+        reply.n = SPOOL_REPLY_MAX;
+    if (str_eq(r->reply, reply))
+        return;
+    if (reply.n && reply.n <= r->reply.n) {
+        memcpy((char *)r->reply.p, reply.p, reply.n);
+        r->reply.n = reply.n;
+        return;
+    }
+    kept = arena_str(&m->arena, reply);
+    if (kept.p)
+        r->reply = kept;
+}
+
+static bool record(struct spool_message *m, uint32_t index, const struct relay_result *res,
+                   int64_t next_us)
+{
+    struct spool_recipient *r = &m->recipients[index];
+    bool again = res->state == SPOOL_QUEUED || res->state == SPOOL_IN_DOUBT;
+
+    r->state = res->state;
+    r->code = res->code;
+    if (!res->untried)
+        r->attempts++;
+    r->next_attempt_us = again ? next_us : 0;
+    if (again)
+        keep_reply(m, r, res->reply);
+    return again;
+}
+
+void relay_sched_settle(struct relay_sched *s, struct relay_group *g,
+                        const struct relay_result *results, const struct relay_again *again,
+                        int64_t now_us)
+{
+    struct relay_item *item = g->item;
+    uint32_t left = 0;
+
+    relay_group_unlink(s, g);
+    if (atomic_load_explicit(&item->deleted, memory_order_relaxed)) {
+        end_group(s, g);
+        return;
+    }
+    for (uint32_t i = 0; i < g->count; i++)
+        if (record(item->message, g->indexes[i], &results[i], again->next_us))
+            g->indexes[left++] = g->indexes[i];
+    g->count = left;
+    if (!left) {
+        end_group(s, g);
+        return;
+    }
+    g->attempts = 0;
+    for (uint32_t i = 0; i < left; i++)
+        g->attempts = PT_MAX(g->attempts, item->message->recipients[g->indexes[i]].attempts);
+    g->due.at_us = again->next_us;
+    g->unreachable = again->unreachable;
+    g->prefer = again->prefer;
+    g->passed_over = 0;
+    if (!item->busy)
+        relay_item_uncache(s, item);
+    relay_group_reroute(s, g, now_us);
+}
+
+/* ---- time ---- */
+
+/* A clock that was set back must not keep mail waiting: what lies further ahead than any plan of
+ * ours reaches is due. */
+static bool is_due(const struct relay_sched *s, const struct due *d, int64_t now_us)
+{
+    return d->at_us <= now_us || d->at_us - now_us > 2 * s->retry.ceiling_us;
+}
+
+bool relay_sched_due(struct relay_sched *s, int64_t now_us, uint32_t max)
+{
+    struct due *first;
+
+    while ((first = due_first(&s->due)) && is_due(s, first, now_us)) {
+        if (!max--)
+            return true;
+        if (first->kind == RELAY_DUE_DEST) {
+            due_remove(&s->due, first);
+            relay_dest_refresh(&s->dests, PT_CONTAINER_OF(first, struct relay_dest, rest));
+        } else {
+            struct relay_group *g = PT_CONTAINER_OF(first, struct relay_group, due);
+
+            relay_group_unlink(s, g);
+            g->unreachable = false;
+            relay_group_link(s, g, RELAY_GROUP_READY, false);
+        }
+    }
+    return false;
+}
+
+int64_t relay_sched_next_due(const struct relay_sched *s)
+{
+    const struct due *first = due_first(&s->due);
+
+    return first ? first->at_us : INT64_MAX;
+}
+
+/*
+ * Old messages of a destination that answers get their last attempt and are given up by its
+ * outcome; only those that wait for a destination at rest would wait for ever.
+ */
+uint32_t relay_sched_expired(struct relay_sched *s, int64_t now_us, struct relay_group **out,
+                             uint32_t max)
+{
+    uint32_t n = 0;
+
+    for (uint32_t looked = 0; looked < EXPIRE_LOOK_MAX; looked++) {
+        struct relay_item *item = relay_sched_after(s, s->expire_cursor);
+
+        if (!item || !retry_expired(&s->retry, item->message->received_us, now_us)) {
+            s->expire_cursor = 0;
+            return n;
+        }
+        for (struct relay_group *g = item->groups; g; g = g->sibling) {
+            if (g->state != RELAY_GROUP_READY || !relay_dest_rests(g->dest))
+                continue;
+            if (n == max)
+                return n; /* the cursor stands before this message */
+            relay_group_unlink(s, g);
+            relay_group_link(s, g, RELAY_GROUP_BUSY, false);
+            out[n++] = g;
+        }
+        s->expire_cursor = item->id;
+    }
+    return n;
+}
+
+void relay_sched_sweep(struct relay_sched *s)
+{
+    struct relay_dest *d = relay_dest_next(&s->dests, NULL);
+
+    while (d) {
+        struct relay_dest *next = relay_dest_next(&s->dests, d);
+        uint32_t groups = 0;
+
+        for (unsigned i = 0; i < RELAY_GROUP_STATES; i++)
+            groups += d->lists[i].count;
+        if (!groups && !d->connections && !d->pins && !relay_dest_rests(d))
+            relay_dest_free(&s->dests, d);
+        d = next;
+    }
+}

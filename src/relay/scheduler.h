@@ -1,0 +1,214 @@
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/rng.h"
+#include "net/addr.h"
+#include "relay/destination.h"
+#include "relay/due.h"
+#include "relay/retry.h"
+#include "settings/settings.h"
+#include "spool/spool.h"
+
+/*
+ * relay/scheduler: what is to be delivered, where to, and when.
+ *
+ * A message's recipients are grouped by destination (see destination.h); the group is the unit
+ * that is queued, delivered and deferred. Each group is in exactly one list of its destination:
+ * ready (first in, first out), deferred (also in the heap of what is due), busy (in a delivery) or
+ * held. Operations are O(log n) at worst; a queued message costs some 170 octets here.
+ *
+ * Pure: no I/O, no lock, no clock, no thread of its own. The caller holds one lock around every
+ * call and passes wall time in microseconds. Messages are referenced as long as they are queued.
+ */
+
+enum relay_group_state {
+    RELAY_GROUP_READY,
+    RELAY_GROUP_DEFERRED,
+    RELAY_GROUP_BUSY,
+    RELAY_GROUP_HELD,
+    RELAY_GROUP_STATES,
+};
+
+enum { RELAY_DUE_GROUP, RELAY_DUE_DEST };
+
+enum { RELAY_PULL_MAX = 16 };
+
+/* The recipients of one message that go to one destination and are tried together. */
+struct relay_group {
+    struct relay_group *next, *prev; /* in the destination's list of its state */
+    struct relay_group *sibling;     /* of the same message */
+    struct relay_item *item;
+    struct relay_dest *dest;
+    struct due due;      /* while deferred; `at_us` is the next attempt in every state */
+    uint32_t attempts;   /* begun and failed so far */
+    uint32_t prefer;     /* in doubt: relay_endpoint_hash() of where; 0: anywhere */
+    uint32_t count;      /* recipients */
+    uint8_t state;       /* enum relay_group_state */
+    uint8_t passed_over; /* times a connection to elsewhere left it, see `prefer` */
+    bool unreachable;    /* deferred for want of a connection: due as soon as there is one */
+    uint32_t *indexes;   /* into the message's recipients, ascending */
+    uint32_t inline_indexes[2];
+};
+
+/* A queued message. */
+struct relay_item {
+    struct relay_item *left, *right; /* the index by ID */
+    uint64_t id;
+    struct spool_message *message;
+    struct relay_group *groups;
+    uint32_t busy;        /* groups in delivery */
+    bool counted;         /* its cached content is part of the scheduler's `cached` */
+    _Atomic bool deleted; /* by an administrator; deliveries not begun do not begin */
+};
+
+struct relay_sched {
+    struct retry_policy retry;
+    struct rng rng;
+    unsigned loops;
+    uint64_t cache_budget; /* octets of content that queued messages may keep in memory */
+
+    struct relay_item *index; /* private from here on */
+    struct due_heap due;
+    struct relay_dest_table dests;
+    const struct settings *settings;
+    struct relay_dest **by_route;
+    uint64_t cached;
+    uint64_t messages;
+    uint64_t groups[RELAY_GROUP_STATES];
+    uint32_t unlinked; /* groups in no list at the moment */
+    uint64_t expire_cursor;
+    struct relay_group *free_groups; /* linked by `next` */
+    uint32_t free_group_count;
+    struct relay_item *free_items; /* linked by `left` */
+    uint32_t free_item_count;
+    unsigned next_loop;
+};
+
+void relay_sched_init(struct relay_sched *s, const struct retry_policy *retry, unsigned loops,
+                      uint64_t seed);
+void relay_sched_done(struct relay_sched *s);
+
+/* ---- routes ---- */
+
+/* The routes for what is added from now on; takes a reference. False (memory): unchanged. */
+PT_NODISCARD bool relay_sched_set_settings(struct relay_sched *s, const struct settings *settings);
+
+/* Puts the messages after `*cursor` (0: from the first) on the queues of today's routes, at most
+ * `max`, and moves the cursor. True when all are done. Groups in delivery stay where they are until
+ * they come back. */
+bool relay_sched_reroute(struct relay_sched *s, uint64_t *cursor, uint32_t max, int64_t now_us);
+
+/* ---- messages come and go ---- */
+
+/* Queues a committed message; takes a reference. `touched` (may be NULL) collects the destinations
+ * that have more to do. False: memory is short, nothing is queued. */
+struct relay_dest_set {
+    struct relay_dest *dests[64];
+    uint32_t count;
+};
+PT_NODISCARD bool relay_sched_add(struct relay_sched *s, struct spool_message *m, int64_t now_us,
+                                  struct relay_dest_set *touched);
+
+struct relay_item *relay_sched_find(struct relay_sched *s, uint64_t id);
+
+/* The message with the smallest ID above `id`, or NULL. */
+struct relay_item *relay_sched_after(struct relay_sched *s, uint64_t id);
+
+/* Takes up to `max` ready groups of the destination into delivery. `where` is the hash of the
+ * endpoint that would take them: a group in doubt elsewhere is passed over once. */
+uint32_t relay_sched_pull(struct relay_sched *s, struct relay_dest *d, uint32_t where,
+                          struct relay_group **out, uint32_t max);
+
+/* How many groups one connection should pull now, so that the others get their share. */
+uint32_t relay_sched_share(const struct relay_sched *s, const struct relay_dest *d);
+
+/* Gives back what was pulled and not begun: to the head of the queue, nothing is counted. */
+void relay_sched_put_back(struct relay_sched *s, struct relay_group *g);
+
+/* One recipient's result. */
+struct relay_result {
+    uint8_t state; /* enum spool_state; QUEUED: deferred */
+    uint16_t code;
+    bool untried;     /* with QUEUED: no attempt to count */
+    struct str reply; /* copied into the message */
+};
+
+/*
+ * Ends a delivery: results[i] is about g->indexes[i]. Recipients that are done leave the group,
+ * the others are tried again at `next_us` (which goes into the message); the group then sits with
+ * the routes of today. `unreachable`: see struct relay_group. `prefer`: where it is in doubt, or 0.
+ * The group is freed when nobody is left, and the message with its last group.
+ */
+struct relay_again {
+    int64_t next_us;
+    bool unreachable;
+    uint32_t prefer;
+};
+void relay_sched_settle(struct relay_sched *s, struct relay_group *g,
+                        const struct relay_result *results, const struct relay_again *again,
+                        int64_t now_us);
+
+/* ---- time ---- */
+
+/* Makes ready what is due, ends what rests; at most `max` entries. True when there may be more. */
+bool relay_sched_due(struct relay_sched *s, int64_t now_us, uint32_t max);
+
+/* When the next entry is due; INT64_MAX: never. */
+int64_t relay_sched_next_due(const struct relay_sched *s);
+
+/* Takes up to `max` groups whose message is too old into delivery, so that they can be given up. */
+uint32_t relay_sched_expired(struct relay_sched *s, int64_t now_us, struct relay_group **out,
+                             uint32_t max);
+
+/* ---- connections ---- */
+
+/* A destination to which `loop` should open a connection now, or NULL; it is counted as
+ * connecting. */
+struct relay_dest *relay_sched_open(struct relay_sched *s, unsigned loop);
+
+/* The connection stands and can take messages. */
+void relay_sched_connected(struct relay_sched *s, struct relay_dest *d);
+
+/* No next hop would take anything; the connection, still counted as connecting or not, is gone.
+ * Unless others stand, the destination rests. `reason` is copied. True if a rest begins. */
+bool relay_sched_unreachable(struct relay_sched *s, struct relay_dest *d, unsigned loop,
+                             bool connecting, int64_t now_us, struct str reason);
+
+/* A connection that stood is gone; `trouble`: not in good order. */
+void relay_sched_closed(struct relay_sched *s, struct relay_dest *d, unsigned loop, bool trouble);
+
+/* A connection ran out of work (idle) or found some. */
+void relay_sched_idle(struct relay_sched *s, struct relay_dest *d, unsigned loop, bool idle);
+
+/* A next hop took or refused a message as it should: the destination is alive, what was deferred
+ * for want of a connection is due, concurrency may grow. True if more connections may be opened. */
+bool relay_sched_went_well(struct relay_sched *s, struct relay_dest *d);
+
+/* The loops that have something to do for `d`, as bits. */
+uint64_t relay_sched_wake_for(struct relay_sched *s, struct relay_dest *d);
+
+/* The same over all destinations with something to do. */
+uint64_t relay_sched_wake(struct relay_sched *s);
+
+/* Frees destinations that have nothing: no groups, no connections, no rest. */
+void relay_sched_sweep(struct relay_sched *s);
+
+/* ---- an administrator's hand ---- */
+
+/* Due now, whatever was planned; held messages stay held. Also ends the destinations' rest.
+ * Returns how many groups moved. */
+uint32_t relay_sched_retry(struct relay_sched *s, struct relay_item *item, int64_t now_us);
+uint32_t relay_sched_retry_dest(struct relay_sched *s, struct relay_dest *d, uint32_t max,
+                                int64_t now_us);
+
+/* Sets or clears SPOOL_HELD. False: it was so already. */
+bool relay_sched_hold(struct relay_sched *s, struct relay_item *item);
+bool relay_sched_release(struct relay_sched *s, struct relay_item *item, int64_t now_us);
+
+/* Takes the message off the queues; what is in delivery ends unheard. May free the item. */
+void relay_sched_delete(struct relay_sched *s, struct relay_item *item);
+
+/* Takes all groups of the message that are not in delivery into delivery, to be given up. */
+uint32_t relay_sched_take(struct relay_sched *s, struct relay_item *item, struct relay_group **out,
+                          uint32_t max);

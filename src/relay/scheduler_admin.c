@@ -1,0 +1,108 @@
+#include "relay/scheduler_private.h"
+
+/* What an administrator does to queued messages. */
+
+static void end_rest(struct relay_sched *s, struct relay_dest *d)
+{
+    due_remove(&s->due, &d->rest);
+    relay_dest_refresh(&s->dests, d);
+}
+
+static void make_ready(struct relay_sched *s, struct relay_group *g, int64_t now_us)
+{
+    relay_group_unlink(s, g);
+    g->due.at_us = now_us;
+    g->unreachable = false;
+    relay_group_link(s, g, RELAY_GROUP_READY, false);
+}
+
+uint32_t relay_sched_retry(struct relay_sched *s, struct relay_item *item, int64_t now_us)
+{
+    uint32_t n = 0;
+
+    for (struct relay_group *g = item->groups; g; g = g->sibling) {
+        if (g->state != RELAY_GROUP_DEFERRED && g->state != RELAY_GROUP_READY)
+            continue;
+        if (g->state == RELAY_GROUP_DEFERRED)
+            make_ready(s, g, now_us);
+        end_rest(s, g->dest);
+        n++;
+    }
+    return n;
+}
+
+uint32_t relay_sched_retry_dest(struct relay_sched *s, struct relay_dest *d, uint32_t max,
+                                int64_t now_us)
+{
+    struct relay_group *g;
+    uint32_t n = 0;
+
+    while (n < max && (g = d->lists[RELAY_GROUP_DEFERRED].first)) {
+        make_ready(s, g, now_us);
+        n++;
+    }
+    end_rest(s, d);
+    return n;
+}
+
+bool relay_sched_hold(struct relay_sched *s, struct relay_item *item)
+{
+    if (item->message->flags & SPOOL_HELD)
+        return false;
+    item->message->flags |= SPOOL_HELD;
+    for (struct relay_group *g = item->groups; g; g = g->sibling) {
+        if (g->state == RELAY_GROUP_BUSY)
+            continue; /* held when it comes back */
+        relay_group_unlink(s, g);
+        relay_group_link(s, g, RELAY_GROUP_HELD, false);
+    }
+    return true;
+}
+
+bool relay_sched_release(struct relay_sched *s, struct relay_item *item, int64_t now_us)
+{
+    if (!(item->message->flags & SPOOL_HELD))
+        return false;
+    item->message->flags &= ~(uint32_t)SPOOL_HELD;
+    for (struct relay_group *g = item->groups; g; g = g->sibling) {
+        if (g->state != RELAY_GROUP_HELD)
+            continue;
+        relay_group_unlink(s, g);
+        relay_group_link_by_time(s, g, now_us);
+    }
+    return true;
+}
+
+void relay_sched_delete(struct relay_sched *s, struct relay_item *item)
+{
+    struct relay_group *g = item->groups;
+
+    atomic_store_explicit(&item->deleted, true, memory_order_relaxed);
+    while (g) {
+        struct relay_group *next = g->sibling;
+
+        if (g->state != RELAY_GROUP_BUSY) {
+            relay_group_unlink(s, g);
+            relay_group_leave(g);
+            relay_group_free(s, g);
+        }
+        g = next;
+    }
+    if (!item->groups)
+        relay_item_free(s, item);
+}
+
+uint32_t relay_sched_take(struct relay_sched *s, struct relay_item *item, struct relay_group **out,
+                          uint32_t max)
+{
+    uint32_t n = 0;
+
+    for (struct relay_group *g = item->groups; g && n < max; g = g->sibling) {
+        if (g->state == RELAY_GROUP_BUSY)
+            continue;
+        relay_group_unlink(s, g);
+        relay_group_link(s, g, RELAY_GROUP_BUSY, false);
+        out[n++] = g;
+    }
+    return n;
+}

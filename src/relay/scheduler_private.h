@@ -1,0 +1,43 @@
+#pragma once
+#include "relay/scheduler.h"
+
+/*
+ * What the files of the scheduler share (scheduler.c, grouping.c, scheduler_admin.c). Same rules.
+ */
+
+/* ---- groups.c: groups and the lists they are in ---- */
+
+struct relay_group *relay_group_new(struct relay_sched *s);
+PT_NODISCARD bool relay_group_add(struct relay_group *g, uint32_t index);
+
+/* Off its list and heap; in no list afterwards. */
+void relay_group_unlink(struct relay_sched *s, struct relay_group *g);
+
+/* Into a list of its destination; into the heap as well when deferred. */
+void relay_group_link(struct relay_sched *s, struct relay_group *g, enum relay_group_state state,
+                      bool in_front);
+
+/* Where it belongs by the message's hold and the time of its next attempt. */
+void relay_group_link_by_time(struct relay_sched *s, struct relay_group *g, int64_t now_us);
+
+/* Frees a group that is in no list and not among its item's. */
+void relay_group_free(struct relay_sched *s, struct relay_group *g);
+
+/* Takes it out of its item's groups; it must be in no list. */
+void relay_group_leave(struct relay_group *g);
+
+struct relay_item *relay_item_new(struct relay_sched *s, struct spool_message *m);
+/* Out of the index, its message released. It must have no groups. */
+void relay_item_free(struct relay_sched *s, struct relay_item *item);
+void relay_item_uncache(struct relay_sched *s, struct relay_item *item);
+
+/* ---- grouping.c: by the routes of today ---- */
+
+/* Adds groups, in no list yet, for those of the `count` recipients in `indexes` (NULL: all) that
+ * are not done. On false nothing is added. */
+PT_NODISCARD bool relay_group_recipients(struct relay_sched *s, struct relay_item *item,
+                                         const uint32_t *indexes, uint32_t count,
+                                         struct relay_group **out);
+
+/* Replaces the group, which is in no list, by groups of today's routes, and links them by time. */
+void relay_group_reroute(struct relay_sched *s, struct relay_group *g, int64_t now_us);
