@@ -21,7 +21,7 @@ LIBRARIES = {
 # Rooms that decide or parse: no file, socket, thread, clock or log in them.
 PURE = ("smtp", "mime", "access", "policy")
 IMPURE_HEADERS = re.compile(
-    r"sys/(socket|epoll|eventfd|stat|mman|select|wait)\.h"
+    r"sys/(socket|epoll|eventfd|stat|select|wait)\.h"
     r"|(poll|fcntl|unistd|pthread|time|signal|dirent)\.h|base/(log|mailbox)\.h")
 IMPURE_CALLS = re.compile(
     r"\b(clock_mono_ns|clock_wall_us|clock_gettime|fopen|getenv|printf|fprintf)\s*\(")
@@ -47,8 +47,9 @@ def _parse_cell(room, cell, above):
         return
     for part in re.split(r",\s*(?![^()]*\))", cell):
         part = part.strip().removeprefix("and ").strip()
-        if header := re.match(r"`([^`]+)`", part):
-            room.headers.add(header[1] if "/" in header[1] else "*/" + header[1])
+        if part.startswith("`"):
+            for header in re.findall(r"`([^`]+)`", part):
+                room.headers.add(header if "/" in header else "*/" + header)
         elif values := re.match(r"(\w+) \(values", part):
             room.values_of.add(values[1])
         elif part != "libc only":

@@ -23,9 +23,8 @@ BANNED = {
     "assert": "pt_assert",
     "strdup|strndup": "str_dup, or the arena",
 }
-# Ends the process, holds it up, or takes more than digits for a number: only at the edge.
+# Ends the process or holds it up: only at the edge.
 EDGE_ONLY = {
-    "strtol|strtoul|strtoll|strtoull|strtod": "str_to_u64",
     "exit|_exit|abort|errx?|warnx?|quick_exit": "return an error",
     "sleep|usleep|nanosleep": "a timer",
 }
