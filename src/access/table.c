@@ -18,64 +18,70 @@ static uint32_t last_not_above(const struct family *f, uint32_t first, uint32_t 
     return first - 1;
 }
 
+/* The range at which a slot's run begins. */
+static uint32_t slot_first(const struct family *f, uint32_t slot)
+{
+    return slot & SLOT_NODE ? f->nodes[slot & ~SLOT_NODE].first : slot;
+}
+
 static uint32_t find_range(const struct family *f, struct key k)
 {
-    uint32_t first = 0, end = f->ranges, at = 0;
+    uint32_t first = 0, end = f->range_count, at = 0;
 
     while (f->node_count) {
         const struct node *n = &f->nodes[at];
         struct key head = key_head(k, n->shared);
-        const struct slot *s;
+        const uint32_t *slot;
 
         if (!key_eq(head, n->prefix))
-            return key_less(head, n->prefix) ? first - 1 : end - 1;
-        s = &f->slots[n->slots + key_bits(k, n->shared, n->stride)];
-        first = s[0].first;
-        end = s[1].first;
-        at = s[0].node;
-        if (!at)
+            return key_less(head, n->prefix) ? n->first - 1 : end - 1;
+        slot = &f->slots[n->slots + key_bits(k, n->shared, n->stride)];
+        end = slot_first(f, slot[1]);
+        first = slot[0];
+        if (!(first & SLOT_NODE))
             break;
+        at = first & ~SLOT_NODE;
     }
     return last_not_above(f, first, end, k);
 }
 
-static const struct family *family_of(const struct access_table *t, const struct net_addr *a)
+/* The row with the longest prefix that has the address, with ROW_EXPIRES, or ACCESS_NONE. */
+static uint32_t find_row(const struct access_table *t, const struct net_addr *a)
 {
     const struct family *f = a->family == NET_IPV4 ? &t->ipv4 : &t->ipv6;
 
-    return a->family == NET_NONE || f->ranges == 0 ? NULL : f;
+    if (a->family == NET_NONE || f->range_count == 0)
+        return ACCESS_NONE;
+    return f->ranges[find_range(f, key_of(a))].row;
 }
 
 static bool alive(const struct access_table *t, uint32_t row, int64_t now_us)
 {
-    return !t->expires_us || t->expires_us[row] == 0 || now_us < t->expires_us[row];
+    return !(row & ROW_EXPIRES) || now_us < t->expires_us[row & ~ROW_EXPIRES];
+}
+
+static uint32_t row_index(uint32_t row)
+{
+    return row == ACCESS_NONE ? row : row & ~ROW_EXPIRES;
 }
 
 uint32_t access_table_find(const struct access_table *t, const struct net_addr *a, int64_t now_us)
 {
-    const struct family *f = family_of(t, a);
-    uint32_t row;
+    uint32_t row = find_row(t, a);
 
-    if (!f)
-        return ACCESS_NONE;
-    row = f->row[find_range(f, key_of(a))];
     while (row != ACCESS_NONE && !alive(t, row, now_us))
-        row = t->cover[row];
-    return row;
+        row = t->cover[row_index(row)];
+    return row_index(row);
 }
 
 /* The row with the longest prefix of at most `length` bits that has the first address of `p`. */
 static uint32_t find_holder(const struct access_table *t, const struct net_prefix *p,
                             unsigned length)
 {
-    const struct family *f = family_of(t, &p->addr);
-    uint32_t row;
+    uint32_t row = row_index(find_row(t, &p->addr));
 
-    if (!f)
-        return ACCESS_NONE;
-    row = f->row[find_range(f, key_of(&p->addr))];
     while (row != ACCESS_NONE && t->length[row] > length)
-        row = t->cover[row];
+        row = row_index(t->cover[row]);
     return row;
 }
 
@@ -93,15 +99,14 @@ uint32_t access_table_find_cover(const struct access_table *t, const struct net_
 
 bool access_table_overlaps(const struct access_table *t, const struct net_prefix *p)
 {
-    const struct family *f = family_of(t, &p->addr);
+    const struct family *f = p->addr.family == NET_IPV4 ? &t->ipv4 : &t->ipv6;
     struct key first = key_of(&p->addr);
-    uint32_t from, to;
+    uint32_t from;
 
-    if (!f)
+    if (p->addr.family == NET_NONE || f->range_count == 0)
         return false;
     from = find_range(f, first);
-    to = find_range(f, key_last(first, p->length));
-    return from != to || f->row[from] != ACCESS_NONE;
+    return f->ranges[from].row != ACCESS_NONE || from != find_range(f, key_last(first, p->length));
 }
 
 size_t access_table_memory(const struct access_table *t)
@@ -111,7 +116,7 @@ size_t access_table_memory(const struct access_table *t)
     for (int i = 0; i < 2; i++) {
         const struct family *f = i ? &t->ipv6 : &t->ipv4;
 
-        size += f->ranges * (sizeof *f->hi + sizeof *f->row + (f->lo ? sizeof *f->lo : 0));
+        size += f->range_count * (sizeof *f->ranges + (f->lo ? sizeof *f->lo : 0));
         size += f->node_cap * sizeof *f->nodes + f->slot_cap * sizeof *f->slots;
     }
     return size + t->count * (sizeof *t->cover + sizeof *t->length +

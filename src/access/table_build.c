@@ -1,5 +1,6 @@
 /* Builds the structure that table_inner.h describes. */
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "access/table_inner.h"
 
@@ -84,19 +85,30 @@ static struct item *family_items(const struct access_row *rows, uint32_t count,
 
 static void start_range(struct family *f, struct key at, uint32_t row)
 {
-    uint32_t i = f->ranges;
+    uint32_t i = f->range_count;
 
     if (i > 0 && key_eq(start_of(f, i - 1), at))
         i--;
-    if (i > 0 && f->row[i - 1] == row) {
-        f->ranges = i;
+    if (i > 0 && f->ranges[i - 1].row == row) {
+        f->range_count = i;
         return;
     }
-    f->hi[i] = at.hi;
+    f->ranges[i] = (struct range){ at.hi, row };
     if (f->lo)
         f->lo[i] = at.lo;
-    f->row[i] = row;
-    f->ranges = i + 1;
+    f->range_count = i + 1;
+}
+
+/* A row as ranges and chains name it. */
+static uint32_t marked(const struct build *b, uint32_t row)
+{
+    return b->t->expires_us && b->t->expires_us[row] ? row | ROW_EXPIRES : row;
+}
+
+/* The innermost prefix at hand. */
+static uint32_t inner_row(const struct build *b)
+{
+    return b->depth ? marked(b, b->stack[b->depth - 1]->row) : ACCESS_NONE;
 }
 
 /* Ends the innermost prefix: behind it the one around it goes on. */
@@ -104,13 +116,12 @@ static void leave(struct build *b)
 {
     struct item *inner = b->stack[--b->depth];
     struct key last = key_last(inner->key, inner->length);
-    uint32_t outer = b->depth ? b->stack[b->depth - 1]->row : ACCESS_NONE;
 
     if (last.hi == ~0ull && last.lo == ~0ull)
         return;
     last.lo++;
     last.hi += last.lo == 0;
-    start_range(b->f, last, outer);
+    start_range(b->f, last, inner_row(b));
 }
 
 static void make_ranges(struct build *b, struct item *items, uint32_t count)
@@ -126,21 +137,38 @@ static void make_ranges(struct build *b, struct item *items, uint32_t count)
                 break;
             leave(b);
         }
-        b->t->cover[p->row] = b->depth ? b->stack[b->depth - 1]->row : ACCESS_NONE;
+        b->t->cover[p->row] = inner_row(b);
         b->stack[b->depth++] = p;
-        start_range(b->f, p->key, p->row);
+        start_range(b->f, p->key, inner_row(b));
     }
     while (b->depth)
         leave(b);
 }
 
-static bool shrink(void **p, size_t size)
+/* Memory for an array that is read at random: in huge pages where they are to be had, since
+ * otherwise every lookup misses the page tables' cache too. */
+static void *alloc_large(size_t size)
 {
-    void *smaller = realloc(*p, size);
+    enum { HUGE = 2 << 20 };
+    void *p = NULL;
 
-    if (smaller)
-        *p = smaller;
-    return smaller;
+    if (size < HUGE)
+        return malloc(size);
+    if (posix_memalign(&p, HUGE, size) != 0)
+        return NULL;
+    PT_IGNORE(madvise(p, size, MADV_HUGEPAGE), "it is only slower without");
+    return p;
+}
+
+/* A copy in memory as large as it needs to be; frees the old one. */
+static void *fit(void *old, size_t size)
+{
+    void *p = old ? alloc_large(size) : NULL;
+
+    if (p)
+        memcpy(p, old, size);
+    free(old);
+    return p;
 }
 
 /* Room for `n` prefixes; the low halves only when some prefix needs them. */
@@ -151,11 +179,10 @@ static bool alloc_ranges(struct family *f, const struct item *items, uint32_t n)
 
     for (uint32_t i = 0; i < n; i++)
         low |= items[i].length > 64;
-    f->hi = malloc(most * sizeof *f->hi);
-    f->row = malloc(most * sizeof *f->row);
+    f->ranges = malloc(most * sizeof *f->ranges);
     if (low)
         f->lo = malloc(most * sizeof *f->lo);
-    return f->hi && f->row && (!low || f->lo);
+    return f->ranges && (!low || f->lo);
 }
 
 /* ---- building: the trie over the ranges ---- */
@@ -178,7 +205,7 @@ static void *grow(void *p, size_t size, uint32_t *cap, uint32_t need)
 static bool reserve(struct family *f, uint32_t slots)
 {
     struct node *nodes = grow(f->nodes, sizeof *nodes, &f->node_cap, f->node_count + 1);
-    struct slot *grown;
+    uint32_t *grown;
 
     if (!nodes)
         return false;
@@ -198,11 +225,12 @@ static struct node plan_node(const struct family *f, uint32_t first, uint32_t en
 
     stride = PT_MIN(PT_MIN(stride, (unsigned)STRIDE_MAX), left);
     return (struct node){ .prefix = key_head(a, shared),
+                          .first = first,
                           .shared = (uint8_t)shared,
                           .stride = (uint8_t)stride };
 }
 
-/* A node over the ranges from `first` to before `end`; its runs follow in the caller's queue. */
+/* A node over the ranges from `first` to before `end`. */
 static bool add_node(struct family *f, uint32_t first, uint32_t end)
 {
     struct node n = plan_node(f, first, end);
@@ -214,33 +242,48 @@ static bool add_node(struct family *f, uint32_t first, uint32_t end)
     for (uint32_t i = 0; i < slots; i++) {
         while (range < end && key_bits(start_of(f, range), n.shared, n.stride) < i)
             range++;
-        f->slots[n.slots + i] = (struct slot){ range, 0 };
+        f->slots[n.slots + i] = range;
     }
-    f->slots[n.slots + slots] = (struct slot){ end, 0 };
+    f->slots[n.slots + slots] = end;
     f->slot_count += slots + 1;
     f->nodes[f->node_count++] = n;
     return true;
 }
 
-/* Breadth first: the nodes are their own queue. */
-static bool make_nodes(struct family *f)
+/* Nodes for the slots of a node that are still long. */
+static bool split_slots(struct family *f, uint32_t from, uint32_t to)
 {
-    if (f->ranges > LEAF_RANGES && !add_node(f, 0, f->ranges))
-        return false;
-    for (uint32_t at = 0; at < f->node_count; at++) {
-        uint32_t from = f->nodes[at].slots, to = from + (1u << f->nodes[at].stride);
+    for (uint32_t i = from; i < to; i++) {
+        uint32_t first = f->slots[i], end = f->slots[i + 1];
 
-        for (uint32_t i = from; i < to; i++) {
-            uint32_t first = f->slots[i].first, end = f->slots[i + 1].first;
-
-            if (end - first <= LEAF_RANGES)
-                continue;
-            f->slots[i].node = f->node_count;
-            if (!add_node(f, first, end))
-                return false;
-        }
+        if (end - first <= LEAF_RANGES)
+            continue;
+        f->slots[i] = f->node_count | SLOT_NODE;
+        if (!add_node(f, first, end))
+            return false;
     }
     return true;
+}
+
+/* Breadth first: the nodes are their own queue. The first range, which begins at zero, stays out:
+ * it shares no bits with the others, and is what comes before all of them. */
+static bool make_nodes(struct family *f)
+{
+    if (f->range_count <= LEAF_RANGES)
+        return true;
+    if (!add_node(f, 1, f->range_count))
+        return false;
+    for (uint32_t at = 0; at < f->node_count; at++) {
+        uint32_t from = f->nodes[at].slots;
+
+        if (!split_slots(f, from, from + (1u << f->nodes[at].stride)))
+            return false;
+    }
+    f->nodes = fit(f->nodes, f->node_count * sizeof *f->nodes);
+    f->slots = fit(f->slots, f->slot_count * sizeof *f->slots);
+    f->node_cap = f->node_count;
+    f->slot_cap = f->slot_count;
+    return f->nodes && f->slots;
 }
 
 static bool build_family(struct access_table *t, struct family *f, const struct access_row *rows,
@@ -252,10 +295,12 @@ static bool build_family(struct access_table *t, struct family *f, const struct 
     bool ok = items && (count == 0 || alloc_ranges(f, items, count));
 
     if (ok && count > 0) {
+        bool low = f->lo;
+
         make_ranges(&b, items, count);
-        ok = shrink((void **)&f->hi, f->ranges * sizeof *f->hi) &&
-             shrink((void **)&f->row, f->ranges * sizeof *f->row) &&
-             (!f->lo || shrink((void **)&f->lo, f->ranges * sizeof *f->lo));
+        f->ranges = fit(f->ranges, f->range_count * sizeof *f->ranges);
+        f->lo = fit(f->lo, f->range_count * sizeof *f->lo);
+        ok = f->ranges && (!low || f->lo);
     }
     free(items);
     return ok && make_nodes(f);
@@ -304,9 +349,8 @@ struct access_table *access_table_new(const struct access_row *rows, uint32_t co
 
 static void family_done(struct family *f)
 {
-    free(f->hi);
+    free(f->ranges);
     free(f->lo);
-    free(f->row);
     free(f->nodes);
     free(f->slots);
 }

@@ -10,53 +10,59 @@
  * How it works.
  *
  * The prefixes of one family cut the address space into ranges in each of which the longest match
- * is the same row; there are at most 2 n + 1. They are kept as sorted arrays: where a range starts
- * (64 bits; another 64 only when some IPv6 prefix is longer than /64) and its row. A lookup finds
- * the last start that is not above the address.
+ * is the same row; there are at most 2 n + 1. They are kept as a sorted array: where a range starts
+ * (the first 64 bits; the second 64 stand apart, and only when some IPv6 prefix is longer than /64)
+ * and its row. A lookup finds the last start that is not above the address.
  *
  * To get there without a binary search over megabytes, a trie with variable strides narrows it
  * down. A node stands for a run of ranges and the leading bits that all their starts share; it
  * takes the next `stride` bits of the address, chosen by how many ranges it has, as index into its
- * slots (the root up to 18 bits: for IPv4 at once about four ranges), and each slot is a shorter
- * run, with a node of its own if it is still long. Common leading bits cost no level, so depth
- * follows the shape of the list and not the length of the addresses. A slot may start behind the
- * range that its first addresses belong to: then the answer is the range before, which is the
- * array's neighbour.
+ * slots (the root up to 20 bits), and each slot is a shorter run, with a node of its own if it is
+ * still long. Common leading bits cost no level, so depth follows the shape of the list and not
+ * the length of the addresses. A slot may start behind the range that its first addresses belong
+ * to: then the answer is the range before, which is the array's neighbour.
+ *
+ * Where the cost is: each step is a cache miss in a table of a million. So start and row lie side
+ * by side, slots are four octets, large arrays ask for huge pages, and only a row that expires is
+ * looked at further.
  *
  * Rows nest, so the chain from a row to the next shorter one that covers it is one index per row.
  * Expiry and all questions about covering follow that chain.
  */
 
 enum {
-    LEAF_RANGES = 8,   /* a run so short is searched directly */
-    STRIDE_MAX = 18,   /* 2 MiB of slots */
-    PER_SLOT_BITS = 2, /* ranges per slot that a node aims at, as a power of two */
+    LEAF_RANGES = 8,  /* a run so short is searched directly */
+    STRIDE_MAX = 20,  /* 4 MiB of slots */
+    PER_SLOT_BITS = 1 /* ranges per slot that a node aims at, as a power of two */
 };
+
+#define SLOT_NODE (1u << 31)   /* the rest is the index of a node, otherwise of a range */
+#define ROW_EXPIRES (1u << 31) /* the rest is the row; not in ACCESS_NONE */
 
 struct key {
     uint64_t hi, lo;
 };
 
-struct slot {
-    uint32_t first; /* range at which the run begins */
-    uint32_t node;  /* its node; 0: none */
-};
+struct range {
+    uint64_t hi;  /* of its start */
+    uint32_t row; /* ACCESS_NONE: none */
+} __attribute__((packed));
 
-/* A node's run ends where the run of its last slot ends: there is one slot more as a sentinel. */
+/* A node's run ends where that of its last slot does: one slot more marks the end. */
 struct node {
     struct key prefix; /* the shared leading bits */
     uint32_t slots;    /* index of its first slot */
-    uint8_t shared;    /* how many */
+    uint32_t first;    /* range at which its run begins */
+    uint8_t shared;    /* how many bits */
     uint8_t stride;
 };
 
 struct family {
-    uint64_t *hi;
-    uint64_t *lo; /* NULL: all zero */
-    uint32_t *row;
-    uint32_t ranges;
-    struct node *nodes;
-    struct slot *slots;
+    struct range *ranges;
+    uint64_t *lo; /* of the starts; NULL: all zero */
+    uint32_t range_count;
+    struct node *nodes; /* the first is the root; none: few ranges */
+    uint32_t *slots;
     uint32_t node_count, node_cap;
     uint32_t slot_count, slot_cap;
 };
@@ -64,7 +70,7 @@ struct family {
 struct access_table {
     struct family ipv4, ipv6;
     uint32_t count;
-    uint32_t *cover;     /* per row: the next shorter prefix that holds it */
+    uint32_t *cover;     /* per row: the next shorter prefix that holds it, with ROW_EXPIRES */
     uint8_t *length;     /* per row */
     int64_t *expires_us; /* per row; NULL: none expires */
 };
@@ -127,5 +133,5 @@ static inline uint32_t key_bits(struct key k, unsigned from, unsigned n)
 
 static inline struct key start_of(const struct family *f, uint32_t range)
 {
-    return (struct key){ f->hi[range], f->lo ? f->lo[range] : 0 };
+    return (struct key){ f->ranges[range].hi, f->lo ? f->lo[range] : 0 };
 }

@@ -18,10 +18,15 @@ static bool fits(const char *pattern, struct str path, struct http_match *m)
 
     m->param_count = 0;
     while (want.p && have.p) {
+        struct str all = have;
         struct str w = next_segment(&want), h = next_segment(&have);
 
         if (w.n > 2 && w.p[0] == '{') {
             pt_assert(m->param_count < HTTP_PARAMS_MAX);
+            if (str_eq(w, STR("{*}"))) {
+                m->params[m->param_count++] = (struct http_param){ STR("*"), all };
+                return true;
+            }
             if (h.n == 0)
                 return false;
             m->params[m->param_count++] = (struct http_param){ { w.p + 1, w.n - 2 }, { h.p, h.n } };
@@ -80,6 +85,8 @@ bool http_route_takes(const struct http_route *route, struct str name)
     struct str names = str_of(route->query);
     size_t at = 0;
 
+    if (str_eq(names, STR(HTTP_QUERY_ANY)))
+        return true;
     while (at < names.n) {
         ptrdiff_t space = str_find(names, ' ', at);
         size_t end = space < 0 ? names.n : (size_t)space;

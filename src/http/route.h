@@ -22,6 +22,9 @@ struct http_route {
     const char *query; /* the names of query parameters, separated by spaces; NULL: none */
 };
 
+/* For `query`: any names may come. */
+#define HTTP_QUERY_ANY "*"
+
 enum { HTTP_PARAMS_MAX = 4 };
 
 struct http_param {

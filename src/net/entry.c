@@ -53,8 +53,8 @@ static bool ends_in_mask(struct str text)
         colon--;
     if (colon == 0 || !is_ipv4(str_from(text, colon), &tail))
         return false;
-    if (net_addr_parse(text, &whole) && whole.family == NET_IPV4)
-        return false; /* ::ffff:a.b.c.d */
+    if (!net_addr_parse(text, &whole) || whole.family == NET_IPV4) /* ::ffff:a.b.c.d */
+        return false;
     return tail.octets[0] == 255 || mask_length(&tail) >= 0;
 }
 

@@ -190,7 +190,7 @@ static enum schema_verdict check_line(struct str in, char out[SCHEMA_TEXT_SIZE],
     (void)out;
     (void)note;
     for (size_t i = 0; i < in.n; i++)
-        if ((unsigned char)in.p[i] < 0x20 || in.p[i] == 0x7F)
+        if (((unsigned char)in.p[i] < 0x20 && in.p[i] != '\t') || in.p[i] == 0x7F)
             return SCHEMA_BAD;
     return SCHEMA_GOOD;
 }
@@ -198,7 +198,7 @@ static enum schema_verdict check_line(struct str in, char out[SCHEMA_TEXT_SIZE],
 static enum schema_verdict check_greeting(struct str in, char out[SCHEMA_TEXT_SIZE],
                                           const char **note)
 {
-    return str_has_8bit(in) ? SCHEMA_BAD : check_line(in, out, note);
+    return str_has_8bit(in) || str_find(in, '\t', 0) >= 0 ? SCHEMA_BAD : check_line(in, out, note);
 }
 
 const struct schema_format schema_hostname = { "a host name", "idn-hostname", check_hostname };

@@ -19,7 +19,8 @@ struct client_tx {
     struct smtp_client_message *m; /* NULL: the slot is free */
     struct arena texts;            /* what the results' texts point at */
     uint32_t next_rcpt;            /* the first whose RCPT is not written */
-    uint32_t next_reply;           /* no reply has come for it and those behind it */
+    uint32_t next_reply;           /* no reply to RCPT has come for it and those behind it */
+    uint32_t next_end;             /* LMTP: no reply to the end of data has */
     uint32_t owed;                 /* RCPT commands without a reply */
     uint32_t accepted;
     uint8_t way;        /* enum smtp_client_way */

@@ -206,7 +206,6 @@ static void data_reply(struct smtp_client *c, struct client_tx *t, struct buf *o
         finish(c, t, !t->refused);
     } else if (t->accepted) {
         t->content_out = c->content_due = true;
-        t->next_reply = 0;
     } else {
         BUF_LIT(out, ".\r\n");
         t->lone_dot = true;
@@ -218,9 +217,9 @@ static bool lmtp_end_reply(struct smtp_client *c, struct client_tx *t)
 {
     struct smtp_client_result r = kept_result(c, t);
 
-    while (!is_pending(t, t->next_reply))
-        t->next_reply++;
-    t->m->rcpts[t->next_reply++].result = r;
+    while (!is_pending(t, t->next_end))
+        t->next_end++;
+    t->m->rcpts[t->next_end++].result = r;
     return --t->accepted == 0;
 }
 

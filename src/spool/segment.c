@@ -106,7 +106,10 @@ static int write_header(struct spool_segment *g, bool in_use)
 
         r = disk_write_all(d, g->handle, &end, 1, g->size - sizeof zeros);
     }
-    return r ? r : d->sync(d, g->handle);
+    if (r == 0)
+        r = d->sync(d, g->handle);
+    /* What the cache holds in large folios counts as written in whole for every page of them. */
+    return r || in_use ? r : d->forget(d, g->handle);
 }
 
 static int write_zeros(struct spool_segment *g)
@@ -129,7 +132,9 @@ static int write_zeros(struct spool_segment *g)
         }
     }
     free(zeros);
-    return r ? r : d->sync(d, g->handle);
+    if (r == 0)
+        r = d->sync(d, g->handle);
+    return r ? r : d->forget(d, g->handle);
 }
 
 static int create(struct spool_segment *g)

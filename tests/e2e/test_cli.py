@@ -65,7 +65,7 @@ def test_wrong_usage_is_status_2(words):
 @pytest.mark.parametrize("words", [("queue", "list"), ("status",)], ids=" ".join)
 def test_a_gateway_that_is_down_is_said_in_one_line(words):
     with temporary_folder() as folder:
-        assert "not running" in one_line(run_postern(*words, state=folder, status=1).stderr)
+        assert "is it running?" in one_line(run_postern(*words, state=folder, status=1).stderr)
 
 
 def test_the_ready_line(gateway):

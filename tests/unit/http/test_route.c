@@ -14,6 +14,8 @@ static const struct http_route routes[] = {
     { HTTP_METHOD_GET, "/api/queue/{id}", NULL },
     { HTTP_METHOD_DELETE, "/api/queue/{id}", NULL },
     { HTTP_METHOD_GET, "/api/queue/{id}/part/{n}", NULL },
+    { HTTP_METHOD_GET, "/tree/{*}", NULL, .query = HTTP_QUERY_ANY },
+    { HTTP_METHOD_OTHER, "/tree/{*}", NULL },
 };
 
 static struct http_match match(enum http_method method, const char *path, char *room)
@@ -50,6 +52,10 @@ static void paths_find_their_route(void **state)
         { HTTP_METHOD_GET, "/api/queue/x/part/", -1, NULL, NULL },
         { HTTP_METHOD_GET, "/api/queue/x/part", -1, NULL, NULL },
         { HTTP_METHOD_OTHER, "/", -1, "GET, HEAD", NULL },
+        { HTTP_METHOD_GET, "/tree", -1, NULL, NULL },
+        { HTTP_METHOD_GET, "/tree/", 6, NULL, "" },
+        { HTTP_METHOD_GET, "/tree/a%20b/c/", 6, NULL, "a b/c/" },
+        { HTTP_METHOD_OTHER, "/tree/a", 7, NULL, "a" },
     };
     char room[64];
 
@@ -93,6 +99,7 @@ static void routes_name_their_query_parameters(void **state)
     assert_false(http_route_takes(&routes[1], STR("lim")));
     assert_false(http_route_takes(&routes[1], STR("")));
     assert_false(http_route_takes(&routes[0], STR("limit")));
+    assert_true(http_route_takes(&routes[6], STR("anything")));
 }
 
 int main(void)

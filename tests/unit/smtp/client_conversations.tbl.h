@@ -418,6 +418,15 @@ static const struct conversation conversations[] = {
               "RCPT TO:<d@x>\r\nDATA\r\n" CONTENT ".\r\nQUIT\r\n",
       .log = "a@x=SENT:250:a\nb@x=FAILED:550:no\nc@x=RETRY:452:4.2.2 c full\nd@x=SENT:250:d\n"
              "close=SENT:221:bye\n" },
+    { .name = "LMTP in a chunk",
+      .flags = P | B | SMTP_CLIENT_LMTP,
+      .eager = 100,
+      .messages = { { .rcpts = "a@x b@x c@x", .content = "x\r\n" } },
+      .peer = { CHUNKING, "250 Ok\r\n250 Ok\r\n550 no\r\n250 Ok\r\n250 a\r\n", "450 c\r\n",
+                "250 Ok\r\n", "221 bye\r\n" },
+      .sent = "LHLO gw\r\nMAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nRCPT TO:<c@x>\r\n"
+              "BDAT 3 LAST\r\nx\r\nRSET\r\nQUIT\r\n",
+      .log = "a@x=SENT:250:a\nb@x=FAILED:550:no\nc@x=RETRY:450:c\nclose=SENT:221:bye\n" },
     { .name = "LMTP: lost between answers",
       .flags = P | SMTP_CLIENT_LMTP,
       .messages = { { .rcpts = "a@x b@x" } },

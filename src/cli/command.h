@@ -1,0 +1,91 @@
+#pragma once
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "cli/cli.h"
+#include "http/client.h"
+
+/*
+ * cli/command: what a command is, and the run of one; private to this room.
+ */
+
+struct cli;
+
+enum { CLI_OPTIONS_MAX = 8 };
+
+struct cli_option {
+    const char *name;  /* "--destination" */
+    const char *value; /* "D" in the help; NULL: a flag */
+    const char *help;
+};
+
+struct cli_command {
+    const char *name; /* "queue" */
+    const char *verb; /* "list"; NULL: the command has none */
+    const char *args; /* for the synopsis: "[ID…]"; NULL: none */
+    const char *summary;
+    const char *text; /* more, with examples; ends without a newline; NULL: nothing more */
+    struct cli_option options[CLI_OPTIONS_MAX];
+    int min_args, max_args;    /* -1: any number */
+    int (*run)(struct cli *c); /* NULL: an external command */
+};
+
+/* The commands in the order of the help; ends with a NULL name. */
+extern const struct cli_command cli_commands[];
+
+/* One run. */
+struct cli {
+    const struct cli_command *command;
+    const char *state;
+    const char **args;
+    int arg_count;
+    const char *values[CLI_OPTIONS_MAX]; /* as the command's options; NULL: not given */
+    bool json;
+    struct http_client *client; /* made when needed */
+    char socket[4200];
+};
+
+/* The value of an option, "" for a flag that is set, NULL when it was not given. The command must
+ * have the option. */
+const char *cli_option(const struct cli *c, const char *name);
+
+/* A number from 1 on: false (and a line on stderr) when it is none. */
+PT_NODISCARD bool cli_option_u64(const struct cli *c, const char *name, uint64_t fallback,
+                                 uint64_t *out);
+
+/* One line on stderr: "postern: …". Returns CLI_FAILED. */
+int cli_fail(const char *fmt, ...) PT_PRINTF(1, 2);
+
+/* The same for wrong usage, with a hint at --help. Returns CLI_USAGE. */
+int cli_usage(const struct cli_command *command, const char *fmt, ...) PT_PRINTF(2, 3);
+
+/* ---- the API (call.c) ---- */
+
+/* One call. PT_ERR_CLOSED: the gateway is down; nothing was printed for any failure. */
+PT_NODISCARD enum pt_err cli_call(struct cli *c, const struct http_call *call,
+                                  struct http_reply *out, struct pt_fault *fault);
+
+/* GET, and the body as JSON. On failure NULL, and the line is on stderr. */
+json_t *cli_get(struct cli *c, const char *target);
+
+/* Any call that must answer 2xx: the body as JSON (or null for none). Else NULL, said on stderr. */
+json_t *cli_expect(struct cli *c, const struct http_call *call);
+
+/* Says what a problem document says. Returns CLI_FAILED. */
+int cli_problem(const struct http_reply *reply);
+
+/* ---- the commands ---- */
+
+int cli_settings_show(struct cli *c);
+int cli_settings_export(struct cli *c);
+int cli_settings_apply(struct cli *c);
+int cli_settings_history(struct cli *c);
+int cli_settings_diff(struct cli *c);
+int cli_settings_rollback(struct cli *c);
+int cli_access_test(struct cli *c);
+int cli_queue_list(struct cli *c);
+int cli_queue_show(struct cli *c);
+int cli_queue_act(struct cli *c); /* retry, hold, release, delete: by the verb */
+int cli_trace(struct cli *c);
+int cli_status(struct cli *c);

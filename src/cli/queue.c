@@ -1,0 +1,354 @@
+/*
+ * cli/queue: the queue from the command line.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/msgid.h"
+#include "cli/command.h"
+#include "cli/output.h"
+
+enum { PAGE = 500, LISTED = 1000 };
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text ? text : "";
+}
+
+static int64_t number_of(const json_t *object, const char *key)
+{
+    return (int64_t)json_integer_value(json_object_get(object, key));
+}
+
+/* Seconds from `now` to a time of the API; negative: it has passed. False: there is none. */
+static bool seconds_to(const json_t *object, const char *key, int64_t *out)
+{
+    int64_t us;
+
+    if (!out_parse_time(json_string_value(json_object_get(object, key)), &us))
+        return false;
+    *out = (us - clock_wall_us()) / 1000000;
+    return true;
+}
+
+/* ---- list ---- */
+
+/* "deferred, next in 12m: 451 4.3.0 no", from the recipient that waits longest. */
+static void describe(const json_t *message, struct buf *out)
+{
+    const json_t *first = json_array_get(json_object_get(message, "recipients"), 0);
+    const char *reply = text_of(first, "reply");
+    char age[OUT_SIZE];
+    int64_t seconds;
+
+    if (json_is_true(json_object_get(message, "held")))
+        BUF_LIT(out, "held, ");
+    buf_add_str(out, str_of(text_of(first, "state")));
+    if (seconds_to(first, "next_attempt", &seconds) && seconds > 0) {
+        out_age(seconds, age);
+        buf_addf(out, ", next in %s", age);
+    }
+    if (*reply)
+        buf_addf(out, ": %s", reply);
+}
+
+static void add_message(struct out_table *t, const json_t *m)
+{
+    const json_t *first = json_array_get(json_object_get(m, "recipients"), 0);
+    int64_t others = number_of(m, "recipient_count") - 1, age = 0;
+    char text[OUT_SIZE];
+    struct buf cell;
+
+    buf_init(&cell, 8192);
+    out_table_add(t, str_of(text_of(m, "id")));
+    if (seconds_to(m, "received", &age))
+        age = -age;
+    out_age(age, text);
+    out_table_add(t, str_of(text));
+    out_size((uint64_t)number_of(m, "size"), text);
+    out_table_add(t, str_of(text));
+    out_table_add(t, str_of(*text_of(m, "sender") ? text_of(m, "sender") : "<>"));
+    buf_add_str(&cell, str_of(text_of(first, "address")));
+    if (others > 0)
+        buf_addf(&cell, " (+%" PRId64 ")", others);
+    out_table_add(t, buf_str(&cell));
+    buf_clear(&cell);
+    describe(m, &cell);
+    out_table_add(t, buf_str(&cell));
+    buf_done(&cell);
+}
+
+static void add_filter(const struct cli *c, struct buf *target, const char *option,
+                       const char *name)
+{
+    const char *value = cli_option(c, option);
+
+    if (!value)
+        return;
+    buf_addf(target, "&%s=", name);
+    http_target_add(target, str_of(value));
+}
+
+/* One page from `cursor` on; NULL: said. */
+static json_t *page(struct cli *c, const char *cursor, uint64_t limit)
+{
+    struct buf target;
+    json_t *list;
+
+    buf_init(&target, 16384);
+    buf_addf(&target, "/api/v1/queue?limit=%" PRIu64, limit);
+    add_filter(c, &target, "--destination", "destination");
+    add_filter(c, &target, "--sender", "sender");
+    add_filter(c, &target, "--recipient", "recipient");
+    if (cli_option(c, "--held"))
+        BUF_LIT(&target, "&held=true");
+    if (cursor)
+        buf_addf(&target, "&cursor=%s", cursor);
+    list = buf_cstr(&target) && !target.failed ? cli_get(c, buf_cstr(&target)) : NULL;
+    buf_done(&target);
+    return list;
+}
+
+/* All pages as one list: items gathered up to `limit`. */
+static json_t *gather(struct cli *c, uint64_t limit)
+{
+    json_t *all = NULL, *items = NULL;
+    char cursor[64] = "";
+
+    for (;;) {
+        uint64_t have = json_array_size(items);
+        json_t *list = page(c, *cursor ? cursor : NULL, PT_MIN(limit - have, (uint64_t)PAGE));
+        const char *next = json_string_value(json_object_get(list, "next"));
+
+        if (!list) {
+            json_decref(all);
+            return NULL;
+        }
+        snprintf(cursor, sizeof cursor, "%s", next ? next : "");
+        if (!all) {
+            all = list;
+            items = json_object_get(all, "items");
+        } else {
+            json_array_extend(items, json_object_get(list, "items"));
+            json_object_set(all, "next", json_object_get(list, "next"));
+            json_decref(list);
+        }
+        if (!*cursor || json_array_size(items) >= limit)
+            return all;
+    }
+}
+
+int cli_queue_list(struct cli *c)
+{
+    static const char *const titles[] = { "ID", "AGE", "SIZE", "SENDER", "RECIPIENT", "STATE" };
+    struct out_table t;
+    uint64_t limit;
+    const json_t *m;
+    json_t *list;
+    size_t i;
+
+    if (!cli_option_u64(c, "--limit", c->json ? UINT64_MAX : LISTED, &limit))
+        return CLI_USAGE;
+    list = gather(c, limit);
+    if (!list)
+        return CLI_FAILED;
+    if (c->json) {
+        out_json(list, true);
+    } else if (json_array_size(json_object_get(list, "items")) == 0) {
+        puts("no messages");
+    } else {
+        out_table_init(&t, titles, 6, 6);
+        json_array_foreach(json_object_get(list, "items"), i, m) add_message(&t, m);
+        out_table_print(&t, stdout);
+        if (!json_is_null(json_object_get(list, "next")))
+            printf("%zu of %" PRId64 " messages\n", i, number_of(list, "total"));
+    }
+    json_decref(list);
+    return CLI_OK;
+}
+
+/* ---- show ---- */
+
+static void line(const char *name, const char *value)
+{
+    printf("%-10s  ", name);
+    out_safe(stdout, str_of(value));
+    putchar('\n');
+}
+
+static void show_recipient(const json_t *r)
+{
+    char age[OUT_SIZE];
+    int64_t seconds;
+
+    fputs("  ", stdout);
+    out_safe(stdout, str_of(text_of(r, "address")));
+    fputs("  ", stdout);
+    out_safe(stdout, str_of(text_of(r, "state")));
+    if (number_of(r, "attempts"))
+        printf(", %" PRId64 " attempt%s", number_of(r, "attempts"),
+               number_of(r, "attempts") == 1 ? "" : "s");
+    if (seconds_to(r, "next_attempt", &seconds) && seconds > 0) {
+        out_age(seconds, age);
+        printf(", next in %s", age);
+    }
+    putchar('\n');
+    if (*text_of(r, "destination")) {
+        fputs("    through ", stdout);
+        out_safe(stdout, str_of(text_of(r, "destination")));
+        putchar('\n');
+    }
+    if (*text_of(r, "reply")) {
+        fputs("    ", stdout);
+        out_safe(stdout, str_of(text_of(r, "reply")));
+        putchar('\n');
+    }
+}
+
+static void show_message(const json_t *m)
+{
+    char text[64], size[OUT_SIZE];
+    const json_t *r;
+    size_t i;
+
+    line("ID", text_of(m, "id"));
+    out_time(text_of(m, "received"), text);
+    line("received", text);
+    out_size((uint64_t)number_of(m, "size"), size);
+    snprintf(text, sizeof text, "%s (%" PRId64 " octets)", size, number_of(m, "size"));
+    line("size", text);
+    line("sender", *text_of(m, "sender") ? text_of(m, "sender") : "<> (none)");
+    if (*text_of(m, "client"))
+        line("client", text_of(m, "client"));
+    if (*text_of(m, "helo"))
+        line("HELO", text_of(m, "helo"));
+    if (json_is_true(json_object_get(m, "own")))
+        line("origin", "made by the gateway: a bounce or a notice");
+    if (json_is_true(json_object_get(m, "held")))
+        line("held", "until `postern queue release`");
+    puts("recipients");
+    json_array_foreach(json_object_get(m, "recipients"), i, r) show_recipient(r);
+}
+
+/* "/api/v1/queue/ID" and more behind it. */
+static json_t *item(struct cli *c, const char *method, const char *id, const char *more)
+{
+    struct buf target;
+    json_t *body;
+
+    buf_init(&target, 16384);
+    BUF_LIT(&target, "/api/v1/queue/");
+    http_target_add(&target, str_of(id));
+    buf_add_str(&target, str_of(more));
+    body = cli_expect(c, &(struct http_call){ .method = method, .target = buf_cstr(&target) });
+    buf_done(&target);
+    return body;
+}
+
+int cli_queue_show(struct cli *c)
+{
+    json_t *m = item(c, "GET", c->args[0], "");
+
+    if (!m)
+        return CLI_FAILED;
+    if (c->json)
+        out_json(m, true);
+    else
+        show_message(m);
+    json_decref(m);
+    return CLI_OK;
+}
+
+/* ---- retry, hold, release, delete ---- */
+
+/* What was done, for "3 messages WORDS". */
+static const struct {
+    const char *verb, *one, *many;
+} done[] = {
+    { "retry", "will be tried now", "will be tried now" },
+    { "hold", "is held", "are held" },
+    { "release", "is released", "are released" },
+    { "delete", "was deleted", "were deleted" },
+};
+
+static void report(const char *verb, int64_t count)
+{
+    for (size_t i = 0; i < PT_ARRAY_LEN(done); i++)
+        if (strcmp(done[i].verb, verb) == 0)
+            printf("%" PRId64 " message%s %s\n", count, count == 1 ? "" : "s",
+                   count == 1 ? done[i].one : done[i].many);
+}
+
+static json_t *selection(const struct cli *c)
+{
+    json_t *ids;
+
+    if (cli_option(c, "--all"))
+        return json_pack("{s:b}", "all", 1);
+    if (cli_option(c, "--destination"))
+        return json_pack("{s:s}", "destination", cli_option(c, "--destination"));
+    ids = json_array();
+    for (int i = 0; i < c->arg_count; i++)
+        json_array_append_new(ids, json_string(c->args[i]));
+    return json_pack("{s:o}", "ids", ids);
+}
+
+static json_t *act_on_many(struct cli *c)
+{
+    json_t *body = selection(c), *answer;
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    char target[64];
+
+    json_decref(body);
+    if (!text) {
+        cli_fail("the arguments are no UTF-8");
+        return NULL;
+    }
+    snprintf(target, sizeof target, "/api/v1/queue/%s", c->command->verb);
+    answer = cli_expect(c, &(struct http_call){ .method = "POST",
+                                                .target = target,
+                                                .type = "application/json",
+                                                .body = str_of(text) });
+    free(text);
+    return answer;
+}
+
+static json_t *act_on_one(struct cli *c)
+{
+    char more[32];
+
+    if (strcmp(c->command->verb, "delete") == 0)
+        return item(c, "DELETE", c->args[0], "");
+    snprintf(more, sizeof more, "/%s", c->command->verb);
+    return item(c, "POST", c->args[0], more);
+}
+
+int cli_queue_act(struct cli *c)
+{
+    int ways = (c->arg_count > 0) + (cli_option(c, "--all") != NULL) +
+               (cli_option(c, "--destination") != NULL);
+    json_t *answer;
+    int64_t count;
+
+    if (ways != 1)
+        return cli_usage(c->command, "say which: IDs, --destination D or --all");
+    for (int i = 0; i < c->arg_count; i++) {
+        uint64_t id;
+
+        if (!msgid_parse(str_of(c->args[i]), &id))
+            return cli_fail("%s is no message ID", c->args[i]);
+    }
+    answer = c->arg_count == 1 ? act_on_one(c) : act_on_many(c);
+    if (!answer)
+        return CLI_FAILED;
+    count = number_of(answer, "count");
+    json_decref(answer);
+    report(c->command->verb, count);
+    if (c->arg_count && count < c->arg_count)
+        return cli_fail("%" PRId64 " of the IDs are not in the queue", c->arg_count - count);
+    return CLI_OK;
+}

@@ -1,0 +1,348 @@
+/*
+ * cli/settings: the settings document from the command line.
+ *
+ * Each command asks the gateway first. When nobody answers on the socket, the command works on the
+ * store itself (offline.h), so that an administrator gets back in whatever has gone wrong.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/offline.h"
+#include "cli/output.h"
+
+#define V1 "/api/v1/settings"
+
+/* GET, with *out_down instead of a line on stderr when the gateway is down. */
+static json_t *get_or_down(struct cli *c, const char *target, bool *out_down)
+{
+    struct http_call call = { .method = "GET", .target = target };
+    struct http_reply reply;
+    struct pt_fault fault;
+    json_t *body = NULL;
+    enum pt_err err = cli_call(c, &call, &reply, &fault);
+
+    *out_down = err == PT_ERR_CLOSED;
+    if (err) {
+        if (!*out_down)
+            cli_fail("%s", fault.text);
+        return NULL;
+    }
+    if (reply.status == 200)
+        body = http_reply_json(&reply);
+    if (reply.status != 200)
+        cli_problem(&reply);
+    else if (!body)
+        cli_fail("the gateway's answer is not JSON");
+    http_reply_done(&reply);
+    return body;
+}
+
+/* The document in force, or the one that would be when the gateway starts. */
+static json_t *document(struct cli *c)
+{
+    bool down;
+    json_t *doc = get_or_down(c, V1, &down);
+
+    return down ? offline_document(c) : doc;
+}
+
+/* The document of a revision. */
+static json_t *revision(struct cli *c, uint64_t number)
+{
+    char target[80];
+    bool down;
+    json_t *row, *doc;
+
+    snprintf(target, sizeof target, V1 "/revisions/%" PRIu64, number);
+    row = get_or_down(c, target, &down);
+    if (down)
+        return offline_revision(c, number);
+    doc = json_incref(json_object_get(row, "document"));
+    json_decref(row);
+    return doc;
+}
+
+/* ---- show, export ---- */
+
+/* The value at "connections.interface.port"; list elements by their number. */
+static json_t *value_at(json_t *value, struct str key)
+{
+    while (key.n && value) {
+        ptrdiff_t dot = str_find(key, '.', 0);
+        struct str part = dot < 0 ? key : str_head(key, (size_t)dot);
+        char name[256];
+        uint64_t index;
+
+        if (part.n >= sizeof name)
+            return NULL;
+        memcpy(name, part.p, part.n);
+        name[part.n] = 0;
+        if (json_is_array(value))
+            value = str_to_u64(part, &index) ? json_array_get(value, index) : NULL;
+        else
+            value = json_object_get(value, name);
+        key = dot < 0 ? STR("") : str_from(key, (size_t)dot + 1);
+    }
+    return value;
+}
+
+int cli_settings_show(struct cli *c)
+{
+    json_t *doc = document(c), *value = doc;
+
+    if (!doc)
+        return CLI_FAILED;
+    if (c->arg_count)
+        value = value_at(doc, str_of(c->args[0]));
+    if (!value) {
+        json_decref(doc);
+        return cli_fail("there is no setting %s", c->args[0]);
+    }
+    if (json_is_string(value) && !c->json) {
+        out_safe(stdout, str_of(json_string_value(value)));
+        putchar('\n');
+    } else {
+        out_json(value, !c->json);
+    }
+    json_decref(doc);
+    return CLI_OK;
+}
+
+int cli_settings_export(struct cli *c)
+{
+    json_t *doc = document(c);
+
+    if (!doc)
+        return CLI_FAILED;
+    out_json(doc, true);
+    json_decref(doc);
+    return CLI_OK;
+}
+
+/* ---- apply, rollback ---- */
+
+/* Reads the file, or standard input. */
+static json_t *read_document(const char *file, bool confirm)
+{
+    FILE *in = strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
+    json_error_t error;
+    json_t *doc;
+
+    if (!in) {
+        cli_fail("cannot read %s: %s", file, strerror(errno));
+        return NULL;
+    }
+    doc = json_loadf(in, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (in != stdin)
+        fclose(in);
+    if (!doc)
+        cli_fail("%s is not JSON: line %d, column %d: %s", file, error.line, error.column,
+                 error.text);
+    else if (confirm && json_is_object(doc))
+        json_object_set_new(
+            doc, "confirm",
+            json_pack("[s,s,s]", "empty_permit_list", "open_relay", "expired_certificate"));
+    return doc;
+}
+
+static void print_warnings(const json_t *warnings)
+{
+    const json_t *w;
+    size_t i;
+
+    json_array_foreach(warnings, i, w)
+    {
+        fputs("warning: ", stderr);
+        out_safe(stderr, str_of(json_string_value(json_object_get(w, "pointer"))));
+        fputs(": ", stderr);
+        out_safe(stderr, str_of(json_string_value(json_object_get(w, "detail"))));
+        fputc('\n', stderr);
+    }
+}
+
+static int report_change(const json_t *result)
+{
+    uint64_t number = (uint64_t)json_integer_value(json_object_get(result, "revision"));
+
+    print_warnings(json_object_get(result, "warnings"));
+    if (json_is_true(json_object_get(result, "dry_run")))
+        puts("valid; nothing was changed");
+    else
+        printf("revision %" PRIu64 " is in force\n", number);
+    return CLI_OK;
+}
+
+/* Adds "?dry_run=true&comment=…". */
+static void add_query(const struct cli *c, struct buf *target)
+{
+    const char *comment = cli_option(c, "--comment");
+    char mark = '?';
+
+    if (cli_option(c, "--dry-run")) {
+        BUF_LIT(target, "?dry_run=true");
+        mark = '&';
+    }
+    if (comment) {
+        buf_addf(target, "%ccomment=", mark);
+        http_target_add(target, str_of(comment));
+    }
+}
+
+/* Sends the change. CLI_OK or CLI_FAILED, or -1 when the gateway is down. */
+static int change(struct cli *c, struct http_call *call)
+{
+    struct http_reply reply;
+    struct pt_fault fault;
+    json_t *result;
+    int status;
+    enum pt_err err = cli_call(c, call, &reply, &fault);
+
+    if (err == PT_ERR_CLOSED)
+        return -1;
+    if (err)
+        return cli_fail("%s", fault.text);
+    if (reply.status != 200) {
+        status = cli_problem(&reply);
+    } else {
+        result = http_reply_json(&reply);
+        status = result ? report_change(result) : cli_fail("the gateway's answer is not JSON");
+        json_decref(result);
+    }
+    http_reply_done(&reply);
+    return status;
+}
+
+int cli_settings_apply(struct cli *c)
+{
+    json_t *doc = read_document(c->args[0], cli_option(c, "--yes") != NULL);
+    char *text = doc ? json_dumps(doc, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    struct http_call call = { .method = "PUT", .type = "application/json" };
+    struct buf target;
+    int status;
+
+    json_decref(doc);
+    if (!doc)
+        return CLI_FAILED;
+    if (!text)
+        return cli_fail("out of memory");
+    buf_init(&target, 16384);
+    BUF_LIT(&target, V1);
+    add_query(c, &target);
+    call.target = buf_cstr(&target);
+    call.body = str_of(text);
+    status = change(c, &call);
+    if (status < 0)
+        status = offline_apply(c, str_of(text));
+    buf_done(&target);
+    free(text);
+    return status;
+}
+
+int cli_settings_rollback(struct cli *c)
+{
+    struct http_call call = { .method = "POST", .type = "application/json" };
+    struct buf target;
+    uint64_t number;
+    int status;
+
+    if (!str_to_u64(str_of(c->args[0]), &number))
+        return cli_usage(c->command, "%s is no revision number", c->args[0]);
+    buf_init(&target, 16384);
+    buf_addf(&target, V1 "/revisions/%" PRIu64 "/restore", number);
+    add_query(c, &target);
+    call.target = buf_cstr(&target);
+    status = change(c, &call);
+    if (status < 0)
+        status = offline_rollback(c, number);
+    buf_done(&target);
+    return status;
+}
+
+/* ---- history ---- */
+
+static void print_history(const json_t *items)
+{
+    static const char *const titles[] = { "REVISION", "TIME", "AUTHOR", "COMMENT" };
+    struct out_table t;
+    const json_t *r;
+    size_t i;
+
+    out_table_init(&t, titles, 4, 1);
+    json_array_foreach(items, i, r)
+    {
+        const json_t *restored = json_object_get(r, "restored_from");
+        const char *comment = json_string_value(json_object_get(r, "comment"));
+        char time[32];
+
+        out_time(json_string_value(json_object_get(r, "time")), time);
+        out_table_addf(&t, "%" PRId64, (int64_t)json_integer_value(json_object_get(r, "revision")));
+        out_table_add(&t, str_of(time));
+        out_table_add(&t, str_of(json_string_value(json_object_get(r, "author"))));
+        if (json_is_integer(restored) && !(comment && *comment))
+            out_table_addf(&t, "restored from revision %" PRId64,
+                           (int64_t)json_integer_value(restored));
+        else
+            out_table_add(&t, str_of(comment));
+    }
+    out_table_print(&t, stdout);
+}
+
+int cli_settings_history(struct cli *c)
+{
+    char target[80];
+    uint64_t limit;
+    bool down;
+    json_t *list;
+
+    if (!cli_option_u64(c, "--limit", 50, &limit))
+        return CLI_USAGE;
+    limit = PT_MIN(limit, 500);
+    snprintf(target, sizeof target, V1 "/revisions?limit=%" PRIu64, limit);
+    list = get_or_down(c, target, &down);
+    if (down)
+        list = offline_history(c, (uint32_t)limit);
+    if (!list)
+        return CLI_FAILED;
+    if (c->json)
+        out_json(list, true);
+    else if (json_array_size(json_object_get(list, "items")) == 0)
+        puts("no settings have been committed; the defaults are in force");
+    else
+        print_history(json_object_get(list, "items"));
+    json_decref(list);
+    return CLI_OK;
+}
+
+/* ---- diff ---- */
+
+int cli_settings_diff(struct cli *c)
+{
+    uint64_t a, b = 0;
+    json_t *from, *to, *changes;
+
+    if (!str_to_u64(str_of(c->args[0]), &a) ||
+        (c->arg_count > 1 && !str_to_u64(str_of(c->args[1]), &b)))
+        return cli_usage(c->command, "a revision is a number");
+    from = revision(c, a);
+    if (!from)
+        return CLI_FAILED;
+    to = c->arg_count > 1 ? revision(c, b) : document(c);
+    if (!to) {
+        json_decref(from);
+        return CLI_FAILED;
+    }
+    changes = diff_documents(from, to);
+    json_decref(from);
+    json_decref(to);
+    if (!changes)
+        return cli_fail("out of memory");
+    if (c->json)
+        out_json(changes, true);
+    else
+        diff_print(changes);
+    json_decref(changes);
+    return CLI_OK;
+}

@@ -1,0 +1,205 @@
+/*
+ * cli/status: how the gateway is, for a person.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/output.h"
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text ? text : "";
+}
+
+static int64_t number_of(const json_t *object, const char *key)
+{
+    return (int64_t)json_integer_value(json_object_get(object, key));
+}
+
+static void start_line(const char *name)
+{
+    printf("%-10s  ", name);
+}
+
+static void print_listeners(const json_t *listeners)
+{
+    const json_t *l;
+    size_t i;
+
+    json_array_foreach(listeners, i, l)
+    {
+        start_line(i == 0 ? "listening" : "");
+        out_safe(stdout, str_of(text_of(l, "address")));
+        if (!json_is_true(json_object_get(l, "listening"))) {
+            fputs("  NOT OPEN: ", stdout);
+            out_safe(stdout, str_of(text_of(l, "error")));
+        }
+        putchar('\n');
+    }
+    if (json_array_size(listeners) == 0) {
+        start_line("listening");
+        puts("nowhere");
+    }
+}
+
+static void print_spool(const json_t *spool)
+{
+    char free_text[OUT_SIZE], size_text[OUT_SIZE];
+
+    out_size((uint64_t)number_of(spool, "disk_free"), free_text);
+    out_size((uint64_t)number_of(spool, "disk_size"), size_text);
+    start_line("spool");
+    printf("%" PRId64 " messages in %" PRId64 " segments (%" PRId64 " free), disk %s free of %s\n",
+           number_of(spool, "messages"), number_of(spool, "segments"),
+           number_of(spool, "free_segments"), free_text, size_text);
+    if (!json_is_true(json_object_get(spool, "accepting"))) {
+        start_line("");
+        puts("ACCEPTS NO MESSAGES");
+    }
+    if (*text_of(spool, "fault")) {
+        start_line("");
+        fputs("trouble: ", stdout);
+        out_safe(stdout, str_of(text_of(spool, "fault")));
+        putchar('\n');
+    }
+}
+
+static void print_queue(const json_t *queue)
+{
+    static const char *const titles[] = { "DESTINATION", "READY", "DELIVERING", "DEFERRED",
+                                          "HELD",        "CONN",  "TROUBLE" };
+    struct out_table t;
+    const json_t *d;
+    size_t i;
+
+    if (json_array_size(queue) == 0) {
+        start_line("queue");
+        puts("empty");
+        return;
+    }
+    putchar('\n');
+    out_table_init(&t, titles, 7, 0x3e);
+    json_array_foreach(queue, i, d)
+    {
+        out_table_add(&t, str_of(text_of(d, "destination")));
+        out_table_addf(&t, "%" PRId64, number_of(d, "ready"));
+        out_table_addf(&t, "%" PRId64, number_of(d, "delivering"));
+        out_table_addf(&t, "%" PRId64, number_of(d, "deferred"));
+        out_table_addf(&t, "%" PRId64, number_of(d, "held"));
+        out_table_addf(&t, "%" PRId64, number_of(d, "connections"));
+        out_table_add(&t, str_of(text_of(d, "error")));
+    }
+    out_table_print(&t, stdout);
+}
+
+static void print_warnings(const json_t *warnings)
+{
+    const json_t *w;
+    size_t i;
+
+    json_array_foreach(warnings, i, w)
+    {
+        fputs("\nwarning: ", stdout);
+        out_safe(stdout, str_of(text_of(w, "text")));
+        if (*text_of(w, "remedy")) {
+            fputs("\n         ", stdout);
+            out_safe(stdout, str_of(text_of(w, "remedy")));
+        }
+        putchar('\n');
+    }
+}
+
+static void print_status(const json_t *s)
+{
+    const json_t *sessions = json_object_get(s, "sessions");
+    const json_t *messages = json_object_get(s, "messages");
+    int64_t dropped = number_of(json_object_get(s, "log"), "dropped");
+    char up[OUT_SIZE];
+
+    out_age(number_of(s, "uptime_seconds"), up);
+    start_line("health");
+    puts(text_of(s, "health"));
+    start_line("gateway");
+    out_safe(stdout, str_of(text_of(s, "hostname")));
+    printf(", postern %s, up %s, settings revision %" PRId64 "\n", text_of(s, "version"), up,
+           number_of(s, "revision"));
+    print_listeners(json_object_get(s, "listeners"));
+    start_line("sessions");
+    printf("%" PRId64 " now, %" PRId64 " since the start\n", number_of(sessions, "now"),
+           number_of(sessions, "total"));
+    start_line("messages");
+    printf("%" PRId64 " accepted, %" PRId64 " delivered since the start\n",
+           number_of(messages, "accepted"), number_of(messages, "delivered"));
+    print_spool(json_object_get(s, "spool"));
+    if (dropped) {
+        start_line("log");
+        printf("%" PRId64 " lines dropped: the disk was too slow\n", dropped);
+    }
+    print_queue(json_object_get(s, "queue"));
+    print_warnings(json_object_get(s, "warnings"));
+}
+
+int cli_status(struct cli *c)
+{
+    json_t *s = cli_get(c, "/api/v1/status");
+
+    if (!s)
+        return CLI_FAILED;
+    if (c->json)
+        out_json(s, true);
+    else
+        print_status(s);
+    json_decref(s);
+    return CLI_OK;
+}
+
+/* ---- access test ---- */
+
+static void print_decision(const json_t *d, const char *address)
+{
+    const char *entry = text_of(d, "entry"), *list = text_of(d, "list");
+
+    out_safe(stdout, str_of(address));
+    printf(" %s: ", strcmp(text_of(d, "decision"), "accept") == 0 ? "is let in" : "is refused");
+    if (*entry) {
+        fputs("entry ", stdout);
+        out_safe(stdout, str_of(entry));
+        printf(" of the %s list", list);
+        if (*text_of(d, "comment")) {
+            fputs(" (", stdout);
+            out_safe(stdout, str_of(text_of(d, "comment")));
+            putchar(')');
+        }
+        putchar('\n');
+    } else if (*list) {
+        printf("no entry of the %s list matches\n", list);
+    } else {
+        puts("no entry matches");
+    }
+}
+
+int cli_access_test(struct cli *c)
+{
+    json_t *body = json_pack("{s:s}", "address", c->args[0]), *d;
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+
+    json_decref(body);
+    if (!text)
+        return cli_fail("the address is no UTF-8");
+    d = cli_expect(c, &(struct http_call){ .method = "POST",
+                                           .target = "/api/v1/connections/test",
+                                           .type = "application/json",
+                                           .body = str_of(text) });
+    free(text);
+    if (!d)
+        return CLI_FAILED;
+    if (c->json)
+        out_json(d, true);
+    else
+        print_decision(d, c->args[0]);
+    json_decref(d);
+    return CLI_OK;
+}

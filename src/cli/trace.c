@@ -1,0 +1,379 @@
+/*
+ * cli/trace: the life of a message from STATE/log.
+ *
+ * The log is read from the oldest file to the newest, twice for an address: first to find the
+ * messages that it sent or was to receive, then for their events. A line is parsed only when the
+ * ID or address stands in it. Events of one message are printed together; messages come in the
+ * order of their first event. Lines about the address that belong to no message (a recipient that
+ * was refused) are printed as a group of their own, where they stand.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/msgid.h"
+#include "cli/command.h"
+#include "cli/output.h"
+
+enum { ROTATED = 7, GROUPS_MAX = 100000 };
+
+struct group {
+    char id[MSGID_SIZE]; /* "": lines without a message */
+    json_t *events;
+};
+
+struct trace {
+    const char *address; /* NULL: one ID is asked for */
+    struct group *groups;
+    size_t count, room;
+    json_t *index; /* ID → number of its group */
+    bool failed;
+};
+
+/* ---- reading ---- */
+
+typedef void line_fn(struct trace *t, const char *line, size_t n);
+
+static void read_file(struct trace *t, const char *path, line_fn *fn)
+{
+    FILE *in = fopen(path, "re");
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t n;
+
+    if (!in) {
+        /* A file may be rotated away between two reads. */
+        if (errno != ENOENT) {
+            cli_fail("cannot read %s: %s", path, strerror(errno));
+            t->failed = true;
+        }
+        return;
+    }
+    while ((n = getline(&line, &room, in)) > 0)
+        fn(t, line, (size_t)n);
+    free(line);
+    fclose(in);
+}
+
+static void read_log(struct trace *t, const char *state, line_fn *fn)
+{
+    char path[4300];
+
+    for (int i = ROTATED; i >= 1 && !t->failed; i--) {
+        snprintf(path, sizeof path, "%s/log/postern.log.%d", state, i);
+        read_file(t, path, fn);
+    }
+    snprintf(path, sizeof path, "%s/log/postern.log", state);
+    if (!t->failed)
+        read_file(t, path, fn);
+}
+
+static json_t *parse(const char *line, size_t n)
+{
+    json_t *v = json_loadb(line, n, 0, NULL);
+
+    if (v && !json_is_object(v)) {
+        json_decref(v);
+        return NULL;
+    }
+    return v;
+}
+
+/* ---- groups ---- */
+
+static struct group *add_group(struct trace *t, const char *id)
+{
+    struct group *g;
+
+    if (t->count == GROUPS_MAX)
+        return NULL;
+    if (t->count == t->room) {
+        size_t room = t->room ? 2 * t->room : 16;
+
+        g = realloc(t->groups, room * sizeof *g);
+        if (!g) {
+            t->failed = true;
+            return NULL;
+        }
+        t->groups = g;
+        t->room = room;
+    }
+    g = &t->groups[t->count];
+    snprintf(g->id, sizeof g->id, "%s", id);
+    g->events = json_array();
+    if (*id)
+        json_object_set_new(t->index, id, json_integer((json_int_t)t->count));
+    t->count++;
+    return g;
+}
+
+static struct group *find_group(const struct trace *t, const char *id)
+{
+    const json_t *at = json_object_get(t->index, id);
+
+    return at ? &t->groups[json_integer_value(at)] : NULL;
+}
+
+/* ---- whose line is it ---- */
+
+/* True if the address is `text`, or one of several in it; angle brackets do not count. */
+static bool names(struct str text, struct str address)
+{
+    for (size_t at = 0; at < text.n;) {
+        size_t end = at;
+        struct str one;
+
+        while (end < text.n && text.p[end] != ' ' && text.p[end] != ',')
+            end++;
+        one = (struct str){ text.p + at, end - at };
+        if (one.n >= 2 && one.p[0] == '<' && one.p[one.n - 1] == '>')
+            one = (struct str){ one.p + 1, one.n - 2 };
+        if (str_eq_nocase(one, address))
+            return true;
+        at = end + 1;
+    }
+    /* A quoted local part may hold spaces and commas. */
+    return str_eq_nocase(text, address);
+}
+
+static bool is_about(const json_t *event, const char *address)
+{
+    static const char *const keys[] = { "reverse_path", "sender",     "from",
+                                        "recipient",    "recipients", "to" };
+
+    for (size_t i = 0; i < PT_ARRAY_LEN(keys); i++) {
+        const json_t *value = json_object_get(event, keys[i]), *v;
+        size_t j;
+
+        if (json_is_string(value) && names(str_of(json_string_value(value)), str_of(address)))
+            return true;
+        json_array_foreach(value, j, v)
+        {
+            if (json_is_string(v) && names(str_of(json_string_value(v)), str_of(address)))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* First pass for an address: which messages, and the lines that belong to none. */
+static void find_messages(struct trace *t, const char *line, size_t n)
+{
+    json_t *event;
+    const char *id;
+
+    if (!strcasestr(line, t->address))
+        return;
+    event = parse(line, n);
+    if (event && is_about(event, t->address)) {
+        id = json_string_value(json_object_get(event, "id"));
+        if (!id) {
+            struct group *last = t->count ? &t->groups[t->count - 1] : NULL;
+
+            if (!last || last->id[0])
+                last = add_group(t, "");
+            if (last)
+                json_array_append(last->events, event);
+        } else if (!find_group(t, id)) {
+            add_group(t, id);
+        }
+    }
+    json_decref(event);
+}
+
+/* Second pass: the events of the messages that were found. */
+static void gather_events(struct trace *t, const char *line, size_t n)
+{
+    const char *at = strstr(line, "\"id\":\"");
+    char id[MSGID_SIZE];
+    struct group *g;
+    json_t *event;
+
+    if (!at || n - (size_t)(at - line) < sizeof "\"id\":\"" + MSGID_SIZE)
+        return;
+    snprintf(id, sizeof id, "%s", at + sizeof "\"id\":\"" - 1);
+    g = find_group(t, id);
+    if (!g)
+        return;
+    event = parse(line, n);
+    /* The text may stand inside another value. */
+    at = json_string_value(json_object_get(event, "id"));
+    if (at && strcmp(at, id) == 0)
+        json_array_append(g->events, event);
+    json_decref(event);
+}
+
+/* ---- printing ---- */
+
+static const char *text_of(const json_t *event, const char *key)
+{
+    return json_string_value(json_object_get(event, key));
+}
+
+static void print_value(const json_t *value)
+{
+    char *text;
+
+    if (json_is_string(value)) {
+        out_safe(stdout, str_of(json_string_value(value)));
+        return;
+    }
+    text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    out_safe(stdout, str_of(text ? text : ""));
+    free(text);
+}
+
+/* " word value" where the event has the key. */
+static void word(const json_t *event, const char *name, const char *key)
+{
+    const json_t *value = json_object_get(event, key);
+
+    if (!value || json_is_null(value))
+        return;
+    printf(" %s ", name);
+    if (json_is_string(value) && !*json_string_value(value))
+        fputs("<>", stdout);
+    else
+        print_value(value);
+}
+
+/* Keys that are said in words, or not at all; all others are printed as they are. */
+static bool said(const char *key)
+{
+    static const char *const keys[] = { "time",         "level",      "event",       "id",
+                                        "reverse_path", "sender",     "client",      "helo",
+                                        "size",         "recipients", "recipient",   "to",
+                                        "next_hop",     "code",       "reply",       "delay_ms",
+                                        "reason",       "text",       "next_attempt" };
+
+    for (size_t i = 0; i < PT_ARRAY_LEN(keys); i++)
+        if (strcmp(key, keys[i]) == 0)
+            return true;
+    return false;
+}
+
+static void print_event(const json_t *event)
+{
+    json_int_t size = json_integer_value(json_object_get(event, "size"));
+    json_int_t delay = json_integer_value(json_object_get(event, "delay_ms"));
+    const char *time = text_of(event, "time"), *key;
+    char text[OUT_SIZE];
+    const json_t *v;
+
+    printf("  %.10s %.13s  ", time && strlen(time) > 20 ? time : "-",
+           time && strlen(time) > 20 ? time + 11 : "-");
+    out_safe(stdout, str_of(text_of(event, "event") ? text_of(event, "event") : "?"));
+    word(event, "from", "reverse_path");
+    word(event, "from", "sender");
+    word(event, "to", "recipient");
+    word(event, "to", "recipients");
+    word(event, "to", "to");
+    word(event, "client", "client");
+    word(event, "helo", "helo");
+    if (size) {
+        out_size((uint64_t)size, text);
+        printf(" size %s", text);
+    }
+    word(event, "through", "next_hop");
+    if (delay)
+        printf(" after %.*f s", delay < 10000 ? 3 : 0, (double)delay / 1000);
+    word(event, "next attempt", "next_attempt");
+    json_object_foreach((json_t *)event, key, v)
+    {
+        if (!said(key)) {
+            printf(" ");
+            out_safe(stdout, str_of(key));
+            printf("=");
+            print_value(v);
+        }
+    }
+    word(event, "-", "reason");
+    word(event, "-", "text");
+    if (json_object_get(event, "reply"))
+        word(event, "-", "reply");
+    else
+        word(event, "-", "code");
+    putchar('\n');
+}
+
+static void print_groups(const struct trace *t)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        const json_t *event;
+        size_t j;
+
+        if (t->count > 1 || t->address)
+            printf("%s%s\n", i ? "\n" : "", t->groups[i].id[0] ? t->groups[i].id : "no message");
+        json_array_foreach(t->groups[i].events, j, event) print_event(event);
+    }
+}
+
+static void print_json(const struct trace *t)
+{
+    json_t *items = json_array();
+
+    for (size_t i = 0; i < t->count; i++) {
+        const json_t *id = NULL;
+
+        if (t->groups[i].id[0])
+            id = json_string(t->groups[i].id);
+        json_array_append_new(items, json_pack("{s:o, s:O}", "id", id ? id : json_null(), "events",
+                                               t->groups[i].events));
+    }
+    out_json(items, true);
+    json_decref(items);
+}
+
+/* ---- the command ---- */
+
+static int start(struct trace *t, const char *what)
+{
+    char id[MSGID_SIZE];
+    uint64_t number;
+
+    t->index = json_object();
+    if (strchr(what, '@')) {
+        t->address = what;
+        return CLI_OK;
+    }
+    if (!msgid_parse(str_of(what), &number))
+        return cli_fail("%s is neither a message ID nor an address", what);
+    msgid_format(number, id);
+    add_group(t, id);
+    return CLI_OK;
+}
+
+static bool anything(const struct trace *t)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (json_array_size(t->groups[i].events))
+            return true;
+    return false;
+}
+
+int cli_trace(struct cli *c)
+{
+    struct trace t = { 0 };
+    int status = start(&t, c->args[0]);
+
+    if (status == CLI_OK) {
+        if (t.address)
+            read_log(&t, c->state, find_messages);
+        if (!t.failed && json_object_size(t.index))
+            read_log(&t, c->state, gather_events);
+        if (t.failed)
+            status = CLI_FAILED;
+        else if (!anything(&t))
+            status = cli_fail("nothing about %s in %s/log", c->args[0], c->state);
+        else if (c->json)
+            print_json(&t);
+        else
+            print_groups(&t);
+    }
+    for (size_t i = 0; i < t.count; i++)
+        json_decref(t.groups[i].events);
+    free(t.groups);
+    json_decref(t.index);
+    return status;
+}
