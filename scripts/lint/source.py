@@ -21,7 +21,6 @@ BANNED = {
     "tmpnam|tempnam|mktemp": "mkostemp or O_TMPFILE",
     "setjmp|longjmp|sigsetjmp|siglongjmp": "a return value",
     "assert": "pt_assert",
-    "strdup|strndup": "str_dup, or the arena",
 }
 # Ends the process or holds it up: only at the edge.
 EDGE_ONLY = {

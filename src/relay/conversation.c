@@ -118,7 +118,7 @@ static enum flushed flush(struct relay_conn *conn)
             return FLUSH_DONE;
         }
         if (sent < 0) {
-            smtp_client_lost(conn->client, str_of(strerror(errno)));
+            smtp_client_lost(conn->client, str_of(strerrordesc_np(errno)));
             return FLUSH_EVENTS;
         }
         conn->progress = true;
@@ -265,7 +265,7 @@ static void on_readable(struct relay_conn *conn)
     if (got == NET_STREAM_AGAIN)
         return;
     if (got < 0) {
-        relay_conn_lost(conn, strerror(errno));
+        relay_conn_lost(conn, strerrordesc_np(errno));
     } else if (got == 0) {
         relay_conn_lost(conn, "the next hop closed the connection");
     } else {

@@ -241,14 +241,14 @@ static bool begin(struct relay_conn *conn, struct relay_candidate *c)
     relay_count(&conn->rl->relay->counters.connects, 1);
     fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
-        note(conn, "4.3.2 no connection can be made now: %s", strerror(errno));
+        note(conn, "4.3.2 no connection can be made now: %s", strerrordesc_np(errno));
         return false;
     }
     PT_IGNORE(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one), "slower, not wrong");
     net_stream_socket(&conn->stream, fd);
     net_watch_init(&conn->watch, conn->rl->loop, fd, on_connecting);
     if (connect(fd, (struct sockaddr *)&to, length) < 0 && errno != EINPROGRESS) {
-        failed(conn, strerror(errno));
+        failed(conn, strerrordesc_np(errno));
         return false;
     }
     net_watch_want(&conn->watch, NET_WRITE);
@@ -292,7 +292,7 @@ void relay_dial_connected(struct relay_conn *conn)
     if (getsockopt(conn->stream.fd, SOL_SOCKET, SO_ERROR, &sys_errno, &n) < 0)
         sys_errno = errno;
     if (sys_errno) {
-        failed(conn, strerror(sys_errno));
+        failed(conn, strerrordesc_np(sys_errno));
         relay_dial_next(conn);
         return;
     }
