@@ -244,13 +244,17 @@ static void end_reply(struct smtp_client *c, struct client_tx *t)
 }
 
 /* A reply of a kind that this command cannot have. */
-static bool is_nonsense(const struct smtp_client *c, enum client_await awaited)
+static bool is_nonsense(const struct smtp_client *c, const struct client_tx *t,
+                        enum client_await awaited)
 {
     unsigned class = c->reply.code / 100;
 
-    if (awaited == CLIENT_AWAIT_DATA)
-        return class == 2 || (class == 3 && c->reply.code != 354);
-    return class == 3;
+    if (awaited != CLIENT_AWAIT_DATA)
+        return class == 3;
+    /* LMTP has no answer to the lone dot: RFC 2033 4.2 forbids the 354 before it. */
+    if (c->reply.code == 354)
+        return (c->flags & SMTP_CLIENT_LMTP) && t->accepted == 0;
+    return class == 2 || class == 3;
 }
 
 void client_tx_reply(struct smtp_client *c, struct buf *out)
@@ -259,7 +263,7 @@ void client_tx_reply(struct smtp_client *c, struct buf *out)
     enum client_await awaited = client_tx_awaits(t);
     bool early = awaited == CLIENT_AWAIT_END && !t->content_ended && !t->lone_dot;
 
-    if (is_nonsense(c, awaited) || (early && c->reply.code / 100 == 2)) {
+    if (is_nonsense(c, t, awaited) || (early && c->reply.code / 100 == 2)) {
         client_give_up(c, STR("4.5.0"), STR("the next hop gave an answer that makes no sense"));
         return;
     }

@@ -427,6 +427,14 @@ static const struct conversation conversations[] = {
       .sent = "LHLO gw\r\nMAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nRCPT TO:<c@x>\r\n"
               "BDAT 3 LAST\r\nx\r\nRSET\r\nQUIT\r\n",
       .log = "a@x=SENT:250:a\nb@x=FAILED:550:no\nc@x=RETRY:450:c\nclose=SENT:221:bye\n" },
+    { .name = "LMTP: nobody accepted and 354 all the same",
+      .flags = P | SMTP_CLIENT_LMTP,
+      .messages = { { .rcpts = "a@x" } },
+      .peer = { PIPELINING, "250 Ok\r\n550 no\r\n354 go\r\n" },
+      .sent = "LHLO gw\r\nMAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nDATA\r\n",
+      .log = "a@x=FAILED:550:no\n"
+             "close=RETRY:0:4.5.0 the next hop gave an answer that makes no sense while sending "
+             "DATA\n" },
     { .name = "LMTP: lost between answers",
       .flags = P | SMTP_CLIENT_LMTP,
       .messages = { { .rcpts = "a@x b@x" } },
