@@ -8,8 +8,8 @@
  * smtp/reply: answers as values.
  *
  * A reply is a code, an enhanced status (RFC 3463) and a text. All constant replies of the server
- * stand in reply.c, once; the same list feeds the documentation. Text is printable ASCII or UTF-8
- * without CR and LF; whatever a client sent never appears in it raw.
+ * stand in replies.tbl.h, once; the same list feeds the documentation. Text is printable ASCII or
+ * UTF-8 without CR and LF; whatever a client sent never appears in it raw.
  */
 
 struct smtp_reply {
@@ -21,6 +21,15 @@ struct smtp_reply {
 #define SMTP_REPLY(code, a, b, c, text)                                                            \
     ((struct smtp_reply){ (code), { (a), (b), (c) }, STR(text) })
 
+/* smtp_reply_ok, smtp_reply_too_large, … */
+#define X(name, code, a, b, c, text) extern const struct smtp_reply smtp_reply_##name;
+#include "smtp/replies.tbl.h"
+#undef X
+
+/* The longest line of a reply with its CRLF (RFC 5321 4.5.3.1.5). */
+#define SMTP_REPLY_LINE_MAX 512u
+
 /* Appends the reply as it goes over the wire, "250-2.1.0 …" lines included, each ended by CRLF and
- * folded at 512 octets (RFC 5321 4.5.3.1.5). Control characters in the text become '?'. */
+ * folded at SMTP_REPLY_LINE_MAX. Control characters in the text, and octets that are no UTF-8,
+ * become '?'. */
 void smtp_reply_write(struct buf *out, const struct smtp_reply *reply);

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/defs.h"
 #include "base/str.h"
+#include "smtp/dot.h"
 #include "smtp/envelope.h"
 #include "smtp/reply.h"
 
@@ -38,8 +39,9 @@
  *      that is about that: octets that came in one read with STARTTLS are an error).
  *   3. The content slices, put together, are the message octet for octet, dot-stuffing removed.
  *   4. No octet of a client's goes into a reply.
- *   5. It allocates for two things only: a command line that did not arrive whole (freed when it is
- *      answered) and the name in HELO. When memory is short it answers 421 or 451.
+ *   5. It allocates for three things only: a command line that did not arrive whole or has to be
+ *      kept (freed when it is answered), the words of a failure while content is dropped, and the
+ *      name in HELO. When memory is short for a line or a name it answers 421 and ends.
  *
  * Trace headers and the count of Received are not its affair, nor is any policy: those are the
  * caller's verdicts. One thread at a time.
@@ -91,52 +93,49 @@ struct smtp_server_step {
     enum smtp_want want;
     /* The transaction that was open is over without a message (RSET, EHLO, QUIT, bad or too large
      * content, …), seen before `want`. The driver drops what it kept of it. Never set for a
-     * transaction that ended by the driver's own answer to COMMIT. */
+     * transaction that the driver itself ended: by its answer to COMMIT, by fail_content(). */
     bool reset;
     size_t taken;       /* octets of `in` used up */
     struct str content; /* borrowed from `in` */
 };
 
 /*
- * Embedded in a session; about 200 octets. Fields are private but for `asked`, which may be read
+ * Embedded in a session; under 200 octets. Fields are private but for `asked`, which may be read
  * from the step that asks until the answer. Its octets lie in `in` or in the machine: before `in`
  * becomes invalid with the answer outstanding, call smtp_server_hold().
  */
 struct smtp_server {
     const struct smtp_server_config *config;
-    const struct smtp_reply *end;     /* answers the next command, see smtp_server_end() */
+    const struct smtp_reply *end;     /* answers a coming command, see smtp_server_end() */
     const struct smtp_reply *failure; /* answers the end of content that is being dropped */
-    char *line;                       /* heap: a partial line, or the line that is asked about */
-    char *name;                       /* heap: the name in HELO or EHLO */
-    uint64_t max_size;                /* of this transaction: the limits when MAIL was taken */
-    uint64_t size;                    /* octets of content so far */
-    uint64_t left;                    /* octets of the chunk still to come; octets dropped */
+    char *held; /* heap: a partial line, the line that is asked about, or a failure in words */
+    char *name; /* heap: the name in HELO or EHLO */
+    uint64_t max_size; /* of this transaction: the limits when MAIL was taken */
+    uint64_t size;     /* octets of content so far */
+    uint64_t left;     /* octets of the chunk still to come; octets dropped so far */
     uint32_t max_recipients;
     uint32_t recipients;
     uint32_t messages;
     uint32_t errors;
     uint32_t refused;
-    uint32_t line_n;
-    uint32_t line_cap;
+    uint16_t held_n;
     uint8_t name_n;
     uint8_t state; /* enum state; written by enter() alone */
-    uint8_t dot;   /* struct smtp_dot */
+    struct smtp_dot dot;
     uint8_t end_when;
-    bool tls;              /* the session is encrypted */
-    bool greeted;          /* HELO or EHLO was accepted */
-    bool esmtp;            /* … and it was EHLO */
-    bool transaction;      /* MAIL was accepted and not yet ended */
-    bool smtputf8;         /* … with SMTPUTF8 */
-    bool rcpt_seen;        /* a RCPT was tried */
-    bool chunked;          /* BDAT has begun */
-    bool last;             /* this chunk is the last */
-    bool eight_bit;        /* content with octets above 127 was seen */
-    bool skipping;         /* the rest of this line is dropped: it was answered */
-    bool cr;               /* the line so far ends in CR */
-    bool begun;            /* a command line was seen in this session */
-    bool reset;            /* to be told with the next step */
-    bool close_after;      /* an answer said 421 */
-    struct str asked_line; /* what `asked` points into */
+    bool tls;         /* the session is encrypted */
+    bool begun;       /* a command line was seen */
+    bool greeted;     /* HELO or EHLO was accepted */
+    bool esmtp;       /* … and it was EHLO */
+    bool transaction; /* MAIL was accepted and its transaction goes on */
+    bool smtputf8;    /* … with SMTPUTF8 */
+    bool rcpt_seen;   /* … and a RCPT was tried */
+    bool chunked;     /* … and BDAT has begun */
+    bool last;        /* this chunk is the last */
+    bool eight_bit;   /* content with octets above 127 was seen */
+    bool skipping;    /* the rest of this line is dropped: it was answered */
+    bool cr;          /* the line so far ends in CR */
+    bool reset;       /* to be told with the next step */
     union {
         struct {
             struct str name;
@@ -166,17 +165,18 @@ PT_NODISCARD struct smtp_server_step smtp_server_feed(struct smtp_server *s, str
 
 /*
  * The answer to HELO, MAIL, RCPT, DATA or COMMIT. NULL is the machine's own positive reply; a reply
- * with a code below 400 accepts in the caller's words, any other refuses. With 421 the session
- * ends. A DATA that is refused leaves the transaction as it was (for BDAT, the transaction is over
- * and the chunk is dropped); a COMMIT ends it either way.
+ * with a code below 400 accepts in the caller's words (where there are any: not for HELO and DATA),
+ * any other refuses. With 421 the session ends. A DATA that is refused leaves the transaction as it
+ * was; with BDAT the transaction is over and the chunk is dropped. A COMMIT ends it either way.
  */
 void smtp_server_answer(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply);
 
 /* Keeps s->asked valid beyond the life of `in`. False when memory is short: answer then. */
 PT_NODISCARD bool smtp_server_hold(struct smtp_server *s);
 
-/* While content streams: it cannot be stored. The rest is dropped and `reply` (borrowed until it
- * is written: use a constant) answers its end. The transaction is over, without `reset`. */
+/* While content streams: it cannot be stored. The rest is dropped and `reply` answers its end (if
+ * memory is too short to keep the words, smtp_reply_cannot_store does). The transaction is over,
+ * without `reset`. Once or more often between two feeds; nothing happens outside of content. */
 void smtp_server_fail_content(struct smtp_server *s, const struct smtp_reply *reply);
 
 /* The handshake is done: the session begins anew, without a greeting (RFC 3207 section 4.2). */
@@ -197,6 +197,9 @@ bool smtp_server_end(struct smtp_server *s, struct buf *out, const struct smtp_r
 void smtp_server_timeout(struct smtp_server *s, struct buf *out);
 
 /* ---- questions ---- */
+
+/* What it is doing, for the log: "waiting for a command", "receiving content", … */
+const char *smtp_server_doing(const struct smtp_server *s);
 
 bool smtp_server_idle(const struct smtp_server *s); /* between commands, no transaction, no octet
                                                        of a line */
