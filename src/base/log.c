@@ -236,6 +236,14 @@ void log_text(enum log_level level, const char *event, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    if (lg.running && level >= LOG_WARN) {
+        struct buf plain;
+
+        buf_init(&plain, sizeof text + 16);
+        buf_addf(&plain, "postern: %s\n", text);
+        to_stderr(buf_str(&plain));
+        buf_done(&plain);
+    }
     log_begin(&l, level, event);
     log_cstr(&l, "text", text);
     log_end(&l);
