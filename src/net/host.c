@@ -1,0 +1,54 @@
+#include "net/host.h"
+
+#include <ifaddrs.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static uint8_t mask_length(const struct sockaddr *mask)
+{
+    struct net_endpoint e;
+    uint8_t bits = 0;
+
+    if (!mask || !net_from_sockaddr(mask, &e))
+        return 0;
+    for (unsigned i = 0; i < sizeof e.addr.octets; i++)
+        bits = (uint8_t)(bits + __builtin_popcount(e.addr.octets[i]));
+    return bits;
+}
+
+static bool is_link_local(const struct net_addr *a)
+{
+    return a->family == NET_IPV6 && a->octets[0] == 0xFE && (a->octets[1] & 0xC0) == 0x80;
+}
+
+uint32_t net_host_interfaces(struct net_interface *out, uint32_t max)
+{
+    struct ifaddrs *all, *i;
+    uint32_t n = 0;
+
+    if (getifaddrs(&all) < 0)
+        return 0;
+    for (i = all; i && n < max; i = i->ifa_next) {
+        struct net_endpoint e;
+
+        if (!i->ifa_addr || !net_from_sockaddr(i->ifa_addr, &e) || is_link_local(&e.addr))
+            continue;
+        out[n].prefix.addr = e.addr;
+        out[n].prefix.length = mask_length(i->ifa_netmask);
+        snprintf(out[n].name, sizeof out[n].name, "%s", i->ifa_name);
+        n++;
+    }
+    freeifaddrs(all);
+    return n;
+}
+
+void net_host_name(char out[256])
+{
+    char name[256] = "";
+
+    /* The system's own word only: a look-up in the DNS could hold up the start. */
+    if (gethostname(name, sizeof name - 1) < 0 || !name[0])
+        snprintf(name, sizeof name, "localhost");
+    snprintf(out, 256, "%s", name);
+}
