@@ -1,0 +1,451 @@
+#include "gateway/gateway.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/block.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/loop.h"
+#include "gateway/replies.h"
+#include "gateway/session.h"
+
+enum {
+    SWEEP_EVERY_MS = 1000,
+    LINGER_MAX = 4096,
+    LINGER_SECONDS = 10,
+    OUT_MAX = 1 << 20,
+    SCRATCH_MAX = 64 << 10,
+};
+
+/* ---- listeners ---- */
+
+struct gateway_listener *gateway_listener_new(const struct net_listener *l)
+{
+    struct gateway_listener *gl = calloc(1, sizeof *gl);
+
+    if (!gl) {
+        struct net_listener copy = *l;
+
+        net_listener_close(&copy);
+        return NULL;
+    }
+    gl->listener = *l;
+    atomic_init(&gl->refs, 1);
+    return gl;
+}
+
+struct gateway_listener *gateway_listener_ref(struct gateway_listener *l)
+{
+    atomic_fetch_add_explicit(&l->refs, 1, memory_order_relaxed);
+    return l;
+}
+
+void gateway_listener_unref(struct gateway_listener *l)
+{
+    if (!l || atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    net_listener_close(&l->listener);
+    free(l);
+}
+
+/* ---- the whole ---- */
+
+struct gateway *gateway_new(const struct gateway_config *config)
+{
+    struct gateway *g = calloc(1, sizeof *g);
+
+    if (!g)
+        return NULL;
+    g->loops = calloc(config->loops, sizeof(struct gateway_loop *));
+    if (!g->loops) {
+        free(g);
+        return NULL;
+    }
+    g->loops_max = config->loops;
+    g->spool = config->spool;
+    g->memory_max = config->memory_max;
+    pthread_mutex_init(&g->lock, NULL);
+    return g;
+}
+
+void gateway_free(struct gateway *g)
+{
+    if (!g)
+        return;
+    for (unsigned i = 0; i < g->listener_count; i++)
+        gateway_listener_unref(g->listeners[i]);
+    policy_snapshot_unref(g->snapshot);
+    pthread_mutex_destroy(&g->lock);
+    free(g->loops);
+    free(g);
+}
+
+static void post_publish(struct gateway *g)
+{
+    for (unsigned i = 0; i < g->loop_count; i++)
+        if (!atomic_exchange(&g->loops[i]->publish_posted, true))
+            net_loop_post(g->loops[i]->loop, &g->loops[i]->publish);
+}
+
+void gateway_publish(struct gateway *g, struct policy_snapshot *snapshot,
+                     struct gateway_listener *const *listeners, unsigned count)
+{
+    struct gateway_listener *old[GATEWAY_LISTENERS_MAX];
+    struct policy_snapshot *old_snapshot;
+    unsigned old_count;
+
+    pt_assert(count <= GATEWAY_LISTENERS_MAX);
+    pthread_mutex_lock(&g->lock);
+    old_snapshot = g->snapshot;
+    old_count = g->listener_count;
+    memcpy(old, g->listeners, sizeof old);
+    g->snapshot = policy_snapshot_ref(snapshot);
+    for (unsigned i = 0; i < count; i++)
+        g->listeners[i] = gateway_listener_ref(listeners[i]);
+    g->listener_count = count;
+    pthread_mutex_unlock(&g->lock);
+    for (unsigned i = 0; i < old_count; i++)
+        gateway_listener_unref(old[i]);
+    policy_snapshot_unref(old_snapshot);
+    post_publish(g);
+}
+
+void gateway_drain(struct gateway *g, unsigned grace_ms, void (*drained)(void *ctx), void *ctx)
+{
+    pthread_mutex_lock(&g->lock);
+    g->draining = true;
+    g->grace_ms = grace_ms;
+    g->drained = drained;
+    g->drained_ctx = ctx;
+    atomic_store(&g->loops_draining, g->loop_count);
+    pthread_mutex_unlock(&g->lock);
+    post_publish(g);
+}
+
+void gateway_get_stats(struct gateway *g, struct gateway_stats *out)
+{
+    *out = (struct gateway_stats){ .sessions = atomic_load(&g->sessions) };
+    for (unsigned i = 0; i < g->loop_count; i++) {
+        const struct gateway_counters *c = &g->loops[i]->counters;
+
+        out->connections += atomic_load_explicit(&c->connections, memory_order_relaxed);
+        out->refused += atomic_load_explicit(&c->refused, memory_order_relaxed);
+        out->over_limit += atomic_load_explicit(&c->over_limit, memory_order_relaxed);
+        out->messages += atomic_load_explicit(&c->messages, memory_order_relaxed);
+        out->octets += atomic_load_explicit(&c->octets, memory_order_relaxed);
+        out->rejected_messages += atomic_load_explicit(&c->rejected_messages, memory_order_relaxed);
+    }
+}
+
+/* ---- a loop: accepting ---- */
+
+/*
+ * Decides before anything is made for the client. The count of sessions is taken by
+ * compare-and-swap below the limit that policy was asked about, so that it is exact over all loops.
+ */
+static bool admit(struct gateway_loop *l, const struct net_endpoint *peer, struct policy_verdict *v)
+{
+    _Atomic uint32_t *count = &l->gateway->sessions;
+    struct policy_facts facts = { .client = peer->addr, .now_us = clock_wall_us() };
+    uint32_t sessions = atomic_load_explicit(count, memory_order_relaxed);
+
+    do {
+        facts.sessions = sessions;
+        policy_connect(l->snapshot, &facts, v);
+        if (v->action != POLICY_ACCEPT)
+            return false;
+    } while (!atomic_compare_exchange_weak(count, &sessions, sessions + 1));
+    return true;
+}
+
+static void log_refused(const struct net_endpoint *peer, const struct policy_verdict *v,
+                        const struct policy_snapshot *snapshot)
+{
+    char client[NET_ENDPOINT_SIZE];
+    struct log_line line;
+
+    net_endpoint_format(peer, client);
+    log_begin(&line, LOG_INFO, "refused");
+    log_cstr(&line, "client", client);
+    log_cstr(&line, "rule", policy_rule_name(v->rule));
+    log_cstr(&line, "entry", policy_entry_text(snapshot, v->list, v->entry));
+    log_u64(&line, "code", v->reply.code);
+    log_end(&line);
+}
+
+static void send_reply(int fd, const struct smtp_reply *reply)
+{
+    char octets[600];
+    struct buf out;
+
+    buf_init(&out, sizeof octets);
+    smtp_reply_write(&out, reply);
+    PT_IGNORE(send(fd, out.p, out.n, MSG_NOSIGNAL) < 0, "the client may be gone");
+    buf_done(&out);
+}
+
+static void accepted(struct net_acceptor *a, int fd, const struct net_endpoint *peer)
+{
+    struct gateway_acceptor *ga = PT_CONTAINER_OF(a, struct gateway_acceptor, acceptor);
+    struct gateway_loop *l = ga->loop;
+    struct policy_verdict v;
+
+    policy_verdict_init(&v, false);
+    if (!admit(l, peer, &v)) {
+        if (v.rule == POLICY_RULE_MAX_CONNECTIONS)
+            GATEWAY_COUNT(l->counters.over_limit, 1);
+        else
+            GATEWAY_COUNT(l->counters.refused, 1);
+        log_refused(peer, &v, l->snapshot);
+        send_reply(fd, &v.reply);
+        net_linger_take(l->linger, fd);
+        return;
+    }
+    GATEWAY_COUNT(l->counters.connections, 1);
+    session_start(l, fd, peer);
+}
+
+static void turned_away(struct net_acceptor *a, int fd)
+{
+    struct gateway_acceptor *ga = PT_CONTAINER_OF(a, struct gateway_acceptor, acceptor);
+
+    GATEWAY_COUNT(ga->loop->counters.over_limit, 1);
+    send_reply(fd, &reply_no_descriptors);
+}
+
+static void stop_acceptor(struct gateway_acceptor *a)
+{
+    net_acceptor_stop(&a->acceptor);
+    gateway_listener_unref(a->listener);
+    a->listener = NULL;
+}
+
+static void start_acceptor(struct gateway_loop *l, struct gateway_listener *listener)
+{
+    for (unsigned i = 0; i < GATEWAY_LISTENERS_MAX; i++) {
+        struct gateway_acceptor *a = &l->acceptors[i];
+
+        if (a->listener)
+            continue;
+        a->loop = l;
+        a->listener = gateway_listener_ref(listener);
+        a->acceptor.accepted = accepted;
+        a->acceptor.refused = turned_away;
+        net_acceptor_start(&a->acceptor, l->loop, &listener->listener);
+        return;
+    }
+    pt_assert(!"more listeners than acceptors");
+}
+
+static bool has(struct gateway_listener *const *listeners, unsigned count,
+                const struct gateway_listener *l)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (listeners[i] == l)
+            return true;
+    return false;
+}
+
+static void take_listeners(struct gateway_loop *l, struct gateway_listener *const *wanted,
+                           unsigned count)
+{
+    for (unsigned i = 0; i < GATEWAY_LISTENERS_MAX; i++)
+        if (l->acceptors[i].listener && !has(wanted, count, l->acceptors[i].listener))
+            stop_acceptor(&l->acceptors[i]);
+    for (unsigned i = 0; i < count; i++) {
+        bool there = false;
+
+        for (unsigned k = 0; k < GATEWAY_LISTENERS_MAX; k++)
+            there = there || l->acceptors[k].listener == wanted[i];
+        if (!there)
+            start_acceptor(l, wanted[i]);
+    }
+}
+
+/* ---- a loop: settings ---- */
+
+static void take_snapshot(struct gateway_loop *l, struct policy_snapshot *snapshot)
+{
+    const struct settings *s = policy_snapshot_settings(snapshot);
+    struct policy_snapshot *old = l->snapshot;
+
+    l->snapshot = policy_snapshot_ref(snapshot);
+    l->config = (struct smtp_server_config){
+        .hostname = str_of(s->identity.hostname),
+        .greeting = str_of(s->identity.greeting),
+        .max_message_size = s->message_rules.max_message_size,
+        .max_recipients = s->message_rules.max_recipients,
+        .max_messages = s->message_rules.max_messages_per_connection,
+        .max_errors = SMTP_SERVER_MAX_ERRORS,
+        .max_refused = SMTP_SERVER_MAX_REFUSED,
+    };
+    for (struct session *x = l->sessions, *next; x; x = next) {
+        next = session_next(x);
+        session_settings_changed(x);
+    }
+    policy_snapshot_unref(old);
+}
+
+static void drained_if_empty(struct gateway_loop *l)
+{
+    struct gateway *g = l->gateway;
+
+    if (!l->draining || l->session_count > 0)
+        return;
+    l->draining = false;
+    if (atomic_fetch_sub(&g->loops_draining, 1) == 1)
+        g->drained(g->drained_ctx);
+}
+
+static void end_all(struct gateway_loop *l, bool at_once)
+{
+    for (struct session *x = l->sessions, *next; x; x = next) {
+        next = session_next(x);
+        session_shut_down(x, at_once);
+    }
+}
+
+static void on_grace(struct net_timer *t)
+{
+    struct gateway_loop *l = PT_CONTAINER_OF(t, struct gateway_loop, grace);
+
+    end_all(l, true);
+}
+
+static void start_draining(struct gateway_loop *l, unsigned grace_ms)
+{
+    take_listeners(l, NULL, 0);
+    l->draining = true;
+    net_timer_start(&l->grace, (int64_t)grace_ms * 1000000);
+    end_all(l, false);
+    drained_if_empty(l);
+}
+
+static void on_publish(struct mail *mail)
+{
+    struct gateway_loop *l = PT_CONTAINER_OF(mail, struct gateway_loop, publish);
+    struct gateway *g = l->gateway;
+    struct gateway_listener *listeners[GATEWAY_LISTENERS_MAX];
+    struct policy_snapshot *snapshot;
+    unsigned count, grace_ms;
+    bool draining;
+
+    atomic_store(&l->publish_posted, false);
+    pthread_mutex_lock(&g->lock);
+    snapshot = g->snapshot ? policy_snapshot_ref(g->snapshot) : NULL;
+    count = g->listener_count;
+    for (unsigned i = 0; i < count; i++)
+        listeners[i] = gateway_listener_ref(g->listeners[i]);
+    draining = g->draining;
+    grace_ms = g->grace_ms;
+    pthread_mutex_unlock(&g->lock);
+
+    if (snapshot && snapshot != l->snapshot)
+        take_snapshot(l, snapshot);
+    if (draining) {
+        if (!l->draining)
+            start_draining(l, grace_ms);
+    } else {
+        take_listeners(l, listeners, count);
+    }
+    for (unsigned i = 0; i < count; i++)
+        gateway_listener_unref(listeners[i]);
+    policy_snapshot_unref(snapshot);
+}
+
+/* ---- a loop: turns ---- */
+
+void gateway_loop_submit(struct gateway_loop *l, struct spool_op *op)
+{
+    op->next = NULL;
+    if (l->submit_last)
+        l->submit_last->next = op;
+    else
+        l->submit_first = op;
+    l->submit_last = op;
+}
+
+static void hand_over(void *ctx)
+{
+    struct gateway_loop *l = ctx;
+    struct spool_op *first = l->submit_first;
+
+    if (!first)
+        return;
+    l->submit_first = l->submit_last = NULL;
+    spool_submit(l->gateway->spool, first);
+}
+
+static void on_sweep(struct net_timer *t)
+{
+    struct gateway_loop *l = PT_CONTAINER_OF(t, struct gateway_loop, sweep);
+
+    for (struct session *x = l->sessions, *next; x; x = next) {
+        next = session_next(x);
+        session_check_idle(x);
+    }
+    l->sweeping = l->session_count > 0;
+    if (l->sweeping)
+        net_timer_start(t, SWEEP_EVERY_MS * INT64_C(1000000));
+}
+
+void gateway_loop_session_added(struct gateway_loop *l)
+{
+    l->session_count++;
+    if (l->sweeping)
+        return;
+    l->sweeping = true;
+    net_timer_start(&l->sweep, SWEEP_EVERY_MS * INT64_C(1000000));
+}
+
+void gateway_loop_session_gone(struct gateway_loop *l)
+{
+    l->session_count--;
+    atomic_fetch_sub(&l->gateway->sessions, 1);
+    drained_if_empty(l);
+}
+
+struct gateway_loop *gateway_loop_new(struct gateway *g, struct net_loop *loop)
+{
+    struct gateway_loop *l = calloc(1, sizeof *l);
+
+    pt_assert(g->loop_count < g->loops_max);
+    if (!l)
+        return NULL;
+    l->linger = net_linger_new(loop, LINGER_MAX, LINGER_SECONDS);
+    if (!l->linger) {
+        free(l);
+        return NULL;
+    }
+    l->gateway = g;
+    l->loop = loop;
+    l->publish.run = on_publish;
+    buf_init(&l->out, OUT_MAX);
+    buf_init(&l->scratch, SCRATCH_MAX);
+    net_timer_init(&l->sweep, loop, on_sweep);
+    net_timer_init(&l->grace, loop, on_grace);
+    net_loop_on_turn(loop, hand_over, l);
+    g->loops[g->loop_count++] = l;
+    return l;
+}
+
+void gateway_loop_free(struct gateway_loop *l)
+{
+    if (!l)
+        return;
+    for (unsigned i = 0; i < GATEWAY_LISTENERS_MAX; i++)
+        if (l->acceptors[i].listener)
+            stop_acceptor(&l->acceptors[i]);
+    while (l->sessions)
+        session_close(l->sessions);
+    session_free_spare(l);
+    net_timer_stop(&l->sweep);
+    net_timer_stop(&l->grace);
+    net_linger_free(l->linger);
+    policy_snapshot_unref(l->snapshot);
+    buf_done(&l->out);
+    buf_done(&l->scratch);
+    free(l);
+}

@@ -1,0 +1,75 @@
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "net/addr.h"
+#include "net/listener.h"
+#include "net/loop.h"
+#include "policy/policy.h"
+#include "spool/spool.h"
+
+/*
+ * gateway: the sessions of all clients.
+ *
+ * Each loop accepts from the shared listeners, reads, feeds the server machine (smtp/server.h),
+ * asks policy, and hands complete messages to the spool. A `250` for a message goes out after the
+ * spool has said that it is durable, never before.
+ */
+
+struct gateway;
+struct gateway_loop;
+
+struct gateway_config {
+    struct spool *spool;
+    unsigned loops;
+    /* Octets of content that may be in memory, in blocks, before new transactions are answered
+     * 452 4.3.1. */
+    uint64_t memory_max;
+};
+
+struct gateway *gateway_new(const struct gateway_config *config); /* NULL: memory is short */
+void gateway_free(struct gateway *g);                             /* after its loops */
+
+/* One for each loop, made and freed while that loop does not run. NULL: memory is short. */
+struct gateway_loop *gateway_loop_new(struct gateway *g, struct net_loop *loop);
+void gateway_loop_free(struct gateway_loop *l);
+
+/* A listening socket that several loops and settings revisions share; closed with its last
+ * reference. */
+struct gateway_listener {
+    struct net_listener listener;
+    _Atomic uint32_t refs;
+};
+
+/* Takes over an open listener; NULL (and it is closed) when memory is short. */
+struct gateway_listener *gateway_listener_new(const struct net_listener *l);
+struct gateway_listener *gateway_listener_ref(struct gateway_listener *l);
+void gateway_listener_unref(struct gateway_listener *l); /* NULL is accepted */
+
+enum { GATEWAY_LISTENERS_MAX = 8 };
+
+/*
+ * New settings and listeners for all loops: takes effect on each within a turn. A listener that was
+ * there before goes on without a gap. References are taken. A session whose client the new rules
+ * refuse gets 421 4.7.0 once it is between transactions. Any thread but one at a time.
+ */
+void gateway_publish(struct gateway *g, struct policy_snapshot *snapshot,
+                     struct gateway_listener *const *listeners, unsigned count);
+
+/*
+ * The end: no more accepting, idle sessions get 421, those within a message get `grace_ms`.
+ * `drained` is called once, on a loop's thread, when no session is left. Any thread.
+ */
+void gateway_drain(struct gateway *g, unsigned grace_ms, void (*drained)(void *ctx), void *ctx);
+
+struct gateway_stats {
+    uint64_t sessions;          /* now */
+    uint64_t connections;       /* accepted since the start */
+    uint64_t refused;           /* by connection control, since the start */
+    uint64_t over_limit;        /* beyond max_connections or the system's descriptors */
+    uint64_t messages;          /* answered 250 since the start */
+    uint64_t octets;            /* their content */
+    uint64_t rejected_messages; /* answered otherwise at the end of data */
+};
+void gateway_get_stats(struct gateway *g, struct gateway_stats *out); /* any thread */

@@ -1,0 +1,86 @@
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "gateway/gateway.h"
+#include "net/linger.h"
+#include "smtp/server.h"
+
+/*
+ * gateway/loop: what the sessions of one loop share. Within the room only.
+ */
+
+struct session;
+
+/* Counters of one loop: written by it alone, read by anyone. */
+struct gateway_counters {
+    _Atomic uint64_t connections, refused, over_limit, messages, octets, rejected_messages;
+};
+
+#define GATEWAY_COUNT(counter, n)                                                                  \
+    atomic_store_explicit(&(counter),                                                              \
+                          atomic_load_explicit(&(counter), memory_order_relaxed) + (uint64_t)(n),  \
+                          memory_order_relaxed)
+
+struct gateway {
+    struct spool *spool;
+    uint64_t memory_max;
+    _Atomic uint32_t sessions; /* the one count of all loops, exact */
+    struct gateway_loop **loops;
+    unsigned loop_count, loops_max;
+
+    /* What the loops take over; under the lock. */
+    pthread_mutex_t lock;
+    struct policy_snapshot *snapshot;
+    struct gateway_listener *listeners[GATEWAY_LISTENERS_MAX];
+    unsigned listener_count;
+    bool draining;
+    unsigned grace_ms;
+    void (*drained)(void *ctx);
+    void *drained_ctx;
+    _Atomic unsigned loops_draining;
+};
+
+struct gateway_acceptor {
+    struct net_acceptor acceptor;
+    struct gateway_loop *loop;
+    struct gateway_listener *listener; /* NULL: not in use */
+};
+
+struct gateway_loop {
+    struct gateway *gateway;
+    struct net_loop *loop;
+    struct policy_snapshot *snapshot;
+    struct smtp_server_config config; /* of the snapshot; the sessions' machines borrow it */
+    struct gateway_acceptor acceptors[GATEWAY_LISTENERS_MAX];
+    struct net_linger *linger;
+
+    struct session *sessions; /* all */
+    struct session *spare;    /* structures to use again */
+    unsigned spare_count, session_count;
+
+    /* Messages of this turn for the commit thread. */
+    struct spool_op *submit_first, *submit_last;
+
+    struct net_timer sweep; /* once a second while there are sessions */
+    struct net_timer grace;
+    bool sweeping, draining;
+
+    struct mail publish; /* wakes the loop to take over what was published */
+    atomic_bool publish_posted;
+
+    struct gateway_counters counters;
+    struct buf out;     /* replies of the session at hand */
+    struct buf scratch; /* a trace header, a log value */
+    char input[65536];  /* what was just read, of whichever session */
+};
+
+/* Hands an operation to the commit thread at the end of this turn. */
+void gateway_loop_submit(struct gateway_loop *l, struct spool_op *op);
+
+/* The loop's session list has changed. */
+void gateway_loop_session_added(struct gateway_loop *l);
+void gateway_loop_session_gone(struct gateway_loop *l);

@@ -1,0 +1,417 @@
+#include "gateway/session.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "gateway/converse.h"
+#include "gateway/loop.h"
+#include "gateway/replies.h"
+#include "gateway/transaction.h"
+
+/*
+ * Reading, writing and ending. What is said is converse.c's affair.
+ *
+ * Output gathers in the loop's buffer while a session's input is used, and goes out in one write.
+ * What the socket does not take is kept; until it is gone, the session's input is not read, so a
+ * client that does not read its replies cannot make us keep more than one round of them.
+ */
+enum {
+    SPARE_MAX = 256,
+    KEPT_MAX = 64 << 10,
+    UNSENT_MAX = 2 << 20,
+};
+
+/* ---- beginning and end ---- */
+
+static struct session *get(struct gateway_loop *l)
+{
+    struct session *s = l->spare;
+
+    if (s) {
+        l->spare = s->next;
+        l->spare_count--;
+    } else {
+        s = malloc(sizeof *s);
+    }
+    if (s)
+        memset(s, 0, sizeof *s);
+    return s;
+}
+
+static void put(struct gateway_loop *l, struct session *s)
+{
+    if (l->spare_count == SPARE_MAX) {
+        free(s);
+        return;
+    }
+    s->next = l->spare;
+    l->spare = s;
+    l->spare_count++;
+}
+
+void session_free_spare(struct gateway_loop *l)
+{
+    while (l->spare) {
+        struct session *next = l->spare->next;
+
+        free(l->spare);
+        l->spare = next;
+    }
+    l->spare_count = 0;
+}
+
+static void log_end_of(const struct session *s, const char *how)
+{
+    char client[NET_ENDPOINT_SIZE];
+    struct log_line line;
+
+    net_endpoint_format(&s->client, client);
+    log_begin(&line, LOG_INFO, "disconnected");
+    log_cstr(&line, "client", client);
+    log_str(&line, "helo", smtp_server_helo(&s->smtp));
+    log_u64(&line, "messages", s->messages);
+    log_u64(&line, "duration_ms",
+            (uint64_t)(net_loop_now(s->loop->loop) - s->started_ns) / 1000000);
+    log_cstr(&line, "how", how);
+    log_end(&line);
+}
+
+/* Everything but the socket: the slot is given back before the client can see the close. */
+static void detach(struct session *s)
+{
+    struct gateway_loop *l = s->loop;
+
+    transaction_abandon(s->transaction);
+    smtp_server_done(&s->smtp);
+    free(s->kept);
+    if (s->unsent) {
+        buf_done(s->unsent);
+        free(s->unsent);
+    }
+    if (s->prev)
+        s->prev->next = s->next;
+    else
+        l->sessions = s->next;
+    if (s->next)
+        s->next->prev = s->prev;
+    net_watch_close(&s->watch);
+}
+
+void session_close(struct session *s)
+{
+    struct gateway_loop *l = s->loop;
+    struct net_stream stream = s->stream;
+
+    log_end_of(s, s->lost ? "lost" : "closed");
+    detach(s);
+    put(l, s);
+    gateway_loop_session_gone(l);
+    net_stream_close(&stream);
+}
+
+/* The last reply is out. A client with input of its own under way must still be able to read it. */
+static void close_gently(struct session *s, bool quit)
+{
+    struct gateway_loop *l = s->loop;
+    int fd = s->stream.fd;
+
+    if (quit) {
+        session_close(s);
+        return;
+    }
+    log_end_of(s, "ended");
+    detach(s);
+    put(l, s);
+    gateway_loop_session_gone(l);
+    net_linger_take(l->linger, fd);
+}
+
+/* ---- writing ---- */
+
+static bool keep_unsent(struct session *s, struct str octets)
+{
+    if (!s->unsent) {
+        s->unsent = malloc(sizeof *s->unsent);
+        if (!s->unsent)
+            return false;
+        buf_init(s->unsent, UNSENT_MAX);
+    }
+    buf_add_str(s->unsent, octets);
+    return !s->unsent->failed;
+}
+
+static bool fail(struct session *s)
+{
+    buf_clear(&s->loop->out);
+    s->lost = true;
+    session_close(s);
+    return false;
+}
+
+/* Writes the loop's output. False: the session is gone. */
+static bool flush(struct session *s)
+{
+    struct buf *out = &s->loop->out;
+    size_t sent = 0;
+
+    if (out->failed)
+        return fail(s);
+    if (out->n && !s->unsent) {
+        struct iovec iov = { out->p, out->n };
+        ssize_t n = net_stream_writev(&s->stream, &iov, 1);
+
+        if (n == NET_STREAM_ERROR)
+            return fail(s);
+        sent = n > 0 ? (size_t)n : 0;
+    }
+    if (sent < out->n && !keep_unsent(s, str_from(buf_str(out), sent)))
+        return fail(s);
+    buf_clear(out);
+    return true;
+}
+
+/* ---- which way the descriptor is watched ---- */
+
+static void watch(struct session *s)
+{
+    unsigned want = s->unsent ? NET_WRITE : 0u;
+
+    if (s->no_more) {
+        net_watch_want(&s->watch, want);
+        return;
+    }
+    /* While the spool works on its message the client usually is silent: the watch stays as it is,
+     * and what comes all the same is kept, up to a limit. */
+    if (s->phase == SESSION_OPEN && !s->unsent)
+        want |= NET_READ;
+    if (s->phase == SESSION_COMMITTING && s->kept_n < KEPT_MAX)
+        want |= NET_READ;
+    net_watch_want(&s->watch, want);
+}
+
+/* ---- reading ---- */
+
+static bool keep_input(struct session *s, struct str in)
+{
+    char *more;
+
+    if (in.n == 0)
+        return true;
+    more = realloc(s->kept, s->kept_n + in.n);
+    if (!more)
+        return false;
+    memcpy(more + s->kept_n, in.p, in.n);
+    s->kept = more;
+    s->kept_n += (uint32_t)in.n;
+    return true;
+}
+
+/* Lets the machine use the input, writes what it answered. The session may be gone afterwards. */
+static void use(struct session *s, struct str in)
+{
+    struct converse_result r = converse(s, in);
+
+    if (!flush(s))
+        return;
+    if (r.closing) {
+        s->phase = SESSION_CLOSING;
+        if (!s->unsent) {
+            close_gently(s, r.quit);
+            return;
+        }
+    } else if (!keep_input(s, r.rest)) {
+        fail(s);
+        return;
+    }
+    if (s->no_more && s->phase == SESSION_OPEN && !s->unsent) {
+        s->lost = smtp_server_in_transaction(&s->smtp);
+        session_close(s);
+        return;
+    }
+    watch(s);
+}
+
+/* Uses what was kept while nothing could be used. */
+static void use_kept(struct session *s)
+{
+    char *kept = s->kept;
+    struct str in = { kept ? kept : "", s->kept_n };
+
+    s->kept = NULL;
+    s->kept_n = 0;
+    use(s, in);
+    free(kept);
+}
+
+/* The client has closed its side. A pipe that sends a whole session and closes is answered. */
+static void ended(struct session *s)
+{
+    s->no_more = true;
+    if (s->phase == SESSION_OPEN && !s->unsent) {
+        s->lost = smtp_server_in_transaction(&s->smtp);
+        session_close(s);
+    } else {
+        watch(s);
+    }
+}
+
+static void readable(struct session *s)
+{
+    struct gateway_loop *l = s->loop;
+    ssize_t n = net_stream_read(&s->stream, l->input, sizeof l->input);
+
+    if (n == NET_STREAM_AGAIN)
+        return;
+    if (n == 0) {
+        ended(s);
+        return;
+    }
+    if (n < 0) {
+        fail(s);
+        return;
+    }
+    s->active_ns = net_loop_now(l->loop);
+    if (s->phase == SESSION_OPEN) {
+        use(s, (struct str){ l->input, (size_t)n });
+        return;
+    }
+    if (keep_input(s, (struct str){ l->input, (size_t)n }))
+        watch(s);
+    else
+        fail(s);
+}
+
+static void writable(struct session *s)
+{
+    struct iovec iov = { s->unsent->p, s->unsent->n };
+    ssize_t n = net_stream_writev(&s->stream, &iov, 1);
+
+    if (n == NET_STREAM_AGAIN)
+        return;
+    if (n < 0) {
+        fail(s);
+        return;
+    }
+    s->active_ns = net_loop_now(s->loop->loop);
+    buf_drop(s->unsent, (size_t)n);
+    if (s->unsent->n)
+        return;
+    buf_done(s->unsent);
+    free(s->unsent);
+    s->unsent = NULL;
+    if (s->phase == SESSION_CLOSING)
+        close_gently(s, false);
+    else if (s->phase == SESSION_OPEN)
+        use_kept(s);
+    else
+        watch(s);
+}
+
+static void on_ready(struct net_watch *w, unsigned ready)
+{
+    struct session *s = PT_CONTAINER_OF(w, struct session, watch);
+
+    if (ready & NET_WRITE && s->unsent)
+        writable(s);
+    else if (ready & NET_READ)
+        readable(s);
+}
+
+void session_start(struct gateway_loop *l, int fd, const struct net_endpoint *peer)
+{
+    struct session *s = get(l);
+
+    if (!s) {
+        close(fd);
+        atomic_fetch_sub(&l->gateway->sessions, 1);
+        return;
+    }
+    s->loop = l;
+    s->client = *peer;
+    s->started_ns = s->active_ns = net_loop_now(l->loop);
+    net_stream_socket(&s->stream, fd);
+    net_watch_init(&s->watch, l->loop, fd, on_ready);
+    s->next = l->sessions;
+    if (l->sessions)
+        l->sessions->prev = s;
+    l->sessions = s;
+    gateway_loop_session_added(l);
+    smtp_server_init(&s->smtp, &l->config, false);
+    smtp_server_greet(&s->smtp, &l->out);
+    if (flush(s))
+        watch(s);
+}
+
+/* ---- what happens to it from outside ---- */
+
+void session_committed(struct session *s, enum pt_err result)
+{
+    s->phase = SESSION_OPEN;
+    s->active_ns = net_loop_now(s->loop->loop);
+    converse_committed(s, result);
+    use_kept(s);
+}
+
+void session_resume(struct session *s)
+{
+    if (s->phase != SESSION_BEHIND)
+        return;
+    s->phase = SESSION_OPEN;
+    s->active_ns = net_loop_now(s->loop->loop);
+    use_kept(s);
+}
+
+/* The machine has put its last words into the output. */
+static void say_and_close(struct session *s)
+{
+    s->phase = SESSION_CLOSING;
+    if (!flush(s))
+        return;
+    if (s->unsent)
+        watch(s);
+    else
+        close_gently(s, false);
+}
+
+void session_settings_changed(struct session *s)
+{
+    smtp_server_set_config(&s->smtp, &s->loop->config);
+    if (s->phase != SESSION_CLOSING && !converse_still_permitted(s) &&
+        smtp_server_end(&s->smtp, &s->loop->out, &reply_not_permitted, SMTP_WHEN_AFTER))
+        say_and_close(s);
+}
+
+void session_check_idle(struct session *s)
+{
+    const struct settings *settings = policy_snapshot_settings(s->loop->snapshot);
+    int64_t limit_ns = settings->interface.idle_timeout_minutes * INT64_C(60000000000);
+
+    /* While we are what is waited for, the client's clock stands still. */
+    if (s->phase == SESSION_COMMITTING || s->phase == SESSION_BEHIND) {
+        s->active_ns = net_loop_now(s->loop->loop);
+        return;
+    }
+    if (net_loop_now(s->loop->loop) - s->active_ns < limit_ns)
+        return;
+    if (s->phase == SESSION_CLOSING || s->unsent) {
+        fail(s);
+        return;
+    }
+    smtp_server_timeout(&s->smtp, &s->loop->out);
+    say_and_close(s);
+}
+
+void session_shut_down(struct session *s, bool at_once)
+{
+    if (at_once) {
+        session_close(s);
+        return;
+    }
+    if (s->phase == SESSION_OPEN &&
+        smtp_server_end(&s->smtp, &s->loop->out, &reply_shutting_down, SMTP_WHEN_IDLE))
+        say_and_close(s);
+    else if (s->phase == SESSION_COMMITTING || s->phase == SESSION_BEHIND)
+        PT_IGNORE(smtp_server_end(&s->smtp, &s->loop->out, &reply_shutting_down, SMTP_WHEN_IDLE),
+                  "not idle: it ends with the next command");
+}

@@ -1,0 +1,75 @@
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "net/addr.h"
+#include "net/loop.h"
+#include "net/stream.h"
+#include "smtp/server.h"
+
+/*
+ * gateway/session: one client's connection. Within the room only; the loop's thread.
+ *
+ * An idle session keeps no buffer: input is read into the loop's, output is written from the
+ * loop's. Only what could not be used at once (commands behind a commit, replies to a client that
+ * does not read) is kept in memory of its own until it can be.
+ */
+
+struct gateway_loop;
+struct transaction;
+
+enum session_phase {
+    SESSION_OPEN,       /* reads and answers */
+    SESSION_COMMITTING, /* the spool has its message; input is kept, not used */
+    SESSION_BEHIND,     /* the disk is behind: not reading */
+    SESSION_CLOSING,    /* the last reply is on its way out */
+};
+
+struct session {
+    struct net_watch watch;
+    struct net_stream stream;
+    struct gateway_loop *loop;
+    struct session *prev, *next;
+    struct smtp_server smtp;
+    struct transaction *transaction; /* NULL: none */
+    char *kept;                      /* input not used yet */
+    struct buf *unsent;              /* replies the socket did not take */
+    struct net_endpoint client;
+    uint32_t kept_n;
+    uint32_t messages; /* accepted */
+    int64_t started_ns, active_ns;
+    uint8_t phase; /* enum session_phase */
+    bool lost;     /* the connection broke, or ended within a transaction */
+    bool no_more;  /* the client has closed its side; what it sent before is still answered */
+};
+
+/* A client that policy has let in: greets it. Takes the socket. */
+void session_start(struct gateway_loop *l, int fd, const struct net_endpoint *peer);
+
+/* Closes at once, whatever is under way. The session is gone afterwards. */
+void session_close(struct session *s);
+
+/* The spool has answered for its message. */
+void session_committed(struct session *s, enum pt_err result);
+
+/* The disk has caught up: reading may go on. */
+void session_resume(struct session *s);
+
+/* The loop has other settings. */
+void session_settings_changed(struct session *s);
+
+/* Ends a session whose client was silent for too long. */
+void session_check_idle(struct session *s);
+
+/* Ends it with 421 as soon as its transaction is over, or at once. */
+void session_shut_down(struct session *s, bool at_once);
+
+static inline struct session *session_next(const struct session *s)
+{
+    return s->next;
+}
+
+/* Frees the structures kept for new sessions. */
+void session_free_spare(struct gateway_loop *l);

@@ -1,0 +1,465 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/msgid.h"
+#include "gateway/gateway.h"
+#include "settings/schema.h"
+#include "spool/disk.h"
+
+/*
+ * A whole gateway room on one loop, turned by the test: real sockets on loopback, a real spool in a
+ * folder of its own, and a disk that can be told to fail.
+ */
+
+struct failing_disk {
+    struct disk disk;
+    _Atomic int fail_writes; /* errno for every write of the log; 0: none */
+};
+
+struct rig {
+    char directory[64];
+    struct net_loop *loop;
+    struct gateway *gateway;
+    struct gateway_loop *gateway_loop;
+    struct gateway_listener *listener;
+    struct spool *spool;
+    struct failing_disk disk;
+    struct spool_message *committed; /* the last one */
+    _Atomic unsigned committed_count;
+};
+
+static struct failing_disk *the_disk;
+
+static int64_t failing_write(struct disk *d, int handle, const struct iovec *iov, int n,
+                             uint64_t offset)
+{
+    (void)d;
+    return the_disk->fail_writes ? -the_disk->fail_writes
+                                 : disk_real()->write(disk_real(), handle, iov, n, offset);
+}
+
+static int64_t failing_write_durable(struct disk *d, int handle, const struct iovec *iov, int n,
+                                     uint64_t offset)
+{
+    (void)d;
+    return the_disk->fail_writes ? -the_disk->fail_writes
+                                 : disk_real()->write_durable(disk_real(), handle, iov, n, offset);
+}
+
+static void on_committed(void *ctx, struct spool_message *const *messages, uint32_t count)
+{
+    struct rig *r = ctx;
+
+    for (uint32_t i = 0; i < count; i++) {
+        spool_message_unref(r->committed);
+        r->committed = spool_message_ref(messages[i]);
+    }
+    r->committed_count += count;
+}
+
+static void on_recovered(void *ctx, struct spool_message *message)
+{
+    (void)ctx;
+    (void)message;
+}
+
+static void publish(struct rig *r, const char *document)
+{
+    struct settings_host host = { .hostname = "gw.test", .confirmed = SETTINGS_CONFIRM_ALL };
+    struct settings_errors errors;
+    struct policy_snapshot *snapshot;
+    struct settings *s = NULL;
+
+    settings_errors_init(&errors);
+    assert_int_equal(settings_parse(document, strlen(document), &host, &s, &errors), PT_ERR_OK);
+    snapshot = policy_snapshot_new(s, NULL, 0);
+    assert_non_null(snapshot);
+    gateway_publish(r->gateway, snapshot, &r->listener, 1);
+    policy_snapshot_unref(snapshot);
+    settings_unref(s);
+    settings_errors_done(&errors);
+    net_loop_turn(r->loop, 0);
+}
+
+static int set_up(void **state)
+{
+    struct rig *r = calloc(1, sizeof *r);
+    struct net_endpoint any = { { .family = NET_IPV4, .octets = { 127, 0, 0, 1 } }, 0 };
+    struct net_listener l;
+
+    snprintf(r->directory, sizeof r->directory, "/tmp/postern-gateway-XXXXXX");
+    assert_non_null(mkdtemp(r->directory));
+    r->disk.disk = *disk_real();
+    r->disk.disk.write = failing_write;
+    if (r->disk.disk.write_durable)
+        r->disk.disk.write_durable = failing_write_durable;
+    the_disk = &r->disk;
+    assert_int_equal(spool_open(&r->spool,
+                                &(struct spool_config){ .directory = r->directory,
+                                                        .disk = &r->disk.disk,
+                                                        .segment_size = 16 << 20,
+                                                        .now_us = 1800000000000000,
+                                                        .committed = on_committed,
+                                                        .recovered = on_recovered,
+                                                        .ctx = r },
+                                NULL),
+                     PT_ERR_OK);
+    r->loop = net_loop_new(0);
+    r->gateway = gateway_new(
+        &(struct gateway_config){ .spool = r->spool, .loops = 1, .memory_max = 64 << 20 });
+    r->gateway_loop = gateway_loop_new(r->gateway, r->loop);
+    assert_int_equal(net_listener_open(&l, &any, NULL), PT_ERR_OK);
+    r->listener = gateway_listener_new(&l);
+    publish(r, "{}");
+    *state = r;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct rig *r = *state;
+    char command[128];
+
+    spool_message_unref(r->committed);
+    spool_close(r->spool);
+    net_loop_turn(r->loop, 0);
+    gateway_loop_free(r->gateway_loop);
+    gateway_free(r->gateway);
+    gateway_listener_unref(r->listener);
+    net_loop_free(r->loop);
+    snprintf(command, sizeof command, "rm -rf %s", r->directory);
+    assert_int_equal(system(command), 0);
+    free(r);
+    return 0;
+}
+
+/* ---- a client ---- */
+
+static int dial(struct rig *r)
+{
+    struct sockaddr_storage sa;
+    socklen_t n = net_to_sockaddr(&r->listener->listener.endpoint, &sa);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(connect(fd, (struct sockaddr *)&sa, n), 0);
+    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    return fd;
+}
+
+static void say(struct rig *r, int fd, const char *octets, size_t n)
+{
+    while (n) {
+        ssize_t sent = send(fd, octets, n, MSG_NOSIGNAL);
+
+        if (sent > 0) {
+            octets += sent;
+            n -= (size_t)sent;
+        }
+        net_loop_turn(r->loop, sent > 0 ? 0 : 50);
+    }
+}
+
+static bool ends_a_reply(const char *text)
+{
+    const char *line = text, *next;
+
+    while ((next = strstr(line, "\r\n")) && next[2])
+        line = next + 2;
+    return next && strlen(line) > 4 && line[3] == ' ';
+}
+
+/* Turns the loop until the gateway has sent `replies` whole replies or closed; "" if it closed
+ * without a word. */
+static const char *hear(struct rig *r, int fd)
+{
+    static char text[65536];
+    size_t n = 0;
+
+    text[0] = 0;
+    for (int i = 0; i < 400; i++) {
+        ssize_t got = recv(fd, text + n, sizeof text - 1 - n, 0);
+
+        if (got == 0)
+            return text;
+        if (got > 0) {
+            n += (size_t)got;
+            text[n] = 0;
+            if (ends_a_reply(text))
+                return text;
+        }
+        net_loop_turn(r->loop, 25);
+    }
+    fail_msg("no reply; so far: %s", text);
+    return text;
+}
+
+static void expect(struct rig *r, int fd, const char *start)
+{
+    const char *got = hear(r, fd);
+
+    if (strncmp(got, start, strlen(start)) != 0)
+        fail_msg("expected \"%s\", got \"%s\"", start, got);
+}
+
+static void ask(struct rig *r, int fd, const char *line, const char *start)
+{
+    say(r, fd, line, strlen(line));
+    expect(r, fd, start);
+}
+
+static int greeted(struct rig *r)
+{
+    int fd = dial(r);
+
+    expect(r, fd, "220 gw.test ");
+    ask(r, fd, "EHLO c.test\r\n", "250-gw.test");
+    return fd;
+}
+
+static int at_data(struct rig *r)
+{
+    int fd = greeted(r);
+
+    ask(r, fd, "MAIL FROM:<a@c.test>\r\n", "250 2.1.0");
+    ask(r, fd, "RCPT TO:<b@example.org>\r\n", "250 2.1.5");
+    ask(r, fd, "DATA\r\n", "354");
+    return fd;
+}
+
+static uint64_t sessions(struct rig *r)
+{
+    struct gateway_stats s;
+
+    gateway_get_stats(r->gateway, &s);
+    return s.sessions;
+}
+
+/* ---- the promises ---- */
+
+static void a_message_is_stored_before_it_is_answered(void **state)
+{
+    struct rig *r = *state;
+    int fd = at_data(r);
+    char id[MSGID_SIZE], want[64], content[512];
+    struct spool_message *m;
+
+    say(r, fd, "Subject: x\r\n\r\n..dot\r\n.\r\n", 24);
+    {
+        const char *reply = hear(r, fd);
+
+        m = r->committed;
+        assert_non_null(m);
+        msgid_format(m->id, id);
+        snprintf(want, sizeof want, "250 2.0.0 stored as %s\r\n", id);
+        assert_string_equal(reply, want);
+    }
+    assert_int_equal(m->recipient_count, 1);
+    assert_memory_equal(m->recipients[0].address.p, "b@example.org", 13);
+    assert_memory_equal(m->client.p, "127.0.0.1", 9);
+    assert_true(m->cached && m->size < sizeof content);
+    block_chain_copy(&m->content, 0, content, m->size);
+    content[m->size] = 0;
+    assert_memory_equal(content, "Received: from c.test ", 22);
+    assert_non_null(strstr(content, id));
+    assert_string_equal(content + m->size - 20, "Subject: x\r\n\r\n.dot\r\n");
+    ask(r, fd, "QUIT\r\n", "221");
+    assert_string_equal(hear(r, fd), "");
+    assert_int_equal(sessions(r), 0);
+    close(fd);
+}
+
+static void a_disk_error_is_answered_with_451_and_nothing_is_kept(void **state)
+{
+    struct rig *r = *state;
+    int fd = at_data(r);
+
+    r->disk.fail_writes = EIO;
+    ask(r, fd, "x\r\n.\r\n", "451 4.3.0");
+    assert_int_equal(r->committed_count, 0);
+    ask(r, fd, "NOOP\r\n", "250");
+    close(fd);
+}
+
+static void a_full_disk_is_answered_with_452(void **state)
+{
+    struct rig *r = *state;
+    int fd = at_data(r);
+
+    r->disk.fail_writes = ENOSPC;
+    ask(r, fd, "x\r\n.\r\n", "452 4.3.1");
+    assert_int_equal(r->committed_count, 0);
+    close(fd);
+}
+
+static void a_session_in_one_packet_is_answered_in_order(void **state)
+{
+    struct rig *r = *state;
+    int fd = dial(r);
+    static const char all[] = "EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@x.test>\r\nDATA\r\n";
+    static const char rest[] = "hi\r\n.\r\nMAIL FROM:<b@c>\r\nRCPT TO:<a@x.test>\r\nDATA\r\n"
+                               "two\r\n.\r\nQUIT\r\n";
+    char got[4096];
+    size_t n = 0;
+
+    say(r, fd, all, sizeof all - 1);
+    say(r, fd, rest, sizeof rest - 1);
+    shutdown(fd, SHUT_WR);
+    got[0] = 0;
+    for (int i = 0; i < 400; i++) {
+        ssize_t more = recv(fd, got + n, sizeof got - 1 - n, 0);
+
+        if (more == 0)
+            break;
+        if (more > 0) {
+            n += (size_t)more;
+            got[n] = 0;
+        }
+        net_loop_turn(r->loop, 10);
+    }
+    assert_int_equal(r->committed_count, 2);
+    assert_non_null(strstr(got, "221 2.0.0"));
+    assert_memory_equal(r->committed->reverse_path.p, "b@c", 3);
+    close(fd);
+}
+
+static void large_content_goes_to_a_file_whole(void **state)
+{
+    struct rig *r = *state;
+    int fd = at_data(r);
+    static char line[] = "0123456789012345678901234567890123456789012345678901234567890123456789"
+                         "01234567\r\n";
+    size_t lines = (3u << 20) / (sizeof line - 1);
+
+    for (size_t i = 0; i < lines; i++)
+        say(r, fd, line, sizeof line - 1);
+    ask(r, fd, ".\r\n", "250 2.0.0");
+    assert_non_null(r->committed->file);
+    assert_false(r->committed->cached);
+    assert_true(r->committed->size > lines * (sizeof line - 1));
+    close(fd);
+}
+
+static void a_client_that_vanishes_leaves_no_slot_taken(void **state)
+{
+    struct rig *r = *state;
+    int fd = at_data(r);
+
+    assert_int_equal(sessions(r), 1);
+    say(r, fd, "x\r\n", 3);
+    close(fd);
+    for (int i = 0; i < 100 && sessions(r); i++)
+        net_loop_turn(r->loop, 10);
+    assert_int_equal(sessions(r), 0);
+    assert_int_equal(r->committed_count, 0);
+}
+
+static void the_client_beyond_the_limit_gets_421_and_the_next_is_let_in(void **state)
+{
+    struct rig *r = *state;
+    int first, second;
+
+    publish(r, "{\"connections\":{\"interface\":{\"max_connections\":1}}}");
+    first = greeted(r);
+    second = dial(r);
+    expect(r, second, "421 4.3.2");
+    assert_string_equal(hear(r, second), "");
+    close(second);
+    ask(r, first, "QUIT\r\n", "221");
+    second = greeted(r);
+    close(second);
+    close(first);
+}
+
+static void a_denied_client_gets_554_and_a_live_one_421(void **state)
+{
+    struct rig *r = *state;
+    int live = at_data(r), fd;
+
+    publish(r, "{\"connections\":{\"control\":{\"deny_list\":[\"127.0.0.1\"]}}}");
+    fd = dial(r);
+    expect(r, fd, "554 5.7.1");
+    assert_string_equal(hear(r, fd), "");
+    close(fd);
+    ask(r, live, "the message under way is finished\r\n.\r\n", "250 2.0.0");
+    ask(r, live, "NOOP\r\n", "421 4.7.0");
+    assert_string_equal(hear(r, live), "");
+    close(live);
+}
+
+static void the_100th_received_field_is_a_loop(void **state)
+{
+    struct rig *r = *state;
+    int fd = at_data(r);
+
+    for (int i = 0; i < 99; i++)
+        say(r, fd, "Received: by x\r\n", 16);
+    ask(r, fd, "\r\n.\r\n", "250");
+    ask(r, fd, "MAIL FROM:<a@c.test>\r\nRCPT TO:<b@x.test>\r\nDATA\r\n", "250");
+    for (int i = 0; i < 100; i++)
+        say(r, fd, "Received: by x\r\n", 16);
+    say(r, fd, "\r\n.\r\n", 5);
+    for (int i = 0; i < 100; i++) {
+        const char *got = hear(r, fd);
+
+        if (strstr(got, "554 5.4.6"))
+            break;
+        assert_int_not_equal(i, 99);
+    }
+    assert_int_equal(r->committed_count, 1);
+    close(fd);
+}
+
+static _Atomic bool drained;
+
+static void on_drained(void *ctx)
+{
+    (void)ctx;
+    drained = true;
+}
+
+static void draining_ends_idle_sessions_and_lets_messages_finish(void **state)
+{
+    struct rig *r = *state;
+    int idle = greeted(r), busy = at_data(r);
+
+    drained = false;
+    gateway_drain(r->gateway, 60000, on_drained, NULL);
+    net_loop_turn(r->loop, 0);
+    expect(r, idle, "421 4.3.2");
+    assert_false(drained);
+    ask(r, busy, "x\r\n.\r\n", "250");
+    ask(r, busy, "NOOP\r\n", "421 4.3.2");
+    for (int i = 0; i < 100 && !drained; i++)
+        net_loop_turn(r->loop, 10);
+    assert_true(drained);
+    close(idle);
+    close(busy);
+}
+
+#define PROMISE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PROMISE(a_message_is_stored_before_it_is_answered),
+        PROMISE(a_disk_error_is_answered_with_451_and_nothing_is_kept),
+        PROMISE(a_full_disk_is_answered_with_452),
+        PROMISE(a_session_in_one_packet_is_answered_in_order),
+        PROMISE(large_content_goes_to_a_file_whole),
+        PROMISE(a_client_that_vanishes_leaves_no_slot_taken),
+        PROMISE(the_client_beyond_the_limit_gets_421_and_the_next_is_let_in),
+        PROMISE(a_denied_client_gets_554_and_a_live_one_421),
+        PROMISE(the_100th_received_field_is_a_loop),
+        PROMISE(draining_ends_idle_sessions_and_lets_messages_finish),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
