@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/block.h"
+
 enum { THREADS_MAX = 8 };
 
 struct http_work {
@@ -38,6 +40,8 @@ static void *run(void *ctx)
         pthread_mutex_lock(&w->lock);
     }
     pthread_mutex_unlock(&w->lock);
+    /* The work may have used blocks of content. */
+    block_thread_done();
     return NULL;
 }
 
