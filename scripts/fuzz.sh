@@ -36,15 +36,17 @@ fuzz_dictionary() {
     [ ! -f "tests/fuzz/$1.dict" ] || echo "-dict=tests/fuzz/$1.dict"
 }
 
-# A target's corpus becomes the smallest set of inputs, old and found, with the same coverage.
+# A target's corpus becomes the inputs with a name that somebody gave them, and the fewest of the
+# others, old and found, that add coverage.
 fuzz_minimise() {
     local fresh
 
     fresh=$(mktemp -d .dev/fuzz/minimised.XXXXXX)
+    find "$2" -regextype posix-extended -type f ! -regex '.*/[0-9a-f]{40}' -exec cp -t "$fresh" {} +
     "build-fuzz/tests/fuzz/fuzz_$1" -merge=1 "$fresh" "$2" "$3" >&2
     find "$2" -type f -delete
     find "$fresh" -type f -exec mv -t "$2" {} +
     rmdir "$fresh"
-    find "$3" -type f ! -name 'crash-*' ! -name 'timeout-*' ! -name 'oom-*' -delete
+    find "$3" -regextype posix-extended -type f -regex '.*/[0-9a-f]{40}' -delete
     say "$(find "$2" -type f | wc -l) inputs in $2"
 }
