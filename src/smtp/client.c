@@ -5,14 +5,11 @@
 #include "smtp/client_private.h"
 
 /*
- * The connection.
+ * Events, and what the driver asks and tells.
  *
- *     GREETING → EHLO (→ HELO) (→ STARTTLS → HANDSHAKE → EHLO) → READY
- *     READY → MAIL … DOT → (RSET →) READY,  READY → NOOP → READY,  READY → QUIT → CLOSED
- *
- * and from everywhere to CLOSED. There are two slots for messages: the current one, whose replies
- * come, and one that may have been begun ahead. DONE is returned for the current one only, so
- * messages end in the order in which they began.
+ * There are two slots for messages: the current one, whose replies come, and one that may have been
+ * begun ahead. DONE is returned for the current one only, so messages end in the order in which
+ * they began.
  */
 
 /* ---- tables ---- */
@@ -112,238 +109,7 @@ void client_enter(struct smtp_client *c, enum smtp_client_state state)
     c->state = state;
 }
 
-/* ---- ends ---- */
-
-struct smtp_client_result client_reply_result(const struct smtp_client *c)
-{
-    struct smtp_client_result r = { .code = c->reply.code, .text = client_reply_text(&c->reply) };
-    unsigned class = r.code / 100;
-
-    r.outcome = class == 2 ? SMTP_CLIENT_SENT : class == 5 ? SMTP_CLIENT_FAILED : SMTP_CLIENT_RETRY;
-    PT_IGNORE(smtp_client_status(r.code, r.text, r.status), "the class alone will do");
-    return r;
-}
-
-/* The connection is over for the reason in c->ending. */
-static void end(struct smtp_client *c)
-{
-    c->ended = true;
-    c->ready_due = c->content_due = c->starttls_due = false;
-    client_enter(c, SMTP_CLIENT_STATE_CLOSED);
-}
-
-/* Ends the messages under way with c->ending. */
-static void settle_all(struct smtp_client *c, bool in_doubt)
-{
-    for (unsigned i = 0; i < PT_ARRAY_LEN(c->tx); i++) {
-        struct client_tx *t = &c->tx[i];
-        struct smtp_client_result r = c->ending;
-
-        if (!t->m || t->over)
-            continue;
-        if (i != c->current) {
-            r.outcome = SMTP_CLIENT_RETRY;
-            r.untried = true;
-        } else if (in_doubt) {
-            r.in_doubt = true;
-        } else if (r.outcome == SMTP_CLIENT_RETRY && !t->mail_answered) {
-            r.untried = c->served || t->ahead;
-        }
-        client_tx_settle(t, &r);
-        t->over = true;
-    }
-}
-
-static void set_ending_text(struct smtp_client *c, struct str text)
-{
-    size_t n = client_text_clean(text, c->ending_text, sizeof c->ending_text);
-
-    c->ending.text = (struct str){ c->ending_text, n };
-}
-
-/* "4.4.2 connection timed out while sending DATA" */
-static void set_ending_reason(struct smtp_client *c, struct str status, struct str reason,
-                              const char *phrase)
-{
-    struct buf text;
-
-    buf_init(&text, sizeof c->ending_text);
-    buf_add_str(&text, status);
-    buf_add_char(&text, ' ');
-    buf_add_str(&text, str_head(reason, 300));
-    BUF_LIT(&text, " while ");
-    buf_add_str(&text, str_of(phrase));
-    c->ending = (struct smtp_client_result){ .outcome = SMTP_CLIENT_RETRY };
-    set_ending_text(c, buf_str(&text));
-    buf_done(&text);
-    if (!smtp_client_status(0, c->ending.text, c->ending.status))
-        memcpy(c->ending.status, (uint8_t[3]){ 4, 0, 0 }, 3);
-}
-
-void client_give_up(struct smtp_client *c, struct str status, struct str reason)
-{
-    struct client_tx *t = client_current(c);
-    bool in_doubt = t->m && !t->over && t->content_ended && !(t->mail_answered && t->refused) &&
-                    !(t->asked && client_tx_awaits(t) == CLIENT_AWAIT_END && t->accepted == 0);
-
-    set_ending_reason(c, status, reason,
-                      states[in_doubt ? SMTP_CLIENT_STATE_DOT : c->state].phrase);
-    settle_all(c, in_doubt);
-    end(c);
-}
-
-void client_dismissed(struct smtp_client *c)
-{
-    c->ending = client_reply_result(c);
-    set_ending_text(c, c->ending.text);
-    settle_all(c, false);
-    end(c);
-}
-
-/* The connection ends before any message, in good manners. */
-static void part(struct smtp_client *c, struct buf *out)
-{
-    BUF_LIT(out, "QUIT\r\n");
-    end(c);
-}
-
-void smtp_client_lost(struct smtp_client *c, struct str reason)
-{
-    if (c->ended)
-        return;
-    if (c->state == SMTP_CLIENT_STATE_QUIT) {
-        c->ending = (struct smtp_client_result){ .outcome = SMTP_CLIENT_SENT, .status = { 2 } };
-        end(c);
-        return;
-    }
-    client_give_up(c, STR("4.4.2"), reason);
-}
-
-/* ---- from greeting to ready ---- */
-
-static void say_hello(struct smtp_client *c, enum smtp_client_state state, struct buf *out)
-{
-    const char *verb = state == SMTP_CLIENT_STATE_HELO ? "HELO "
-                       : c->flags & SMTP_CLIENT_LMTP   ? "LHLO "
-                                                       : "EHLO ";
-
-    c->peer = (struct smtp_client_peer){ 0 };
-    buf_add_str(out, str_of(verb));
-    buf_add_str(out, str_of(c->hostname));
-    BUF_LIT(out, "\r\n");
-    client_enter(c, state);
-}
-
-static void refused(struct smtp_client *c, struct buf *out)
-{
-    c->ending = client_reply_result(c);
-    set_ending_text(c, c->ending.text);
-    part(c, out);
-}
-
-static void no_tls(struct smtp_client *c, struct buf *out)
-{
-    set_ending_reason(c, STR("4.7.0"), STR("TLS is required and the next hop does not offer it"),
-                      states[c->state].phrase);
-    part(c, out);
-}
-
-static void ehlo_accepted(struct smtp_client *c, struct buf *out)
-{
-    c->pipelining = (c->flags & SMTP_CLIENT_PIPELINE) && c->peer.pipelining;
-    if ((c->flags & (SMTP_CLIENT_TLS | SMTP_CLIENT_TLS_ONLY)) && !c->secured) {
-        if (c->peer.starttls) {
-            BUF_LIT(out, "STARTTLS\r\n");
-            client_enter(c, SMTP_CLIENT_STATE_STARTTLS);
-            return;
-        }
-        if (c->flags & SMTP_CLIENT_TLS_ONLY) {
-            no_tls(c, out);
-            return;
-        }
-    }
-    client_enter(c, SMTP_CLIENT_STATE_READY);
-}
-
-static void ehlo_reply(struct smtp_client *c, struct buf *out)
-{
-    bool lmtp = c->flags & SMTP_CLIENT_LMTP;
-
-    if (c->reply.code / 100 == 2)
-        ehlo_accepted(c, out);
-    else if (c->reply.code / 100 == 5 && !lmtp && !(c->flags & SMTP_CLIENT_TLS_ONLY))
-        say_hello(c, SMTP_CLIENT_STATE_HELO, out); /* RFC 5321 3.2 */
-    else
-        refused(c, out);
-}
-
-static void starttls_reply(struct smtp_client *c, const struct str *in, struct buf *out)
-{
-    if (c->reply.code == 220 && in->n) {
-        /* In clear behind the answer: whoever put it there wants it taken for protected. */
-        client_give_up(c, STR("4.7.0"), STR("the next hop spoke before the TLS handshake"));
-    } else if (c->reply.code == 220) {
-        c->starttls_due = true;
-        client_enter(c, SMTP_CLIENT_STATE_HANDSHAKE);
-    } else if (c->flags & SMTP_CLIENT_TLS_ONLY) {
-        no_tls(c, out);
-    } else {
-        client_enter(c, SMTP_CLIENT_STATE_READY);
-    }
-}
-
-void smtp_client_secured(struct smtp_client *c, struct buf *out)
-{
-    pt_assert(c->state == SMTP_CLIENT_STATE_HANDSHAKE);
-    c->secured = true;
-    say_hello(c, SMTP_CLIENT_STATE_EHLO, out);
-}
-
 /* ---- replies ---- */
-
-static void connection_reply(struct smtp_client *c, const struct str *in, struct buf *out)
-{
-    bool accepted = c->reply.code / 100 == 2;
-
-    switch (c->state) {
-    case SMTP_CLIENT_STATE_GREETING:
-        if (accepted)
-            say_hello(c, SMTP_CLIENT_STATE_EHLO, out);
-        else
-            refused(c, out);
-        return;
-    case SMTP_CLIENT_STATE_EHLO:
-        ehlo_reply(c, out);
-        return;
-    case SMTP_CLIENT_STATE_HELO:
-        if (accepted)
-            ehlo_accepted(c, out);
-        else
-            refused(c, out);
-        return;
-    case SMTP_CLIENT_STATE_STARTTLS:
-        starttls_reply(c, in, out);
-        return;
-    case SMTP_CLIENT_STATE_RSET:
-        /* A peer that cannot forget must not be told of another message. */
-        if (accepted)
-            client_enter(c, SMTP_CLIENT_STATE_READY);
-        else
-            refused(c, out);
-        return;
-    case SMTP_CLIENT_STATE_NOOP:
-        client_enter(c, SMTP_CLIENT_STATE_READY);
-        return;
-    case SMTP_CLIENT_STATE_QUIT:
-        c->ending = client_reply_result(c);
-        c->ending.outcome = SMTP_CLIENT_SENT;
-        set_ending_text(c, c->ending.text);
-        end(c);
-        return;
-    default:
-        client_give_up(c, STR("4.5.0"), STR("the next hop answered what was not asked"));
-    }
-}
 
 static void handle_reply(struct smtp_client *c, const struct str *in, struct buf *out)
 {
@@ -356,7 +122,7 @@ static void handle_reply(struct smtp_client *c, const struct str *in, struct buf
     else if (client_tx_awaits(client_current(c)) != CLIENT_AWAIT_NOTHING)
         client_tx_reply(c, out);
     else
-        connection_reply(c, in, out);
+        client_connection_reply(c, in, out);
 }
 
 /* Takes one line of a reply. */
@@ -489,11 +255,23 @@ void smtp_client_content_fail(struct smtp_client *c, enum smtp_client_outcome ou
     pt_assert(t->m && t->content_out && !t->content_ended && outcome >= SMTP_CLIENT_RETRY);
     c->ending = (struct smtp_client_result){ .outcome = (uint8_t)outcome };
     memcpy(c->ending.status, status, 3);
-    set_ending_text(c, text);
+    client_ending_text(c, text);
     client_tx_settle(t, &c->ending);
     t->over = true;
-    settle_all(c, false);
-    end(c);
+    client_settle_all(c, false);
+    client_end(c);
+}
+
+void smtp_client_lost(struct smtp_client *c, struct str reason)
+{
+    if (c->ended)
+        return;
+    if (c->state == SMTP_CLIENT_STATE_QUIT) {
+        c->ending = (struct smtp_client_result){ .outcome = SMTP_CLIENT_SENT, .status = { 2 } };
+        client_end(c);
+        return;
+    }
+    client_give_up(c, STR("4.4.2"), reason);
 }
 
 void smtp_client_quit(struct smtp_client *c, struct buf *out)

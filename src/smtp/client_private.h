@@ -7,8 +7,9 @@
 /*
  * smtp/client_private: the inside of the client machine.
  *
- * client.c holds the connection (greeting to QUIT), the events and the ends of everything;
- * client_tx.c holds one transaction (MAIL to the reply to the end of data).
+ * client.c holds the events and what the driver calls; client_hello.c the connection (greeting to
+ * READY, RSET, QUIT); client_tx.c one transaction (MAIL to the reply to the end of data);
+ * client_end.c the ends of everything.
  */
 
 /*
@@ -68,14 +69,30 @@ static inline struct client_tx *client_current(struct smtp_client *c)
 /* The only writer of the state. */
 void client_enter(struct smtp_client *c, enum smtp_client_state state);
 
+/* ---- client_end.c ---- */
+
 /* The peer's answer made no sense or the world failed: everything under way ends with RETRY. */
 void client_give_up(struct smtp_client *c, struct str status, struct str reason);
 
 /* The peer's reply just read ends the connection: 421, or one that came too early. */
 void client_dismissed(struct smtp_client *c);
 
+/* The same in pieces, for other ends: c->ending is set and its text kept, messages under way get
+ * it, the state becomes CLOSED; client_part() says QUIT before. */
+void client_ending_text(struct smtp_client *c, struct str text);
+void client_ending_reason(struct smtp_client *c, struct str status, struct str reason,
+                          const char *phrase);
+void client_settle_all(struct smtp_client *c, bool in_doubt);
+void client_end(struct smtp_client *c);
+void client_part(struct smtp_client *c, struct buf *out);
+
 /* The reply just read as a result. Its text is the reader's: to be kept before the next read. */
 struct smtp_client_result client_reply_result(const struct smtp_client *c);
+
+/* ---- client_hello.c ---- */
+
+/* A complete reply, not 421, has come while no message is under way. `in`: what follows it. */
+void client_connection_reply(struct smtp_client *c, const struct str *in, struct buf *out);
 
 /* ---- client_tx.c ---- */
 
