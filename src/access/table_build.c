@@ -1,8 +1,8 @@
 /* Builds the structure that table_inner.h describes. */
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "access/table_inner.h"
+#include "base/large.h"
 
 /* ---- building: the rows in order ---- */
 
@@ -145,32 +145,6 @@ static void make_ranges(struct build *b, struct item *items, uint32_t count)
         leave(b);
 }
 
-/* Memory for an array that is read at random: in huge pages where they are to be had, since
- * otherwise every lookup misses the page tables' cache too. */
-static void *alloc_large(size_t size)
-{
-    enum { HUGE = 2 << 20 };
-    void *p = NULL;
-
-    if (size < HUGE)
-        return malloc(size);
-    if (posix_memalign(&p, HUGE, size) != 0)
-        return NULL;
-    PT_IGNORE(madvise(p, size, MADV_HUGEPAGE), "it is only slower without");
-    return p;
-}
-
-/* A copy in memory as large as it needs to be; frees the old one. */
-static void *fit(void *old, size_t size)
-{
-    void *p = old ? alloc_large(size) : NULL;
-
-    if (p)
-        memcpy(p, old, size);
-    free(old);
-    return p;
-}
-
 /* Room for `n` prefixes; the low halves only when some prefix needs them. */
 static bool alloc_ranges(struct family *f, const struct item *items, uint32_t n)
 {
@@ -279,8 +253,8 @@ static bool make_nodes(struct family *f)
         if (!split_slots(f, from, from + (1u << f->nodes[at].stride)))
             return false;
     }
-    f->nodes = fit(f->nodes, f->node_count * sizeof *f->nodes);
-    f->slots = fit(f->slots, f->slot_count * sizeof *f->slots);
+    f->nodes = large_fit(f->nodes, f->node_count * sizeof *f->nodes);
+    f->slots = large_fit(f->slots, f->slot_count * sizeof *f->slots);
     f->node_cap = f->node_count;
     f->slot_cap = f->slot_count;
     return f->nodes && f->slots;
@@ -298,8 +272,8 @@ static bool build_family(struct access_table *t, struct family *f, const struct 
         bool low = f->lo;
 
         make_ranges(&b, items, count);
-        f->ranges = fit(f->ranges, f->range_count * sizeof *f->ranges);
-        f->lo = fit(f->lo, f->range_count * sizeof *f->lo);
+        f->ranges = large_fit(f->ranges, f->range_count * sizeof *f->ranges);
+        f->lo = large_fit(f->lo, f->range_count * sizeof *f->lo);
         ok = f->ranges && (!low || f->lo);
     }
     free(items);
