@@ -29,7 +29,8 @@ enum pt_err settings_json_read(struct str text, const char *what, json_t **out,
         *out = value;
         return PT_ERR_OK;
     }
-    if (json_error_code(&error) == json_error_out_of_memory)
+    /* The library says why it refuses a text; it is silent when it could not go on. */
+    if (json_error_code(&error) == json_error_out_of_memory || !error.text[0])
         return PT_ERR_NOMEM;
     make_printable(error.text);
     errors->line = error.line > 0 ? (uint32_t)error.line : 1;

@@ -35,6 +35,9 @@ PT_NODISCARD enum pt_err settings_store_open(struct settings_store **out,
                                              enum settings_store_mode mode, struct pt_fault *fault);
 void settings_store_close(struct settings_store *s); /* NULL is accepted */
 
+/* How long later calls wait for another process that has it locked; 5,000 ms unless told. */
+void settings_store_set_patience(struct settings_store *s, int ms);
+
 struct settings_revision {
     uint64_t number;
     int64_t time_us;        /* wall time of the commit */

@@ -282,6 +282,11 @@ void settings_store_close(struct settings_store *s)
     free(s);
 }
 
+void settings_store_set_patience(struct settings_store *s, int ms)
+{
+    PT_IGNORE(sqlite3_busy_timeout(s->db, ms), "it never fails on an open database");
+}
+
 /* ---- writing ---- */
 
 static int head_of(struct settings_store *s, uint64_t *out)

@@ -4,9 +4,9 @@
 
 #include "net/entry.h"
 
-enum { CHUNK = 64 * 1024 };
+/* Larger than what an arena takes from the pool of message blocks: that memory is for messages. */
+enum { CHUNK = 16 * 1024, ALIGN = _Alignof(max_align_t) };
 
-/* Strings go into large pieces of their own: message memory is for messages. */
 struct builder {
     struct settings *s;
     struct arena *arena;
@@ -15,12 +15,40 @@ struct builder {
     bool failed;
 };
 
+/* Not aligned; NULL when memory is short. */
+static char *take_octets(struct builder *b, size_t n)
+{
+    char *p;
+
+    if (n > b->left) {
+        size_t size = PT_MAX((size_t)CHUNK, n);
+
+        b->chunk = arena_zalloc(b->arena, size);
+        b->left = b->chunk ? size : 0;
+        b->failed |= !b->chunk;
+        if (!b->chunk)
+            return NULL;
+    }
+    p = b->chunk;
+    b->chunk += n;
+    b->left -= n;
+    return p;
+}
+
+/* Zeroed; NULL for nothing, and when memory is short. */
 static void *take(struct builder *b, size_t n)
 {
-    void *p = n ? arena_zalloc(b->arena, n) : NULL;
+    size_t skew = (size_t)(-(uintptr_t)b->chunk % ALIGN);
 
-    b->failed |= n && !p;
-    return p;
+    if (n == 0)
+        return NULL;
+    if (skew <= b->left) {
+        b->chunk += skew;
+        b->left -= skew;
+    } else {
+        b->left = 0;
+    }
+    return take_octets(b, n);
 }
 
 static const char *copy(struct builder *b, const json_t *string)
@@ -30,19 +58,11 @@ static const char *copy(struct builder *b, const json_t *string)
 
     if (!string || json_is_null(string))
         return NULL;
-    if (s.n >= b->left) {
-        b->left = PT_MAX((size_t)CHUNK, s.n + 1);
-        b->chunk = take(b, b->left);
-        if (!b->chunk) {
-            b->left = 0;
-            return "";
-        }
-    }
-    p = b->chunk;
+    p = take_octets(b, s.n + 1);
+    if (!p)
+        return "";
     memcpy(p, s.p, s.n);
     p[s.n] = 0;
-    b->chunk += s.n + 1;
-    b->left -= s.n + 1;
     return p;
 }
 
@@ -286,7 +306,7 @@ char *settings_document_to_store(const struct settings *s)
     char *text;
 
     if (!s->private->hostname_from_host)
-        return strdup(s->document);
+        return str_dup(str_of(s->document));
     cut += strlen(s->identity.hostname);
     pt_assert(strncmp(s->document, before, keep) == 0 &&
               strncmp(s->document + keep, key, sizeof key - 1) == 0);
