@@ -285,7 +285,8 @@ static bool try_patch(struct http_exchange *x)
         change.expected = s->revision;
         change.document = str_of(document);
         apply_and_answer(x, &change);
-        again = !conditional && x->response.status == 409 && revision_in_force(x) != change.expected;
+        again =
+            !conditional && x->response.status == 409 && revision_in_force(x) != change.expected;
     }
     free(document);
     settings_unref(s);

@@ -1,13 +1,14 @@
 /*
  * api/status: how the gateway is, and small questions about the host.
  */
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <stdlib.h>
 
 #include "api/resources.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/host.h"
+
+enum { INTERFACES_MAX = 1024 };
 
 /* ---- status ---- */
 
@@ -175,48 +176,24 @@ void api_readyz(struct http_exchange *x)
 
 /* ---- the addresses of this host ---- */
 
-static unsigned mask_length(const struct sockaddr *mask)
-{
-    struct net_endpoint e;
-    unsigned n = 0;
-
-    /* An IPv6 mask that looks like a mapped address does not occur: it begins with ones. */
-    if (!mask || !net_from_sockaddr(mask, &e))
-        return 0;
-    for (unsigned i = 0; i < sizeof e.addr.octets; i++)
-        n += (unsigned)__builtin_popcount(e.addr.octets[i]);
-    return n;
-}
-
 static void interfaces_job(struct http_exchange *x)
 {
-    json_t *items = json_array();
-    struct ifaddrs *all = NULL;
-    uint64_t count = 0;
+    struct net_interface *all = calloc(INTERFACES_MAX, sizeof *all);
+    uint32_t count = all ? net_host_interfaces(all, INTERFACES_MAX) : 0;
+    json_t *items = all ? json_array() : NULL;
 
-    if (getifaddrs(&all) != 0) {
-        json_decref(items);
-        http_problem(x, 500, "The addresses of this host cannot be read.");
-        return;
-    }
-    for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+    for (uint32_t i = 0; i < count; i++) {
         char text[NET_ADDR_SIZE];
-        struct net_endpoint e;
-        json_t *v;
+        json_t *v = json_object();
 
-        if (!i->ifa_addr || !net_from_sockaddr(i->ifa_addr, &e))
-            continue;
-        net_addr_format(&e.addr, text);
-        v = json_object();
+        net_addr_format(&all[i].prefix.addr, text);
         api_json_set(&v, "address", json_string(text));
-        api_json_set(&v, "prefix", json_integer(mask_length(i->ifa_netmask)));
-        api_json_set(&v, "interface", api_json_str(str_of(i->ifa_name)));
-        api_json_set(&v, "up", json_boolean(i->ifa_flags & IFF_UP));
-        api_json_set(&v, "loopback", json_boolean(net_addr_is_loopback(&e.addr)));
+        api_json_set(&v, "prefix", json_integer(all[i].prefix.length));
+        api_json_set(&v, "interface", api_json_str(str_of(all[i].name)));
+        api_json_set(&v, "loopback", json_boolean(net_addr_is_loopback(&all[i].prefix.addr)));
         api_json_add(&items, v);
-        count++;
     }
-    freeifaddrs(all);
+    free(all);
     http_answer_json(x, 200, api_json_list(items, NULL, count));
 }
 

@@ -1,5 +1,6 @@
 /*
- * cli/commands: the table of commands. The help, the search and the man page's list come from it.
+ * cli/commands: the table of commands. What is found and the help come from it; a test holds the
+ * manual page, docs/man/postern.8.scd, against it.
  */
 #include "cli/command.h"
 

@@ -212,7 +212,7 @@ int offline_apply(struct cli *c, struct str document)
     /* The first settings may come before the first start. */
     if (mkdir(c->state, 0750) != 0 && errno != EEXIST) {
         free(text);
-        return cli_fail("cannot make %s: %s", c->state, strerror(errno));
+        return cli_fail("cannot make %s: %s", c->state, strerrordesc_np(errno));
     }
     store = open_store(c, SETTINGS_STORE_CREATE, &err);
     commit.document = str_of(text);

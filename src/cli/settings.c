@@ -132,7 +132,7 @@ static json_t *read_document(const char *file, bool confirm)
     json_t *doc;
 
     if (!in) {
-        cli_fail("cannot read %s: %s", file, strerror(errno));
+        cli_fail("cannot read %s: %s", file, strerrordesc_np(errno));
         return NULL;
     }
     doc = json_loadf(in, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);

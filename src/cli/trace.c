@@ -45,7 +45,7 @@ static void read_file(struct trace *t, const char *path, line_fn *fn)
     if (!in) {
         /* A file may be rotated away between two reads. */
         if (errno != ENOENT) {
-            cli_fail("cannot read %s: %s", path, strerror(errno));
+            cli_fail("cannot read %s: %s", path, strerrordesc_np(errno));
             t->failed = true;
         }
         return;

@@ -12,6 +12,8 @@
 #include "http/server.h"
 #include "run.h"
 
+static const char *manual; /* the source of the manual page */
+
 /* ---- usage ---- */
 
 static void wrong_usage_is_status_2(void **state)
@@ -70,6 +72,45 @@ static void help_names_every_command_and_each_has_its_own(void **state)
     run_has(run_plain("queue", "--help", NULL)->out, "postern queue COMMAND --help");
     run_has(run_plain("help", "queue", "list", NULL)->out, "--destination D");
     run_has(run_plain("--version", NULL)->out, "postern 0.");
+}
+
+/* Without the marks of emphasis. */
+static void read_page(const char *file, char text[RUN_TEXT_MAX])
+{
+    FILE *f = fopen(file, "re");
+    size_t n = 0;
+    int c;
+
+    assert_non_null(f);
+    while ((c = getc(f)) != EOF && n + 1 < RUN_TEXT_MAX)
+        if (c != '*' && c != '_')
+            text[n++] = (char)c;
+    text[n] = 0;
+    fclose(f);
+}
+
+static void the_manual_has_every_command_and_option(void **state)
+{
+    static char page[RUN_TEXT_MAX];
+
+    read_page(manual, page);
+    for (const struct cli_command *c = cli_commands; c->name; c++) {
+        char title[80];
+        const char *section, *end;
+
+        snprintf(title, sizeof title, "\n%s%s%s", c->name, c->verb ? " " : "",
+                 c->verb ? c->verb : "");
+        section = strstr(page, title);
+        if (!section)
+            fail_msg("no section for%s", title);
+        end = strchr(section + 1, '\n');
+        for (int i = 0; i < CLI_OPTIONS_MAX && c->options[i].name; i++) {
+            const char *option = strstr(section, c->options[i].name);
+
+            if (!option || option > end)
+                fail_msg("the section for%s does not have %s", title, c->options[i].name);
+        }
+    }
 }
 
 static void externals_are_called_for_a_real_run_only(void **state)
@@ -321,13 +362,14 @@ static void a_problem_is_told_plainly(void **state)
     assert_string_equal(r->err, "postern: 2 values\n  /a: one\n  /b: two\n");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, run_set_up, run_tear_down)
 #define G(name) cmocka_unit_test_setup_teardown(name, set_up_gateway, tear_down_gateway)
     const struct CMUnitTest tests[] = {
         T(wrong_usage_is_status_2),
         T(help_names_every_command_and_each_has_its_own),
+        T(the_manual_has_every_command_and_option),
         T(externals_are_called_for_a_real_run_only),
         T(a_gateway_that_is_down_is_one_line),
         T(settings_work_with_the_gateway_down),
@@ -339,5 +381,8 @@ int main(void)
         G(a_problem_is_told_plainly),
     };
 
+    if (argc != 2)
+        return 2;
+    manual = argv[1];
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

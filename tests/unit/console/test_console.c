@@ -9,9 +9,12 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 
 #include "base/buf.h"
 #include "console/console.h"
+#include "console/page.h"
 #include "http/server.h"
 
 /* A console on a port of its own, and a gateway of which only /readyz exists. */
@@ -111,6 +114,18 @@ static void the_page_is_there_and_strict(void **state)
     has(answer, "Postern runs");
     has(answer, "postern status");
     assert_null(strstr(answer, "<script"));
+}
+
+static void the_policy_names_the_style_that_is_there(void **state)
+{
+    const char *start = strstr(console_page, "<style>") + strlen("<style>");
+    unsigned char hash[SHA256_DIGEST_LENGTH], text[64];
+    char policy[100];
+
+    SHA256((const unsigned char *)start, (size_t)(strstr(start, "</style>") - start), hash);
+    EVP_EncodeBlock(text, hash, sizeof hash);
+    snprintf(policy, sizeof policy, "'sha256-%s'", (const char *)text);
+    assert_string_equal(policy, CONSOLE_STYLE_HASH);
 }
 
 static void nobody_is_logged_in(void **state)
@@ -219,6 +234,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(the_page_is_there_and_strict),
+        cmocka_unit_test(the_policy_names_the_style_that_is_there),
         T(nobody_is_logged_in),
         T(other_paths_and_methods_are_problems),
         T(readiness_is_the_gateways),
