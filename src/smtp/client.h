@@ -27,7 +27,8 @@
  *              checked by the same module. When the stream has taken the last octet, terminator
  *              included: smtp_client_content_end(). What begin() appends to `out` meanwhile goes
  *              behind the content: the next MAIL in the write of the last dot (RFC 2920 3.1)
- *     DONE     the results stand in the message; it is the driver's again
+ *     DONE     the results stand in the message; it is the driver's again. If its content was not
+ *              sent to the end, nothing more of it may be: CLOSE follows
  *     STARTTLS handshake now, then smtp_client_secured(); on failure smtp_client_lost()
  *     CLOSE    close the connection; smtp_client_ending() says why. Nothing comes after it
  *
@@ -138,8 +139,9 @@ void smtp_client_free(struct smtp_client *c); /* NULL is accepted; never with me
  * If `out` has failed (memory), the connection is given up. */
 enum smtp_client_event smtp_client_step(struct smtp_client *c, struct str *in, struct buf *out);
 
-/* May a message be begun now? In READY, or ahead while content is sent; never beyond the limit of
- * messages (ours or MAILMAX): when READY comes and this is false, quit. */
+/* May a message be begun now? In READY, or ahead: from the CONTENT event of the message before to
+ * its DONE. Never beyond the limit of messages (ours or MAILMAX): when READY comes and this is
+ * false, quit. */
 bool smtp_client_can_begin(const struct smtp_client *c);
 void smtp_client_begin(struct smtp_client *c, struct smtp_client_message *m, struct buf *out);
 
