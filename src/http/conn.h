@@ -41,6 +41,7 @@ struct http_server {
     struct http_listener *listeners;
     struct http_conn *first, *last; /* the one that served longest ago comes first */
     unsigned connections;
+    struct net_linger *linger; /* those turned away, until they have read why */
     bool stopping;
     _Atomic unsigned live; /* exchanges */
 };

@@ -9,8 +9,10 @@
 
 #include "http/conn.h"
 #include "http/socket.h"
+#include "net/linger.h"
 
 enum { ACCEPTS_PER_TURN = 32, ACCEPT_PAUSE_MS = 500 };
+enum { TURNED_AWAY_MAX = 32, TURNED_AWAY_SECONDS = 5 };
 
 struct http_listener {
     struct http_server *server;
@@ -35,6 +37,11 @@ struct http_server *http_server_new(const struct http_server_config *config)
         s->config.deadline_ms = 60000;
     if (!s->config.idle_ms)
         s->config.idle_ms = 15000;
+    s->linger = net_linger_new(s->config.loop, TURNED_AWAY_MAX, TURNED_AWAY_SECONDS);
+    if (!s->linger) {
+        free(s);
+        return NULL;
+    }
     return s;
 }
 
@@ -77,6 +84,7 @@ void http_server_free(struct http_server *s)
     /* Exchanges that were with another thread come back through the mailbox. */
     while (atomic_load(&s->live) > 0)
         net_loop_turn(s->config.loop, 100);
+    net_linger_free(s->linger);
     free(s);
 }
 
@@ -93,7 +101,7 @@ bool http_peer_is_ours(uint32_t uid, uint32_t gid)
 /* ---- accepting ---- */
 
 /* A short answer to somebody who gets no connection. Written once, without waiting. */
-static void turn_away(int fd, unsigned status, const char *detail)
+static void turn_away(struct http_server *s, int fd, unsigned status, const char *detail)
 {
     char text[512];
     struct buf body;
@@ -108,10 +116,8 @@ static void turn_away(int fd, unsigned status, const char *detail)
     buf_done(&body);
     if (n > 0 && (size_t)n < sizeof text)
         PT_IGNORE(send(fd, text, (size_t)n, MSG_NOSIGNAL) < 0, "it is turned away in any case");
-    /* What it has sent already is read, so that our close is no reset. */
-    PT_IGNORE(shutdown(fd, SHUT_WR), "it may be gone");
-    PT_IGNORE(recv(fd, text, sizeof text, 0) < 0, "only to empty the queue");
-    PT_IGNORE(close(fd), "nothing left to lose");
+    /* It may still be sending: a close now would cost it the answer. */
+    net_linger_take(s->linger, fd);
 }
 
 /* Room for one more, if need be by closing the connection that has been idle longest. */
@@ -138,12 +144,12 @@ static void welcome(struct http_listener *l, int fd)
         if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0 ||
             !(s->config.peer_allowed ? s->config.peer_allowed(s->config.ctx, peer.uid, peer.gid)
                                      : http_peer_is_ours(peer.uid, peer.gid))) {
-            turn_away(fd, 403, "Only root and the user or group of the service may ask here.");
+            turn_away(s, fd, 403, "Only root and the user or group of the service may ask here.");
             return;
         }
     }
     if (!make_room(s)) {
-        turn_away(fd, 503, "Too many connections.");
+        turn_away(s, fd, 503, "Too many connections.");
         return;
     }
     http_conn_start(s, fd, peer.uid);
