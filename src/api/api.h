@@ -148,7 +148,8 @@ struct api_deps {
     const char *version;
     int64_t started_us; /* wall time of the start */
 
-    /* A reference to the settings in force. */
+    /* A reference to the settings in force; NULL when there are none, because what is stored cannot
+     * be read. */
     struct settings *(*settings_current)(void *ctx);
 
     /*

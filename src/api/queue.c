@@ -150,10 +150,6 @@ static void act(struct http_exchange *x, enum api_queue_action action,
     json_t *body;
     enum pt_err err = a->deps.queue_act(a->deps.ctx, action, selection, &count, &fault);
 
-    if (err == PT_ERR_NOTFOUND) {
-        http_problem(x, 404, "There is no message with that ID in the queue.");
-        return;
-    }
     if (err) {
         api_problem(x, err, fault.text);
         return;

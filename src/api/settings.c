@@ -193,24 +193,39 @@ static void apply_and_answer(struct http_exchange *x, struct api_change *change)
     result_done(&result);
 }
 
+/* 0 when there are no settings in force. */
 static uint64_t revision_in_force(struct http_exchange *x)
 {
     struct api *a = api_of(x);
     struct settings *s = a->deps.settings_current(a->deps.ctx);
-    uint64_t revision = s->revision;
+    uint64_t revision = s ? s->revision : 0;
 
     settings_unref(s);
     return revision;
+}
+
+/* The settings in force, or NULL: answered. */
+static struct settings *settings_in_force(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+    struct settings *s = a->deps.settings_current(a->deps.ctx);
+
+    if (!s)
+        http_problem(x, 503,
+                     "No settings are in force: those that are stored cannot be used. "
+                     "Put a document, or restore a revision.");
+    return s;
 }
 
 /* ---- /settings ---- */
 
 static void get_job(struct http_exchange *x)
 {
-    struct api *a = api_of(x);
-    struct settings *s = a->deps.settings_current(a->deps.ctx);
+    struct settings *s = settings_in_force(x);
     char tag[32];
 
+    if (!s)
+        return;
     snprintf(tag, sizeof tag, "\"%" PRIu64 "\"", s->revision);
     set_etag(x, s->revision);
     if (str_eq(str_trim(http_request_header(x->request, "if-none-match")), str_of(tag))) {
@@ -274,12 +289,13 @@ static bool merge(struct http_exchange *x, const struct settings *s, char **out)
 /* One try; true when another one makes sense: somebody else was faster. */
 static bool try_patch(struct http_exchange *x)
 {
-    struct api *a = api_of(x);
-    struct settings *s = a->deps.settings_current(a->deps.ctx);
+    struct settings *s = settings_in_force(x);
     struct api_change change = { 0 };
     bool conditional, again = false;
     char *document = NULL;
 
+    if (!s)
+        return false;
     if (if_match(x, s->revision, &change.expected) && merge(x, s, &document)) {
         conditional = change.expected != SETTINGS_REVISION_ANY;
         change.expected = s->revision;

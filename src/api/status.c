@@ -84,9 +84,9 @@ static const char *not_ready(const struct api_status *s)
     return "No listener is open.";
 }
 
-static const char *health(const struct api_status *s)
+static const char *health(const struct api_status *s, const struct settings *settings)
 {
-    bool closed = false;
+    bool closed = !settings;
 
     for (uint32_t i = 0; i < s->listener_count; i++)
         closed |= !s->listeners[i].listening;
@@ -116,10 +116,12 @@ static void status_job(struct http_exchange *x)
     if (s) {
         a->deps.status(a->deps.ctx, s);
         a->deps.queue_destinations(a->deps.ctx, add_destination, &destinations);
-        api_json_set(&v, "health", json_string(health(s)));
+        api_json_set(&v, "health", json_string(health(s, settings)));
         api_json_set(&v, "version", json_string(a->deps.version));
-        api_json_set(&v, "hostname", api_json_str(str_of(settings->identity.hostname)));
-        api_json_set(&v, "revision", json_integer((json_int_t)settings->revision));
+        api_json_set(&v, "hostname",
+                     settings ? api_json_str(str_of(settings->identity.hostname)) : json_null());
+        api_json_set(&v, "revision",
+                     settings ? json_integer((json_int_t)settings->revision) : json_null());
         api_json_set(&v, "started", api_json_time(a->deps.started_us));
         api_json_set(&v, "uptime_seconds", json_integer((now - a->deps.started_us) / 1000000));
         api_json_set(&v, "listeners", listeners_json(s));

@@ -123,9 +123,15 @@ static void print_status(const json_t *s)
     start_line("health");
     puts(text_of(s, "health"));
     start_line("gateway");
-    out_safe(stdout, str_of(text_of(s, "hostname")));
-    printf(", postern %s, up %s, settings revision %" PRId64 "\n", text_of(s, "version"), up,
-           number_of(s, "revision"));
+    if (*text_of(s, "hostname")) {
+        out_safe(stdout, str_of(text_of(s, "hostname")));
+        fputs(", ", stdout);
+    }
+    printf("postern %s, up %s, ", text_of(s, "version"), up);
+    if (json_is_integer(json_object_get(s, "revision")))
+        printf("settings revision %" PRId64 "\n", number_of(s, "revision"));
+    else
+        puts("NO SETTINGS IN FORCE");
     print_listeners(json_object_get(s, "listeners"));
     start_line("sessions");
     printf("%" PRId64 " now, %" PRId64 " since the start\n", number_of(sessions, "now"),

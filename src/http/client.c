@@ -1,6 +1,7 @@
 #include "http/client.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,11 +169,16 @@ static void set_options(struct http_client *c, const char *url, struct curl_slis
 static enum pt_err perform(struct http_client *c, struct pt_fault *fault)
 {
     CURLcode code;
-    long status = 0;
+    long status = 0, sys_errno = 0;
 
     c->error[0] = 0;
     c->stopped = false;
     code = curl_easy_perform(c->curl);
+    if (code == CURLE_COULDNT_CONNECT)
+        curl_easy_getinfo(c->curl, CURLINFO_OS_ERRNO, &sys_errno);
+    if (sys_errno == EACCES || sys_errno == EPERM)
+        return pt_fault_set(fault, PT_ERR_DENIED,
+                            "not allowed to use %s: be root, or the user of the service", c->path);
     if (code == CURLE_COULDNT_CONNECT)
         return pt_fault_set(fault, PT_ERR_CLOSED, "cannot reach the gateway at %s: is it running?",
                             c->path);

@@ -1,6 +1,7 @@
 #include "http/server.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,6 +148,11 @@ static void welcome(struct http_listener *l, int fd)
             turn_away(s, fd, 403, "Only root and the user or group of the service may ask here.");
             return;
         }
+    }
+    if (!l->is_unix) {
+        int one = 1;
+
+        PT_IGNORE(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one), "only slower");
     }
     if (!make_room(s)) {
         turn_away(s, fd, 503, "Too many connections.");

@@ -20,7 +20,7 @@ static struct settings *get_current(void *ctx)
     struct settings *s;
 
     pthread_mutex_lock(&lock);
-    s = settings_ref(current);
+    s = fake.no_settings ? NULL : settings_ref(current);
     pthread_mutex_unlock(&lock);
     return s;
 }
@@ -179,7 +179,9 @@ static enum pt_err act(void *ctx, enum api_queue_action action, const struct api
     }
     if (s->all || s->destination.p)
         *out_count = 3;
-    return s->id_count == 1 && *out_count == 0 ? PT_ERR_NOTFOUND : PT_ERR_OK;
+    return s->id_count == 1 && *out_count == 0
+               ? pt_fault_set(fault, PT_ERR_NOTFOUND, "there is no such message")
+               : PT_ERR_OK;
 }
 
 static enum pt_err content(void *ctx, uint64_t id, uint64_t offset, uint32_t max,

@@ -11,6 +11,7 @@ struct fake_gateway {
     char socket[300];
     struct api_status status;
     /* What settings_apply() does beyond validating: OK, or how a participant fails. */
+    bool no_settings; /* in force */
     enum pt_err participant;
     const char *participant_pointer;
     /* Somebody else commits just before a change without If-Match. */

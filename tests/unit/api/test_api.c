@@ -200,6 +200,21 @@ static void a_participant_that_cannot_is_a_conflict(void **state)
     assert_int_equal(port(), 2525);
 }
 
+static void without_settings_in_force_a_document_can_be_put(void **state)
+{
+    json_t *v;
+
+    fake.no_settings = true;
+    expect(503, "GET", "/api/v1/settings", NULL);
+    expect(503, "PATCH", "/api/v1/settings", "{}");
+    v = call("GET", "/api/v1/status", NULL, NULL);
+    assert_string_equal(text_at(v, "health"), "red");
+    assert_true(json_is_null(json_object_get(v, "revision")));
+    json_decref(v);
+    expect(200, "PUT", "/api/v1/settings", PORT(2600));
+    expect(200, "POST", "/api/v1/settings/revisions/1/restore", NULL);
+}
+
 static void revisions_are_listed_shown_and_restored(void **state)
 {
     json_t *v;
@@ -464,6 +479,7 @@ int main(void)
         T(what_needs_confirmation_says_how),
         T(a_dry_run_changes_nothing),
         T(a_participant_that_cannot_is_a_conflict),
+        T(without_settings_in_force_a_document_can_be_put),
         T(revisions_are_listed_shown_and_restored),
         T(the_queue_comes_in_pages),
         T(a_message_is_shown_whatever_its_next_hop_said),
