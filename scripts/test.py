@@ -138,6 +138,13 @@ class BuildFailed(Exception):
     pass
 
 
+def ninja_failures(log):
+    """What Ninja says of the steps that failed, without those that did not."""
+    text = log.read_text(errors="replace")
+    failed = re.findall(r"^FAILED: .*?(?=^\[\d+/\d+\] |^ninja: |\Z)", text, re.M | re.S)
+    return "\n".join(failed) if failed else tail(log)
+
+
 def build(folder):
     """Everything of one build, configured first where it is new."""
     at = time.monotonic()
@@ -146,7 +153,7 @@ def build(folder):
         if run(["meson", "setup", folder, *BUILDS[folder]], log, BUILD_LIMIT) != 0:
             raise BuildFailed(f"cannot configure {folder}:\n{tail(log)}")
     if run(["ninja", "-C", folder], log, BUILD_LIMIT) != 0:
-        raise BuildFailed(f"cannot build {folder}:\n{tail(log)}")
+        raise BuildFailed(f"cannot build {folder}:\n{ninja_failures(log)}")
     progress(f"{folder} built in {time.monotonic() - at:.0f} s")
 
 
@@ -157,13 +164,17 @@ CMOCKA_LINES = {
     "failed": re.compile(r"^\[  FAILED  \] (\d+) test", re.M),
     "skipped": re.compile(r"^\[  SKIPPED \] (\d+) test", re.M),
 }
+UNITTEST_LINE = re.compile(r"^Ran (\d+) tests? in", re.M)
 
 
 def count_meson_test(test):
-    """The tests inside one executable, by cmocka's closing lines; where there are none, one."""
+    """The tests inside one executable, by the closing lines of cmocka or Python's unittest; where
+    there are none, one."""
     output = test.get("stdout", "") + test.get("stderr", "")
     found = {kind: sum(map(int, line.findall(output))) for kind, line in CMOCKA_LINES.items()}
     good = test["result"] in ("OK", "EXPECTEDFAIL")
+    if good and (ran := UNITTEST_LINE.search(output)):
+        return Count(passed=int(ran[1]))
     if not any(found.values()):
         if test["result"] == "SKIP":
             return Count(skipped=1)
