@@ -31,7 +31,8 @@ static void help_top(FILE *out)
         char text[80];
         int width = title(c, text, sizeof text);
 
-        if (group && strcmp(group, c->name) != 0 && (c->verb || !c->run != !c[-1].run))
+        if (group && strcmp(group, c->name) != 0 &&
+            (c->verb || c[-1].verb || !c->run != !c[-1].run))
             fputc('\n', out);
         group = c->name;
         fprintf(out, "  %s%*s  %s\n", text, PT_MAX(0, SUMMARY_COLUMN - width), "", c->summary);

@@ -53,15 +53,21 @@ void out_safe(FILE *out, struct str text)
     buf_done(&safe);
 }
 
+/* JSON escapes C0; for a terminal all else that is not ASCII too. */
+static size_t json_flags(void)
+{
+    return JSON_ENCODE_ANY | (isatty(STDOUT_FILENO) ? JSON_ENSURE_ASCII : 0);
+}
+
 void out_json(const json_t *value, bool pretty)
 {
-    size_t flags = JSON_ENCODE_ANY | (pretty ? JSON_INDENT(2) : JSON_COMPACT);
-
-    /* JSON escapes C0; for a terminal all else that is not ASCII too. */
-    if (isatty(STDOUT_FILENO))
-        flags |= JSON_ENSURE_ASCII;
-    json_dumpf(value, stdout, flags);
+    json_dumpf(value, stdout, json_flags() | (pretty ? JSON_INDENT(2) : JSON_COMPACT));
     putchar('\n');
+}
+
+void out_json_bare(const json_t *value)
+{
+    json_dumpf(value, stdout, json_flags() | JSON_COMPACT);
 }
 
 void out_size(uint64_t octets, char text[OUT_SIZE])
@@ -187,6 +193,11 @@ bool out_table_print(struct out_table *t, FILE *out)
         fputs(last ? "\n" : "  ", out);
         cell += strlen(cell) + 1;
     }
-    buf_done(&t->cells);
+    out_table_done(t);
     return good;
+}
+
+void out_table_done(struct out_table *t)
+{
+    buf_done(&t->cells);
 }

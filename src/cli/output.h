@@ -21,6 +21,9 @@ void out_safe_add(struct buf *out, struct str text);
 /* JSON on one line, or indented for a person; ends with a newline. */
 void out_json(const json_t *value, bool pretty);
 
+/* On one line and without the newline. */
+void out_json_bare(const json_t *value);
+
 /* "950", "4.2K", "1.3G". */
 #define OUT_SIZE 16
 void out_size(uint64_t octets, char text[OUT_SIZE]);
@@ -54,3 +57,6 @@ void out_table_addf(struct out_table *t, const char *fmt, ...) PT_PRINTF(2, 3);
 
 /* Prints and frees. False when memory was short. */
 bool out_table_print(struct out_table *t, FILE *out);
+
+/* Frees it unprinted; a zeroed or printed one may come again. */
+void out_table_done(struct out_table *t);

@@ -113,62 +113,89 @@ static json_t *page(struct cli *c, const char *cursor, uint64_t limit)
     return list;
 }
 
-/* All pages as one list: items gathered up to `limit`. */
-static json_t *gather(struct cli *c, uint64_t limit)
-{
-    json_t *all = NULL, *items = NULL;
-    char cursor[64] = "";
+/* What is done with each page; `first` and `last` of the run. */
+typedef void page_fn(void *ctx, const json_t *list, bool first, bool last);
 
-    for (;;) {
-        uint64_t have = json_array_size(items);
-        json_t *list = page(c, *cursor ? cursor : NULL, PT_MIN(limit - have, (uint64_t)PAGE));
+/* Goes through the pages up to `limit` messages, one page in memory at a time. */
+static int each_page(struct cli *c, uint64_t limit, page_fn *fn, void *ctx)
+{
+    char cursor[64] = "";
+    uint64_t seen = 0;
+    bool first = true, last = false;
+
+    while (!last) {
+        json_t *list = page(c, *cursor ? cursor : NULL, PT_MIN(limit - seen, (uint64_t)PAGE));
         const char *next = json_string_value(json_object_get(list, "next"));
 
-        if (!list) {
-            json_decref(all);
-            return NULL;
-        }
+        if (!list)
+            return CLI_FAILED;
+        seen += json_array_size(json_object_get(list, "items"));
         snprintf(cursor, sizeof cursor, "%s", next ? next : "");
-        if (!all) {
-            all = list;
-            items = json_object_get(all, "items");
-        } else {
-            json_array_extend(items, json_object_get(list, "items"));
-            json_object_set(all, "next", json_object_get(list, "next"));
-            json_decref(list);
-        }
-        if (!*cursor || json_array_size(items) >= limit)
-            return all;
+        last = !next || seen >= limit;
+        fn(ctx, list, first, last);
+        first = false;
+        json_decref(list);
     }
+    return CLI_OK;
+}
+
+/* { "items": [ one message a line ], "next", "total" } */
+static void print_json_page(void *ctx, const json_t *list, bool first, bool last)
+{
+    const json_t *m;
+    size_t i;
+
+    if (first)
+        fputs("{\"items\": [", stdout);
+    json_array_foreach(json_object_get(list, "items"), i, m)
+    {
+        fputs(first && i == 0 ? "\n" : ",\n", stdout);
+        out_json_bare(m);
+    }
+    if (!last)
+        return;
+    fputs("\n], \"next\": ", stdout);
+    out_json_bare(json_object_get(list, "next"));
+    printf(", \"total\": %" PRId64 "}\n", number_of(list, "total"));
+}
+
+struct table_page {
+    struct out_table table;
+    uint64_t rows;
+};
+
+static void add_table_page(void *ctx, const json_t *list, bool first, bool last)
+{
+    static const char *const titles[] = { "ID", "AGE", "SIZE", "SENDER", "RECIPIENT", "STATE" };
+    struct table_page *t = ctx;
+    const json_t *m;
+    size_t i;
+
+    if (first)
+        out_table_init(&t->table, titles, 6, 6);
+    json_array_foreach(json_object_get(list, "items"), i, m) add_message(&t->table, m);
+    t->rows += i;
+    if (!last)
+        return;
+    if (t->rows == 0)
+        puts("no messages");
+    else
+        out_table_print(&t->table, stdout);
+    if (!json_is_null(json_object_get(list, "next")))
+        printf("%" PRIu64 " of %" PRId64 " messages\n", t->rows, number_of(list, "total"));
 }
 
 int cli_queue_list(struct cli *c)
 {
-    static const char *const titles[] = { "ID", "AGE", "SIZE", "SENDER", "RECIPIENT", "STATE" };
-    struct out_table t;
+    struct table_page t = { 0 };
     uint64_t limit;
-    const json_t *m;
-    json_t *list;
-    size_t i;
+    int status;
 
     if (!cli_option_u64(c, "--limit", c->json ? UINT64_MAX : LISTED, &limit))
         return CLI_USAGE;
-    list = gather(c, limit);
-    if (!list)
-        return CLI_FAILED;
-    if (c->json) {
-        out_json(list, true);
-    } else if (json_array_size(json_object_get(list, "items")) == 0) {
-        puts("no messages");
-    } else {
-        out_table_init(&t, titles, 6, 6);
-        json_array_foreach(json_object_get(list, "items"), i, m) add_message(&t, m);
-        out_table_print(&t, stdout);
-        if (!json_is_null(json_object_get(list, "next")))
-            printf("%zu of %" PRId64 " messages\n", i, number_of(list, "total"));
-    }
-    json_decref(list);
-    return CLI_OK;
+    status = each_page(c, limit, c->json ? print_json_page : add_table_page, &t);
+    out_table_done(&t.table);
+    return status;
 }
 
 /* ---- show ---- */
