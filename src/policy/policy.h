@@ -112,7 +112,8 @@ struct policy_step {
 #define POLICY_STEPS_MAX 16
 #define POLICY_TEXT_MAX 200
 
-/* On the caller's stack. Only the steps below `step_count` and, in a refusal, `text` are set. */
+/* On the caller's stack, and never copied: the reply's text lies within. Only the steps below
+ * `step_count` and, in a refusal, `text` are set. */
 struct policy_verdict {
     enum policy_action action;
     uint8_t rule;            /* enum policy_rule that decided */

@@ -181,7 +181,7 @@ static void man_values(struct buf *out, const struct schema_node *n)
 {
     switch (n->type) {
     case SCHEMA_OBJECT:
-        buf_addf(out, "%sobject", n->shorthand ? "string or " : "");
+        buf_addf(out, "%san object", n->shorthand ? "a string or " : "");
         break;
     case SCHEMA_INTEGER:
         buf_addf(out, "%lld to %lld", (long long)n->min, (long long)n->max);
@@ -199,7 +199,7 @@ static void man_values(struct buf *out, const struct schema_node *n)
             man_values(out, n->item);
             BUF_LIT(out, ", or a list of such");
         } else {
-            BUF_LIT(out, "list, each element ");
+            BUF_LIT(out, "a list, each element ");
             man_values(out, n->item);
         }
         break;
