@@ -13,7 +13,8 @@
  * Lines go to STATE/log/postern.log through a thread of their own, so that a slow disk never holds
  * up a loop. Up to 8 MiB may wait; beyond that lines are dropped, counted, and the count is logged.
  * The file is rotated at 64 MiB (postern.log.1 … .7). What log_text() says at WARN and
- * ERROR goes to stderr as well, as plain text. Before log_open() and after log_close() only stderr is used.
+ * ERROR goes to stderr as well, as plain text. Before log_open() and after log_close() only stderr
+ * is used.
  *
  * Use:
  *     struct log_line l;
