@@ -86,12 +86,28 @@ static void add_unsaved(struct relay *r, struct relay_op *op)
     r->unsaved_count++;
 }
 
+static void tell(struct relay_op *op, enum pt_err result)
+{
+    struct relay_outcome_wait *w = op->wait;
+
+    if (!w)
+        return;
+    op->wait = NULL;
+    pthread_mutex_lock(&w->lock);
+    w->pending--;
+    if (!w->err)
+        w->err = result;
+    pthread_cond_signal(&w->stored);
+    pthread_mutex_unlock(&w->lock);
+}
+
 /* On the commit thread. */
 static void on_stored(struct spool_op *stored)
 {
     struct relay_op *op = PT_CONTAINER_OF(stored, struct relay_op, op);
     struct relay *r = op->relay;
 
+    tell(op, stored->result == PT_ERR_NOTFOUND ? PT_ERR_OK : stored->result);
     if (stored->result == PT_ERR_OK || stored->result == PT_ERR_NOTFOUND) {
         op_return(op);
         return;
@@ -133,16 +149,42 @@ void relay_outcome_submit(void *relay_loop)
     spool_submit(rl->relay->spool, first);
 }
 
-bool relay_outcome_submit_kind(struct relay *r, struct spool_message *m, enum spool_op_kind kind)
+void relay_outcome_wait_init(struct relay_outcome_wait *w)
+{
+    *w = (struct relay_outcome_wait){ .err = PT_ERR_OK };
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->stored, NULL);
+}
+
+void relay_outcome_wait(struct relay_outcome_wait *w, uint32_t at_most)
+{
+    pthread_mutex_lock(&w->lock);
+    while (w->pending > at_most)
+        pthread_cond_wait(&w->stored, &w->lock);
+    pthread_mutex_unlock(&w->lock);
+}
+
+enum pt_err relay_outcome_wait_done(struct relay_outcome_wait *w)
+{
+    pthread_cond_destroy(&w->stored);
+    pthread_mutex_destroy(&w->lock);
+    return w->err;
+}
+
+bool relay_outcome_submit_kind(struct relay *r, struct spool_message *m, enum spool_op_kind kind,
+                               struct relay_outcome_wait *wait)
 {
     struct relay_op *op = malloc(sizeof *op);
 
     if (!op)
         return false;
-    *op = (struct relay_op){ .relay = r, .message = spool_message_ref(m) };
+    *op = (struct relay_op){ .relay = r, .message = spool_message_ref(m), .wait = wait };
     op->results = &op->one_result;
     op->outcomes = &op->one_outcome;
     op->op = (struct spool_op){ .kind = kind, .message = m, .done = on_stored };
+    pthread_mutex_lock(&wait->lock);
+    wait->pending++;
+    pthread_mutex_unlock(&wait->lock);
     spool_submit(r->spool, &op->op);
     return true;
 }

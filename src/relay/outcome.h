@@ -35,7 +35,8 @@ struct relay_op {
     struct spool_outcome one_outcome;
     char *texts; /* what the replies point at */
     struct relay_again again;
-    char host[256]; /* of a failure, for the notice */
+    char host[256];                  /* of a failure, for the notice */
+    struct relay_outcome_wait *wait; /* told once */
 };
 
 /*
@@ -59,9 +60,21 @@ void relay_outcome_submit_unsaved(struct relay *r);
 /* Submits this turn's outcomes: a hook of the loop. */
 void relay_outcome_submit(void *relay_loop);
 
-/* For an operation that is no outcome (hold, release, delete): stored like the others. Any thread.
- */
+/* Somebody who waits until operations are stored; on the waiter's stack. */
+struct relay_outcome_wait {
+    pthread_mutex_t lock;
+    pthread_cond_t stored;
+    uint32_t pending;
+    enum pt_err err; /* the first */
+};
+void relay_outcome_wait_init(struct relay_outcome_wait *w);
+void relay_outcome_wait(struct relay_outcome_wait *w, uint32_t at_most); /* until so few are left */
+enum pt_err relay_outcome_wait_done(struct relay_outcome_wait *w);       /* nothing is pending */
+
+/* An operation that is no outcome (hold, release, delete): stored like the others, again if it
+ * fails; `wait` hears of the first try. Any thread. False when memory is short. */
 PT_NODISCARD bool relay_outcome_submit_kind(struct relay *r, struct spool_message *m,
-                                            enum spool_op_kind kind);
+                                            enum spool_op_kind kind,
+                                            struct relay_outcome_wait *wait);
 
 void relay_outcome_free_all(struct relay *r);

@@ -79,8 +79,9 @@ struct relay_view_selection {
 };
 
 /*
- * Returns once it holds in memory; the spool stores it within its next batch. NOTFOUND: a single ID
- * was named and is not queued, or there is no such destination. `out_count`: messages changed.
+ * Returns when it is durable, so it waits: not from a loop. NOTFOUND: the only ID named is not
+ * queued, or there is no such destination. Another error: it holds in this run and the spool will
+ * be asked again to store it. `out_count`: messages changed. A bounce is made soon after.
  */
 PT_NODISCARD enum pt_err relay_view_act(struct relay *r, enum relay_view_action action,
                                         const struct relay_view_selection *selection,

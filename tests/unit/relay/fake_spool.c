@@ -100,6 +100,8 @@ void spool_submit(struct spool *spool, struct spool_op *first)
     *s->end = first;
     while (*s->end)
         s->end = &(*s->end)->next;
+    if (s->at_once)
+        fake_spool_turn(s);
 }
 
 void spool_read(struct spool *spool, struct spool_read *r)

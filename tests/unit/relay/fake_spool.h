@@ -21,6 +21,7 @@ struct fake_spool {
     struct spool_op *first, **end;
     void (*committed)(void *ctx, struct spool_message *const *messages, uint32_t count);
     void *ctx;
+    bool at_once;          /* operations are stored as they are submitted */
     enum pt_err fail;      /* the result of operations while it is not OK */
     enum pt_err fail_read; /* the same for reads */
     uint64_t next_id;
