@@ -2,12 +2,16 @@
 
 #include <stdlib.h>
 
-#include "base/block.h"
+/*
+ * Chunks from the heap, the first small: most arenas hold one message's envelope, and very many of
+ * them may wait in a queue. Each further chunk is twice as large, up to CHUNK_MAX; a piece that
+ * is larger than half of the next chunk gets one of its own, behind the current one.
+ */
+enum { ALIGN = _Alignof(max_align_t), CHUNK_FIRST = 512, CHUNK_MAX = 8192 };
 
-enum { ALIGN = _Alignof(max_align_t) };
-
-struct arena_large {
-    struct arena_large *next;
+struct arena_chunk {
+    struct arena_chunk *next;
+    uint32_t used, cap; /* octets of data */
     _Alignas(max_align_t) char data[];
 };
 
@@ -18,63 +22,67 @@ void arena_init(struct arena *a, size_t max)
 
 void arena_done(struct arena *a)
 {
-    while (a->blocks) {
-        struct block *next = a->blocks->next;
+    while (a->chunks) {
+        struct arena_chunk *next = a->chunks->next;
 
-        block_put(a->blocks);
-        a->blocks = next;
-    }
-    while (a->large) {
-        struct arena_large *next = a->large->next;
-
-        free(a->large);
-        a->large = next;
+        free(a->chunks);
+        a->chunks = next;
     }
     a->total = 0;
 }
 
-static void *alloc_large(struct arena *a, size_t n)
+static struct arena_chunk *chunk_new(size_t cap)
 {
-    struct arena_large *l = malloc(sizeof *l + n);
+    struct arena_chunk *c = malloc(sizeof *c + cap);
 
-    if (!l)
-        return NULL;
-    l->next = a->large;
-    a->large = l;
-    return l->data;
+    if (c) {
+        c->used = 0;
+        c->cap = (uint32_t)cap;
+    }
+    return c;
 }
 
-/* The offset in a block's data from which everything is aligned. */
-static uint32_t first_aligned(const struct block *b)
+/* A chunk with room for `n` octets, which is a multiple of ALIGN. */
+static struct arena_chunk *chunk_for(struct arena *a, size_t n)
 {
-    return (uint32_t)(-(uintptr_t)b->data % ALIGN);
+    struct arena_chunk *c = a->chunks;
+    size_t cap = CHUNK_FIRST - sizeof *c;
+
+    if (c && c->cap - c->used >= n)
+        return c;
+    if (c)
+        cap = PT_MIN((c->cap + sizeof *c) * 2, (size_t)CHUNK_MAX) - sizeof *c;
+    if (n > cap / 2 && c) {
+        struct arena_chunk *own = chunk_new(n);
+
+        if (own) {
+            own->next = c->next;
+            c->next = own;
+        }
+        return own;
+    }
+    c = chunk_new(PT_MAX(cap, n));
+    if (c) {
+        c->next = a->chunks;
+        a->chunks = c;
+    }
+    return c;
 }
 
 void *arena_alloc(struct arena *a, size_t n)
 {
+    struct arena_chunk *c;
     void *p;
 
-    if (n > a->max || a->total > a->max - n)
+    if (n > a->max || a->total > a->max - n || n > UINT32_MAX / 2)
         return NULL;
     n = (n + ALIGN - 1) / ALIGN * ALIGN;
-    if (n > BLOCK_ROOM / 2) {
-        p = alloc_large(a, n);
-    } else {
-        struct block *b = a->blocks;
-
-        if (!b || BLOCK_ROOM - b->used < n) {
-            b = block_get();
-            if (!b)
-                return NULL;
-            b->used = first_aligned(b);
-            b->next = a->blocks;
-            a->blocks = b;
-        }
-        p = b->data + b->used;
-        b->used += (uint32_t)n;
-    }
-    if (p)
-        a->total += n;
+    c = chunk_for(a, n);
+    if (!c)
+        return NULL;
+    p = c->data + c->used;
+    c->used += (uint32_t)n;
+    a->total += n;
     return p;
 }
 

@@ -7,14 +7,13 @@
 /*
  * base/arena: many small allocations that die together.
  *
- * Memory comes from pooled blocks (base/block.h), larger pieces straight from the heap. There is a
- * ceiling; beyond it, and when memory is short, an allocation gives NULL and the caller answers
- * honestly. One thread at a time. An arena that holds nothing costs nothing.
+ * A few chunks from the heap, the first of 512 octets. There is a ceiling; beyond it, and when
+ * memory is short, an allocation gives NULL and the caller answers honestly. One thread at a time.
+ * An arena that holds nothing costs nothing.
  */
 struct arena {
-    struct block *blocks;      /* private */
-    struct arena_large *large; /* private */
-    size_t total;              /* octets taken so far */
+    struct arena_chunk *chunks; /* private */
+    size_t total;               /* octets taken so far */
     size_t max;
 };
 
