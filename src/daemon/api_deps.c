@@ -1,0 +1,270 @@
+#include <pthread.h>
+#include <stdio.h>
+
+#include "api/api.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "daemon/process.h"
+#include "daemon/status.h"
+#include "daemon/version.h"
+#include "relay/queue_view.h"
+
+/*
+ * What the API is given of the rest of the gateway. Job threads: all of it may wait.
+ */
+
+/* ---- settings ---- */
+
+static struct settings *settings_current(void *ctx)
+{
+    struct process *p = ctx;
+
+    return control_current(&p->control);
+}
+
+static enum pt_err settings_apply(void *ctx, const struct api_change *change,
+                                  struct api_change_result *out, struct pt_fault *fault)
+{
+    struct process *p = ctx;
+
+    return control_change(&p->control, change, out, fault);
+}
+
+static void test_address(void *ctx, const struct net_addr *address, struct api_decision *out)
+{
+    struct process *p = ctx;
+    struct policy_snapshot *snapshot = control_snapshot(&p->control);
+    const struct settings_entry *entry;
+    struct policy_verdict v;
+
+    *out = (struct api_decision){ .accept = false };
+    if (!snapshot)
+        return; /* without settings nobody is let in */
+    policy_verdict_init(&v, false);
+    policy_test_address(snapshot, address, clock_wall_us(), &v);
+    out->accept = v.action == POLICY_ACCEPT;
+    out->list = v.list == POLICY_LIST_DENY     ? "deny"
+                : v.list == POLICY_LIST_PERMIT ? "permit"
+                                               : NULL;
+    entry = policy_entry(snapshot, v.list, v.entry);
+    if (entry) {
+        snprintf(out->entry, sizeof out->entry, "%s", entry->text);
+        snprintf(out->comment, sizeof out->comment, "%s", entry->comment ? entry->comment : "");
+    }
+    policy_snapshot_unref(snapshot);
+}
+
+/* ---- queue ---- */
+
+enum { RECIPIENTS_SHOWN = 1000, SHOWN_OCTETS_MAX = 4 << 20 };
+
+struct showing {
+    api_message_fn *show;
+    void *user;
+};
+
+static const char *text(struct arena *arena, struct str s)
+{
+    const char *copy = arena_str(arena, s).p;
+
+    return copy ? copy : "";
+}
+
+static bool show_message(void *user, const struct relay_view_message *m)
+{
+    const struct showing *s = user;
+    uint32_t n = PT_MIN(m->recipient_count, RECIPIENTS_SHOWN);
+    struct api_recipient *rows;
+    struct arena arena;
+    bool go_on;
+
+    arena_init(&arena, SHOWN_OCTETS_MAX);
+    rows = arena_zalloc(&arena, (n ? n : 1) * sizeof *rows);
+    if (!rows) {
+        arena_done(&arena);
+        return false;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const struct relay_view_recipient *r = &m->recipients[i];
+
+        rows[i] = (struct api_recipient){
+            .address = text(&arena, r->address),
+            .destination = r->destination.n ? text(&arena, r->destination) : NULL,
+            .state = r->state,
+            .attempts = r->attempts,
+            .next_attempt_us = r->next_attempt_us,
+            .code = r->code,
+            .reply = r->reply,
+        };
+    }
+    go_on = s->show(s->user, &(struct api_message){
+                                 .id = m->id,
+                                 .received_us = m->received_us,
+                                 .size = m->size,
+                                 .held = m->held,
+                                 .own = m->own,
+                                 .reverse_path = m->reverse_path,
+                                 .client = m->client,
+                                 .helo = m->helo,
+                                 .recipients = rows,
+                                 .recipient_count = n,
+                             });
+    arena_done(&arena);
+    return go_on;
+}
+
+static enum pt_err queue_list(void *ctx, const struct api_queue_filter *f, api_message_fn *show,
+                              void *user, uint64_t *out_total)
+{
+    struct process *p = ctx;
+    struct showing s = { show, user };
+    struct relay_view_filter filter = {
+        .destination = f->destination,
+        .sender = f->sender,
+        .recipient = f->recipient,
+        .held = f->held,
+        .after = f->after,
+        .limit = f->limit,
+    };
+
+    return relay_view_list(p->relay, &filter, show_message, &s, out_total);
+}
+
+static enum pt_err queue_show(void *ctx, uint64_t id, api_message_fn *show, void *user)
+{
+    struct process *p = ctx;
+    struct showing s = { show, user };
+
+    return relay_view_show(p->relay, id, show_message, &s);
+}
+
+static enum pt_err queue_act(void *ctx, enum api_queue_action action,
+                             const struct api_queue_selection *selection, uint64_t *out_count,
+                             struct pt_fault *fault)
+{
+    static const enum relay_view_action actions[] = {
+        [API_QUEUE_RETRY] = RELAY_VIEW_RETRY,
+        [API_QUEUE_HOLD] = RELAY_VIEW_HOLD,
+        [API_QUEUE_RELEASE] = RELAY_VIEW_RELEASE,
+        [API_QUEUE_DELETE] = RELAY_VIEW_DELETE,
+    };
+    struct process *p = ctx;
+    struct relay_view_selection wanted = {
+        .ids = selection->ids,
+        .id_count = selection->id_count,
+        .destination = selection->destination,
+        .all = selection->all,
+    };
+    enum pt_err err = relay_view_act(p->relay, actions[action], &wanted, out_count);
+
+    if (err == PT_ERR_NOTFOUND)
+        pt_fault_set(fault, err,
+                     selection->id_count ? "there is no such message in the queue"
+                                         : "there is no such destination in the queue");
+    else if (err != PT_ERR_OK)
+        pt_fault_set(fault, err, "%s", pt_err_text(err));
+    return err;
+}
+
+/* ---- content ---- */
+
+struct waiting_read {
+    struct spool_read read;
+    pthread_mutex_t lock;
+    pthread_cond_t done_cond;
+    bool done;
+};
+
+static void read_done(struct spool_read *r)
+{
+    struct waiting_read *w = PT_CONTAINER_OF(r, struct waiting_read, read);
+
+    pthread_mutex_lock(&w->lock);
+    w->done = true;
+    pthread_cond_signal(&w->done_cond);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static enum pt_err queue_content(void *ctx, uint64_t id, uint64_t offset, uint32_t max,
+                                 struct block_chain *out)
+{
+    struct process *p = ctx;
+    struct spool_message *m = relay_view_message_ref(p->relay, id);
+    struct waiting_read w = { .lock = PTHREAD_MUTEX_INITIALIZER,
+                              .done_cond = PTHREAD_COND_INITIALIZER };
+
+    if (!m)
+        return PT_ERR_NOTFOUND;
+    w.read =
+        (struct spool_read){ .message = m, .offset = offset, .length = max, .done = read_done };
+    spool_read(p->spool, &w.read);
+    pthread_mutex_lock(&w.lock);
+    while (!w.done)
+        pthread_cond_wait(&w.done_cond, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    pthread_mutex_destroy(&w.lock);
+    pthread_cond_destroy(&w.done_cond);
+    spool_message_unref(m);
+    if (w.read.result == PT_ERR_OK)
+        block_chain_move(out, &w.read.content);
+    block_chain_done(&w.read.content);
+    return w.read.result;
+}
+
+/* ---- destinations ---- */
+
+struct showing_destinations {
+    void (*show)(void *user, const struct api_destination *d);
+    void *user;
+};
+
+static bool show_destination(void *user, const struct relay_view_destination *d)
+{
+    const struct showing_destinations *s = user;
+
+    s->show(s->user, &(struct api_destination){
+                         .name = d->name,
+                         .ready = d->ready,
+                         .deferred = d->deferred,
+                         .busy = d->busy,
+                         .held = d->held,
+                         .connections = d->connections,
+                         .rests_until_us = d->rests_until_us,
+                         .error = d->error,
+                     });
+    return true;
+}
+
+static void queue_destinations(void *ctx, void (*show)(void *user, const struct api_destination *d),
+                               void *user)
+{
+    struct process *p = ctx;
+    struct showing_destinations s = { show, user };
+
+    PT_IGNORE(relay_view_destinations(p->relay, show_destination, &s) != PT_ERR_OK,
+              "what could be shown was");
+}
+
+static void status(void *ctx, struct api_status *out)
+{
+    process_status(ctx, out);
+}
+
+void process_api_deps(struct process *p, struct api_deps *deps)
+{
+    *deps = (struct api_deps){
+        .ctx = p,
+        .state_directory = p->state.dir,
+        .version = POSTERN_VERSION,
+        .started_us = p->started_us,
+        .settings_current = settings_current,
+        .settings_apply = settings_apply,
+        .queue_list = queue_list,
+        .queue_show = queue_show,
+        .queue_act = queue_act,
+        .queue_content = queue_content,
+        .queue_destinations = queue_destinations,
+        .status = status,
+        .test_address = test_address,
+    };
+}

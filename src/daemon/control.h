@@ -1,0 +1,64 @@
+#pragma once
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "api/api.h"
+#include "base/err.h"
+#include "daemon/listening.h"
+#include "daemon/state.h"
+#include "gateway/gateway.h"
+#include "net/resolver.h"
+#include "relay/relay.h"
+#include "settings/settings.h"
+#include "settings/store.h"
+
+/*
+ * daemon/control: the settings in force.
+ *
+ * Reads them at start, applies changes, and keeps trying what the world refused: a listening socket
+ * whose address or port is not to be had yet. One change at a time; everything here may wait, so it
+ * is called from the main thread and from job threads, never from a loop that serves sessions.
+ */
+struct control {
+    const struct state *state;
+    struct gateway *gateway;
+    struct relay *relay;
+    struct net_resolver *resolver; /* NULL: there is none, see resolver_fault */
+
+    pthread_mutex_t change;       /* held during a change */
+    struct settings_store *store; /* NULL: see store_fault */
+    struct listening listening;
+
+    pthread_mutex_t lock;                    /* guards what follows, for readers; held briefly */
+    struct settings *current;                /* NULL: none could be read, see settings_fault */
+    struct policy_snapshot *snapshot;        /* of `current` */
+    struct pt_fault store_fault;             /* err OK: no trouble */
+    struct pt_fault settings_fault;          /* why the stored settings could not be used */
+    struct pt_fault listen_fault;            /* why we do not listen */
+    struct pt_fault resolver_fault;          /* what is wrong with the resolver's settings */
+    struct pt_fault apply_fault;             /* why the file of --apply was not taken */
+    char listening_on[4][NET_ENDPOINT_SIZE]; /* what we listen on now */
+    unsigned listening_count;
+};
+
+/* Opens the store and reads the settings. Never fails: what is wrong stands in the faults. */
+void control_init(struct control *c, const struct state *state);
+void control_done(struct control *c);
+
+/* Commits the settings file of --apply; the reason why not is in apply_fault and on stderr.
+ * Before control_publish(). */
+void control_apply_file(struct control *c, const char *path);
+
+/* Puts the current settings into force for the first time, listening included. */
+void control_publish(struct control *c);
+
+/* Tries to listen again where that failed; true when there is nothing (more) to try. */
+bool control_retry_listening(struct control *c);
+
+/* api_deps' settings_apply and settings_current. */
+enum pt_err control_change(struct control *c, const struct api_change *change,
+                           struct api_change_result *out, struct pt_fault *fault);
+struct settings *control_current(struct control *c);
+
+/* A reference to the snapshot in force, or NULL. */
+struct policy_snapshot *control_snapshot(struct control *c);

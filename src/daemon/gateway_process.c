@@ -1,0 +1,312 @@
+#include "daemon/gateway_process.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "daemon/notify.h"
+#include "daemon/process.h"
+#include "spool/disk.h"
+
+enum {
+    RETRY_LISTENING_MS = 1000,
+    GRACE_MS = 10000, /* for a message under way */
+    STOP_ALL_MS = 25000,
+};
+static const uint64_t segment_size = 64u << 20;
+static const uint64_t memory_max = 256u << 20;
+
+/* ---- start ---- */
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit r;
+
+    if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+        return;
+    r.rlim_cur = r.rlim_max;
+    PT_IGNORE(setrlimit(RLIMIT_NOFILE, &r) < 0, "the limit there is must do");
+}
+
+static int take_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Routes for a gateway whose settings cannot be read: none, so that mail waits. */
+static struct settings *no_routes(void)
+{
+    static const char document[] = "{\"delivery\":{\"routes\":[]}}";
+    struct settings_host host = { .confirmed = SETTINGS_CONFIRM_ALL };
+    struct settings_errors errors;
+    struct settings *s = NULL;
+
+    settings_errors_init(&errors);
+    PT_IGNORE(settings_parse(document, sizeof document - 1, &host, &s, &errors), "NULL tells");
+    settings_errors_done(&errors);
+    return s;
+}
+
+static bool start_relay(struct process *p)
+{
+    struct settings *s = control_current(&p->control);
+    struct rng rng;
+
+    if (!s)
+        s = no_routes();
+    if (!s)
+        return false;
+    rng_seed_from_system(&rng);
+    p->relay = relay_new(&(struct relay_config){ .loops = p->loop_count,
+                                                 .settings = s,
+                                                 .resolver = p->control.resolver,
+                                                 .seed = rng_next(&rng) });
+    settings_unref(s);
+    return p->relay != NULL;
+}
+
+static enum pt_err start_spool(struct process *p, struct pt_fault *fault)
+{
+    char directory[STATE_PATH_SIZE];
+
+    state_path(&p->state, "spool", directory);
+    return spool_open(&p->spool,
+                      &(struct spool_config){ .directory = directory,
+                                              .disk = disk_real(),
+                                              .segment_size = segment_size,
+                                              .now_us = clock_wall_us(),
+                                              .committed = relay_committed,
+                                              .recovered = relay_recovered,
+                                              .ctx = p->relay },
+                      fault);
+}
+
+static void *loop_main(void *ctx)
+{
+    struct loop_thread *t = ctx;
+    char name[16];
+
+    snprintf(name, sizeof name, "loop %u", net_loop_index(t->loop));
+    prctl(PR_SET_NAME, name);
+    net_loop_run(t->loop);
+    return NULL;
+}
+
+static bool make_loops(struct process *p)
+{
+    for (unsigned i = 0; i < p->loop_count; i++) {
+        struct loop_thread *t = &p->loops[i];
+
+        t->loop = net_loop_new(i);
+        if (!t->loop)
+            return false;
+        t->gateway_loop = gateway_loop_new(p->gateway, t->loop);
+        t->relay_loop = relay_loop_new(p->relay, t->loop);
+        if (!t->gateway_loop || !t->relay_loop)
+            return false;
+    }
+    return true;
+}
+
+static bool run_loops(struct process *p)
+{
+    for (unsigned i = 0; i < p->loop_count; i++) {
+        if (pthread_create(&p->loops[i].thread, NULL, loop_main, &p->loops[i]) != 0)
+            return false;
+        p->loops[i].running = true;
+    }
+    return true;
+}
+
+static enum pt_err start(struct process *p, const struct daemon_options *o, struct pt_fault *fault)
+{
+    struct api_deps deps;
+    enum pt_err err;
+
+    control_init(&p->control, &p->state);
+    if (o->apply)
+        control_apply_file(&p->control, o->apply);
+    if (!start_relay(p))
+        return pt_fault_set(fault, PT_ERR_NOMEM, "no memory to start");
+    err = start_spool(p, fault);
+    if (err != PT_ERR_OK)
+        return err;
+    relay_set_spool(p->relay, p->spool);
+    p->gateway = gateway_new(&(struct gateway_config){
+        .spool = p->spool, .loops = p->loop_count, .memory_max = memory_max });
+    if (!p->gateway || !make_loops(p) || !run_loops(p))
+        return pt_fault_set(fault, PT_ERR_NOMEM, "no memory or descriptors to start");
+    p->control.gateway = p->gateway;
+    p->control.relay = p->relay;
+    process_api_deps(p, &deps);
+    err = api_new(&p->api, &deps, fault);
+    if (err != PT_ERR_OK)
+        return err;
+    control_publish(&p->control);
+    return PT_ERR_OK;
+}
+
+/* ---- serving ---- */
+
+static void say_ready(struct process *p, struct daemon_options *o)
+{
+    char name[NET_ENDPOINT_SIZE], line[NET_ENDPOINT_SIZE + 2];
+
+    listening_name(&p->control.listening, name);
+    snprintf(line, sizeof line, "%s\n", name);
+    notify_supervisor(&o->ready_fd, line);
+    log_text(LOG_INFO, "ready", "SMTP on %s", name);
+}
+
+/* How many signals have come; up to `timeout_ms` is waited for one, or for a mail. */
+static unsigned wait_signals(struct process *p, int signals, int timeout_ms)
+{
+    struct pollfd fds[2] = { { signals, POLLIN, 0 }, { mailbox_fd(&p->mailbox), POLLIN, 0 } };
+    struct signalfd_siginfo info;
+    unsigned n = 0;
+
+    PT_IGNORE(poll(fds, PT_ARRAY_LEN(fds), timeout_ms) < 0, "an interrupted wait is short");
+    mailbox_drain(&p->mailbox);
+    while (read(signals, &info, sizeof info) == (ssize_t)sizeof info)
+        n++;
+    return n;
+}
+
+static void serve(struct process *p, struct daemon_options *o, int signals)
+{
+    bool ready = false;
+
+    do {
+        bool listening = control_retry_listening(&p->control);
+
+        if (listening && !ready) {
+            ready = true;
+            say_ready(p, o);
+        }
+    } while (wait_signals(p, signals, RETRY_LISTENING_MS) == 0);
+}
+
+/* ---- stop ---- */
+
+static void on_drained(void *ctx)
+{
+    struct process *p = ctx;
+
+    atomic_store(&p->drained, true);
+    mailbox_wake(&p->mailbox);
+}
+
+static void on_stopped(void *ctx)
+{
+    struct process *p = ctx;
+
+    atomic_store(&p->stopped, true);
+    mailbox_wake(&p->mailbox);
+}
+
+/* Waits for sessions and deliveries to end; a second signal or the time limit ends the wait. */
+static void drain(struct process *p, int signals)
+{
+    int64_t until = clock_mono_ns() + STOP_ALL_MS * INT64_C(1000000);
+
+    notify_service("STOPPING=1");
+    log_text(LOG_INFO, "stopping", "asked to stop");
+    gateway_drain(p->gateway, GRACE_MS, on_drained, p);
+    relay_stop(p->relay, on_stopped, p);
+    while (!atomic_load(&p->drained) || !atomic_load(&p->stopped)) {
+        int64_t left = (until - clock_mono_ns()) / 1000000;
+
+        if (left <= 0 || wait_signals(p, signals, (int)left) > 0)
+            break;
+    }
+}
+
+/* Ends what was started, in whatever state the start was left. */
+static void end(struct process *p)
+{
+    api_free(p->api);
+    for (unsigned i = 0; i < p->loop_count; i++)
+        if (p->loops[i].running) {
+            net_loop_stop(p->loops[i].loop);
+            pthread_join(p->loops[i].thread, NULL);
+        }
+    /* The spool goes first among the rest: its last commit may still report to the loops, whose
+     * mailboxes are read once more below. */
+    if (p->spool)
+        spool_close(p->spool);
+    for (unsigned i = 0; i < p->loop_count; i++) {
+        struct loop_thread *t = &p->loops[i];
+
+        if (t->loop)
+            net_loop_turn(t->loop, 0);
+        relay_loop_free(t->relay_loop);
+        gateway_loop_free(t->gateway_loop);
+        net_loop_free(t->loop);
+    }
+    relay_free(p->relay);
+    control_done(&p->control);
+    gateway_free(p->gateway);
+}
+
+static unsigned loops_wanted(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return cores < 1 ? 1 : (unsigned)PT_MIN(cores, (long)LOOPS_MAX);
+}
+
+int gateway_process_run(struct daemon_options *o)
+{
+    static struct process p;
+    struct pt_fault fault = { .err = PT_ERR_OK };
+    char log_directory[STATE_PATH_SIZE];
+    int signals = take_signals();
+    enum pt_err err;
+
+    umask(027);
+    raise_descriptor_limit();
+    p.started_us = clock_wall_us();
+    p.loop_count = loops_wanted();
+    err = state_open(&p.state, o->state, &fault);
+    if (err == PT_ERR_OK)
+        err = state_lock(&p.state, &fault);
+    if (err == PT_ERR_OK && (signals < 0 || !mailbox_init(&p.mailbox)))
+        err = pt_fault_set(&fault, PT_ERR_NOMEM, "no descriptors to start");
+    if (err != PT_ERR_OK) {
+        fprintf(stderr, "postern: %s\n", fault.text);
+        return 1;
+    }
+    state_path(&p.state, "log", log_directory);
+    if (log_open(log_directory, &fault) != PT_ERR_OK)
+        fprintf(stderr, "postern: %s; going on with the log on stderr\n", fault.text);
+    err = start(&p, o, &fault);
+    if (err == PT_ERR_OK) {
+        notify_service("READY=1");
+        serve(&p, o, signals);
+        drain(&p, signals);
+    } else {
+        fprintf(stderr, "postern: %s\n", fault.text);
+    }
+    end(&p);
+    log_text(LOG_INFO, "stopped", "the gateway has ended");
+    log_close();
+    return err == PT_ERR_OK ? 0 : 1;
+}

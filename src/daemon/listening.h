@@ -1,0 +1,36 @@
+#pragma once
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "gateway/gateway.h"
+#include "settings/settings.h"
+
+/*
+ * daemon/listening: which sockets the settings ask for, and which we have.
+ *
+ * A value with references. Not thread-safe; the settings lock of daemon/control guards it.
+ */
+struct listening {
+    struct gateway_listener *listeners[GATEWAY_LISTENERS_MAX];
+    unsigned count;
+    bool adopted; /* from a service manager */
+};
+
+/* Takes over what a service manager opened, if anything; what is no listening socket is logged and
+ * left alone. Once, at start. */
+void listening_adopt(struct listening *out);
+
+/*
+ * Makes *out the set that `s` asks for: what `now` has already is shared, not opened again; the
+ * rest is opened. Sockets of a service manager (listening_adopt()) are not moved by settings: they
+ * stay the set. On failure nothing was changed and `fault` says which address and why.
+ * "loopback" and "all" go without IPv6 where this host has none.
+ */
+PT_NODISCARD enum pt_err listening_prepare(const struct listening *now, const struct settings *s,
+                                           struct listening *out, struct pt_fault *fault);
+
+/* Drops the references; a socket nobody else holds is closed. */
+void listening_release(struct listening *l);
+
+/* "127.0.0.1:2525": the first address, as a client would name it. */
+void listening_name(const struct listening *l, char out[NET_ENDPOINT_SIZE]);

@@ -1,0 +1,44 @@
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "daemon/control.h"
+#include "daemon/state.h"
+#include "gateway/gateway.h"
+#include "net/loop.h"
+#include "relay/relay.h"
+#include "spool/spool.h"
+
+/*
+ * daemon/process: the parts of a running gateway. Within the room only.
+ */
+enum { LOOPS_MAX = 64 };
+
+struct loop_thread {
+    pthread_t thread;
+    struct net_loop *loop;
+    struct gateway_loop *gateway_loop;
+    struct relay_loop *relay_loop;
+    bool running;
+};
+
+struct process {
+    struct state state;
+    struct control control;
+    struct spool *spool; /* NULL: it could not be opened, see spool_fault */
+    struct pt_fault spool_fault;
+    struct relay *relay;
+    struct gateway *gateway;
+    struct loop_thread loops[LOOPS_MAX];
+    unsigned loop_count;
+    struct api *api;
+    int64_t started_us;
+
+    /* The main thread's own: signals, binding again, the steps of the end. */
+    struct mailbox mailbox;
+    atomic_bool drained, stopped;
+};
+
+/* Fills api_deps (see api/api.h); they use the process until api_free(). */
+void process_api_deps(struct process *p, struct api_deps *deps);

@@ -1,0 +1,125 @@
+#include "daemon/status.h"
+
+#include <linux/magic.h>
+#include <stdio.h>
+#include <sys/statfs.h>
+
+#include "base/log.h"
+
+#ifndef OVERLAYFS_SUPER_MAGIC
+#define OVERLAYFS_SUPER_MAGIC 0x794c7630
+#endif
+
+static void warn(struct api_status *out, const char *remedy, const char *fmt, ...) PT_PRINTF(3, 4);
+
+static void warn(struct api_status *out, const char *remedy, const char *fmt, ...)
+{
+    struct api_warning *w;
+    va_list args;
+
+    if (out->warning_count == API_WARNINGS_MAX)
+        return;
+    w = &out->warnings[out->warning_count++];
+    va_start(args, fmt);
+    vsnprintf(w->text, sizeof w->text, fmt, args);
+    va_end(args);
+    snprintf(w->remedy, sizeof w->remedy, "%s", remedy);
+}
+
+static void settings_warnings(struct control *c, struct api_status *out)
+{
+    if (c->store_fault.err != PT_ERR_OK)
+        warn(out,
+             "mend or move STATE/settings.db away, then restart; a missing one is made anew with "
+             "the default settings",
+             "the settings database cannot be used: %s", c->store_fault.text);
+    else if (c->settings_fault.err != PT_ERR_OK)
+        warn(out, "\"postern settings rollback N\" or \"postern settings apply FILE\"",
+             "the stored settings cannot be used, no mail is accepted: %s", c->settings_fault.text);
+    if (c->apply_fault.err != PT_ERR_OK)
+        warn(out, "correct the file, then \"postern settings apply FILE\"",
+             "the file of --apply was not taken: %s", c->apply_fault.text);
+    if (c->listen_fault.err != PT_ERR_OK)
+        warn(out, "it is tried again every second; or choose another address or port",
+             "not listening: %s", c->listen_fault.text);
+    if (c->resolver_fault.err != PT_ERR_OK)
+        warn(out, "correct \"resolver\" in the settings, or what the text names",
+             "DNS answers are not validated: %s", c->resolver_fault.text);
+}
+
+static void listeners(struct control *c, struct api_status *out)
+{
+    pthread_mutex_lock(&c->lock);
+    for (unsigned i = 0; i < c->listening_count && i < PT_ARRAY_LEN(c->listening_on); i++) {
+        struct api_listener *l = &out->listeners[out->listener_count++];
+
+        snprintf(l->address, sizeof l->address, "%s", c->listening_on[i]);
+        l->listening = true;
+    }
+    if (c->listen_fault.err != PT_ERR_OK) {
+        struct api_listener *l = &out->listeners[out->listener_count++];
+
+        snprintf(l->address, sizeof l->address, "%s", "SMTP");
+        snprintf(l->error, sizeof l->error, "%s", c->listen_fault.text);
+    }
+    settings_warnings(c, out);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void disk(const struct process *p, struct api_status *out)
+{
+    char directory[STATE_PATH_SIZE];
+    struct statfs fs;
+
+    state_path(&p->state, "spool", directory);
+    if (statfs(directory, &fs) < 0)
+        return;
+    out->spool.disk_free = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+    out->spool.disk_size = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize;
+    if (fs.f_type == TMPFS_MAGIC)
+        warn(out, "put the state folder on a disk",
+             "the spool lies in memory (tmpfs): accepted mail does not survive a restart of this "
+             "host");
+    else if (fs.f_type == OVERLAYFS_SUPER_MAGIC)
+        warn(out, "mount a volume at the state folder",
+             "the spool lies on a container's own layer (overlay): accepted mail is lost with the "
+             "container");
+}
+
+static void spool(struct process *p, struct api_status *out)
+{
+    struct spool_stats s;
+
+    spool_get_stats(p->spool, &s);
+    out->spool.messages = s.messages;
+    out->spool.segments = s.segments;
+    out->spool.free_segments = s.free_segments;
+    out->spool.accepting = s.accepting;
+    if (s.fault.err != PT_ERR_OK)
+        snprintf(out->spool.fault, sizeof out->spool.fault, "%s", s.fault.text);
+    if (!s.accepting)
+        warn(out, "free space or mend the disk; it is tried again by itself",
+             "the spool accepts no mail: %s", s.fault.text);
+}
+
+void process_status(struct process *p, struct api_status *out)
+{
+    struct gateway_stats g;
+    struct relay_stats r;
+
+    gateway_get_stats(p->gateway, &g);
+    relay_get_stats(p->relay, &r);
+    out->sessions = g.sessions;
+    out->sessions_total = g.connections;
+    out->messages_accepted = g.messages;
+    out->messages_delivered = r.delivered;
+    listeners(&p->control, out);
+    spool(p, out);
+    disk(p, out);
+    if (log_dropped() > 0)
+        warn(out, "look at the disk of STATE/log", "%llu log lines were dropped",
+             (unsigned long long)log_dropped());
+    if (r.unsaved > 0)
+        warn(out, "it is tried again by itself; see the spool's fault",
+             "%llu outcomes could not be stored yet", (unsigned long long)r.unsaved);
+}
