@@ -142,6 +142,15 @@ static bool fill_hops(struct relay_dest *d, const struct settings_route *route)
     return true;
 }
 
+static char *lower_dup(struct str s)
+{
+    char *p = str_dup(s);
+
+    for (size_t i = 0; p && i < s.n; i++)
+        p[i] = ascii_lower(p[i]);
+    return p;
+}
+
 static struct relay_dest *make(struct relay_dest_table *t, const struct settings_route *route,
                                struct str domain, struct str key)
 {
@@ -158,7 +167,7 @@ static struct relay_dest *make(struct relay_dest_table *t, const struct settings
               : route->via == SETTINGS_VIA_MX ? RELAY_DEST_MX
                                               : RELAY_DEST_HOPS;
     d->key = str_dup(key);
-    d->domain = str_dup(domain);
+    d->domain = lower_dup(domain);
     if (!d->key || !d->domain || (d->kind == RELAY_DEST_HOPS && !fill_hops(d, route))) {
         free_dest(d);
         return NULL;

@@ -1,0 +1,156 @@
+#include "fake_dns.h"
+#include "world.h"
+
+/* Where mail goes when names must be looked up: mail exchangers, hosts, literals. */
+
+/* Mail exchangers are asked on port 25, which a test does not own: what matters here is which
+ * answers lead to which outcome. */
+static void begin_mx(struct world *w)
+{
+    fake_dns_count = fake_dns_questions = 0;
+    w->config.resolver = FAKE_RESOLVER;
+    w->config.connect_ms = 50;
+    routes_add(&w->routes, "example.com");
+    world_begin(w, false);
+}
+
+static struct fake_answer *know(enum net_query_kind kind, const char *name, enum pt_err result)
+{
+    struct fake_answer *a = &fake_dns[fake_dns_count++];
+
+    *a = (struct fake_answer){ .kind = kind, .name = name, .result = result };
+    return a;
+}
+
+static const char *reply(struct world *w, uint64_t id)
+{
+    const struct fake_outcome *o = fake_spool_outcome(w->spool, id, 0);
+
+    return o ? o->reply : "";
+}
+
+static void a_null_mx_bounces_all_that_waits(void **state)
+{
+    struct world *w = *state;
+    uint64_t id = 0;
+
+    begin_mx(w);
+    know(NET_QUERY_MX, "example.com", PT_ERR_NOTFOUND)->null_mx = true;
+    for (unsigned i = 0; i < 40; i++)
+        id = world_submit(w, "b@EXAMPLE.com");
+    UNTIL(w, world_stats(w).failed == 40);
+    UNTIL(w, world_stored(w, id, 0, SPOOL_FAILED));
+    assert_non_null(strstr(reply(w, id), "5.1.10"));
+    UNTIL(w, w->spool->bounces == 40);
+    assert_int_equal(w->rl->jobs, 0);
+}
+
+static void a_domain_that_does_not_exist_bounces(void **state)
+{
+    struct world *w = *state;
+    uint64_t id;
+
+    begin_mx(w);
+    id = world_submit(w, "b@example.com");
+    UNTIL(w, world_stored(w, id, 0, SPOOL_FAILED));
+    assert_non_null(strstr(reply(w, id), "5.1.2"));
+}
+
+static void trouble_with_the_dns_defers(void **state)
+{
+    struct world *w = *state;
+    uint64_t id;
+
+    begin_mx(w);
+    know(NET_QUERY_MX, "example.com", PT_ERR_AGAIN)->reason = "no name server answers";
+    id = world_submit(w, "b@example.com");
+    UNTIL(w, world_stored(w, id, 0, SPOOL_QUEUED));
+    assert_string_equal(reply(w, id), "4.4.3 no name server answers");
+}
+
+static void a_next_hop_by_name_is_looked_up(void **state)
+{
+    struct world *w = *state;
+    struct fake_answer *a;
+    uint64_t id;
+
+    fake_dns_count = fake_dns_questions = 0;
+    w->config.resolver = FAKE_RESOLVER;
+    routes_add_hop(&w->routes, routes_add(&w->routes, "named.example"), "relay.example",
+                   w->second->endpoint.port);
+    world_begin(w, false);
+    a = know(NET_QUERY_ADDRESSES, "relay.example", PT_ERR_OK);
+    a->targets[0] = w->second->endpoint;
+    a->hosts[0] = "relay.example";
+    a->target_count = 1;
+    id = world_submit(w, "b@named.example");
+    UNTIL(w, world_stored(w, id, 0, SPOOL_DELIVERED));
+    assert_int_equal(w->second->count, 1);
+    assert_int_equal(fake_dns_questions, 1);
+}
+
+static void a_next_hop_without_address_is_trouble_of_ours(void **state)
+{
+    struct world *w = *state;
+    uint64_t id;
+
+    fake_dns_count = fake_dns_questions = 0;
+    w->config.resolver = FAKE_RESOLVER;
+    routes_add_hop(&w->routes, routes_add(&w->routes, "named.example"), "gone.example", 25);
+    world_begin(w, false);
+    id = world_submit(w, "b@named.example");
+    UNTIL(w, world_stored(w, id, 0, SPOOL_QUEUED));
+    assert_non_null(strstr(reply(w, id), "4.4.3"));
+    assert_int_equal(w->spool->bounces, 0);
+}
+
+static void stopping_waits_for_questions_under_way(void **state)
+{
+    struct world *w = *state;
+
+    begin_mx(w);
+    know(NET_QUERY_MX, "example.com", PT_ERR_AGAIN);
+    fake_dns_holds = true;
+    world_submit(w, "b@example.com");
+    UNTIL(w, fake_dns_held);
+    relay_stop(w->relay, world_on_stopped, w);
+    world_turns(w, 10);
+    assert_false(w->stopped);
+    assert_null(w->rl->conns);
+    fake_dns_holds = false;
+    net_loop_post(w->loop, &fake_dns_held->mail);
+    UNTIL(w, w->stopped);
+    assert_int_equal(world_stats(w).ready, 1);
+}
+
+static void a_domain_without_route_waits_for_the_administrator(void **state)
+{
+    struct world *w = *state;
+    uint64_t id;
+
+    w->config.resolver = FAKE_RESOLVER;
+    world_begin(w, false);
+    w->routes.routes[0].domain = "only.example";
+    id = world_submit(w, "b@nowhere.example");
+    UNTIL(w, world_stored(w, id, 0, SPOOL_QUEUED));
+    assert_non_null(strstr(reply(w, id), "4.4.4"));
+    w->routes.routes[0].domain = "*";
+    assert_true(relay_set_settings(w->relay, &w->routes.settings));
+    w->now += 60 * second;
+    UNTIL(w, world_stored(w, id, 0, SPOOL_DELIVERED));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WORLD_TEST(a_null_mx_bounces_all_that_waits),
+        WORLD_TEST(a_domain_that_does_not_exist_bounces),
+        WORLD_TEST(trouble_with_the_dns_defers),
+        WORLD_TEST(a_next_hop_by_name_is_looked_up),
+        WORLD_TEST(a_next_hop_without_address_is_trouble_of_ours),
+        WORLD_TEST(stopping_waits_for_questions_under_way),
+        WORLD_TEST(a_domain_without_route_waits_for_the_administrator),
+    };
+
+    return cmocka_run_group_tests_name("relay/routes", tests, NULL, NULL);
+}
