@@ -142,12 +142,14 @@ static enum flushed flush(struct http_conn *c)
         struct iovec iov[2];
         int count = 0;
         size_t head_left = c->out.n - c->out_done, taken;
+        size_t body_left = body ? PT_MIN(body->n - c->body_done, c->body_left) : 0;
         ssize_t n;
 
         if (head_left)
             iov[count++] = (struct iovec){ c->out.p + c->out_done, head_left };
-        if (body && body->n > c->body_done)
-            iov[count++] = (struct iovec){ body->p + c->body_done, body->n - c->body_done };
+        /* Never more than was announced: the next response would be read out of it. */
+        if (body_left)
+            iov[count++] = (struct iovec){ body->p + c->body_done, body_left };
         if (count == 0)
             return FLUSH_ALL;
         n = net_stream_writev(&c->stream, iov, count);
@@ -373,6 +375,14 @@ static bool run_draining(struct http_conn *c)
     return true;
 }
 
+/* A body begun cannot become another answer, nor end early. */
+static bool cannot_go_on(const struct http_conn *c)
+{
+    const struct http_response *r = &c->x->response;
+
+    return r->aborted || (c->head_made && (!r->more || r->body.n == 0 || r->body.failed));
+}
+
 /* Goes on until the socket or a handler must do something first. May free `c`. */
 static void conn_run(struct http_conn *c)
 {
@@ -387,7 +397,7 @@ static void conn_run(struct http_conn *c)
                 net_watch_want(&c->watch, 0);
                 return;
             }
-            if (c->x->response.aborted) {
+            if (cannot_go_on(c)) {
                 http_conn_close(c);
                 return;
             }

@@ -59,6 +59,34 @@ static void more_pieces(struct http_exchange *x)
         BUF_LIT(&x->response.body, "0123456789");
 }
 
+static void too_much(struct http_exchange *x)
+{
+    BUF_LIT(&x->response.body, "0123456789HTTP/1.1 200 smuggled");
+    http_exchange_finish(x);
+}
+
+static void something_else(struct http_exchange *x)
+{
+    http_problem(x, 503, "smuggled");
+    http_exchange_finish(x);
+}
+
+static void nothing_more(struct http_exchange *x)
+{
+    http_exchange_finish(x);
+}
+
+/* A body of 20 octets, of which 10 are there; who goes on is told by the query. */
+static void start_short(struct http_exchange *x)
+{
+    http_answer_text(x, 200, "text/plain", STR("0123456789"));
+    x->response.total = 20;
+    x->response.more = http_exchange_query_flag(x, "a")   ? too_much
+                       : http_exchange_query_flag(x, "b") ? something_else
+                                                          : nothing_more;
+    http_exchange_finish(x);
+}
+
 static void more_elsewhere(struct http_exchange *x)
 {
     http_work_run(work, x, more_pieces);
@@ -93,6 +121,7 @@ static const struct http_route routes[] = {
     { HTTP_METHOD_GET, "/park", park },
     { HTTP_METHOD_GET, "/nothing", say_nothing },
     { HTTP_METHOD_GET, "/stream", stream, .query = "break" },
+    { HTTP_METHOD_GET, "/short", start_short, .query = "a b" },
     { HTTP_METHOD_POST, "/json", parse, .body_max = 1000 },
 };
 
@@ -270,6 +299,24 @@ static void a_body_that_cannot_be_finished_breaks_the_connection(void **state)
     close(fd);
 }
 
+static void a_body_is_never_longer_or_other_than_announced(void **state)
+{
+    static const char *const queries[] = { "?a", "?b", "" };
+
+    for (size_t i = 0; i < PT_ARRAY_LEN(queries); i++) {
+        char request[100];
+        int fd = dial();
+
+        snprintf(request, sizeof request,
+                 "GET /short%s HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n", queries[i]);
+        say(fd, request);
+        assert_false(hear(fd, "smuggled"));
+        assert_non_null(strstr(heard.p, "Content-Length: 20\r\n"));
+        assert_int_equal(strstr(heard.p, "01234567890123456789") != NULL, i == 0);
+        close(fd);
+    }
+}
+
 static void a_slow_request_is_cut_off(void **state)
 {
     int fd = dial();
@@ -376,6 +423,7 @@ int main(void)
         T(json_goes_in_and_out),
         T(a_long_body_comes_in_pieces),
         T(a_body_that_cannot_be_finished_breaks_the_connection),
+        T(a_body_is_never_longer_or_other_than_announced),
         T(a_slow_request_is_cut_off),
         T(a_handler_that_takes_too_long_is_left_behind),
         T(a_client_that_leaves_takes_nothing_with_it),
