@@ -72,6 +72,10 @@ json_t *cli_get(struct cli *c, const char *target);
 /* Any call that must answer 2xx: the body as JSON (or null for none). Else NULL, said on stderr. */
 json_t *cli_expect(struct cli *c, const struct http_call *call);
 
+/* One page of the queue: `filter` begins with '&' or is empty, `cursor` may be NULL. NULL: said on
+ * stderr. */
+json_t *cli_queue_page(struct cli *c, const char *filter, const char *cursor, uint64_t limit);
+
 /* Says what a problem document says. Returns CLI_FAILED. */
 int cli_problem(const struct http_reply *reply);
 
@@ -87,5 +91,6 @@ int cli_access_test(struct cli *c);
 int cli_queue_list(struct cli *c);
 int cli_queue_show(struct cli *c);
 int cli_queue_act(struct cli *c); /* retry, hold, release, delete: by the verb */
+int cli_queue_export(struct cli *c);
 int cli_trace(struct cli *c);
 int cli_status(struct cli *c);

@@ -4,206 +4,221 @@
  */
 #include "cli/command.h"
 
-#define JSON                                                                                       \
+#define FLAG(name, help)                                                                           \
     {                                                                                              \
-        "--json", NULL, "print JSON"                                                               \
+        (name), NULL, (help)                                                                       \
     }
-
-#define SELECTION                                                                                  \
-    { "--destination", "D", "all messages for this destination, as `queue list` names it" },       \
+#define VALUE(name, value, help)                                                                   \
     {                                                                                              \
-        "--all", NULL, "all messages"                                                              \
+        (name), (value), (help)                                                                    \
     }
+#define JSON FLAG("--json", "print JSON")
+#define APPLY VALUE("--apply", "FILE", "commit this settings file before serving")
+#define DRY_RUN FLAG("--dry-run", "check only; change nothing")
+#define COMMENT VALUE("--comment", "TEXT", "why, for the history")
+#define DESTINATION                                                                                \
+    VALUE("--destination", "D", "all messages for this destination, as `status` names it")
+#define ALL FLAG("--all", "all messages")
 
 const struct cli_command cli_commands[] = {
-    { "run",
-      NULL,
-      NULL,
-      "gateway and console in the foreground, supervised",
-      "Prints one line, `ready smtp=HOST:PORT console=URL`, once both serve. SIGTERM: stops\n"
-      "accepting, finishes what is in flight, ends with status 0.\n\n"
-      "  postern run\n"
-      "  postern run --state /tmp/try --console 127.0.0.1:8025 --apply settings.json",
-      { { "--console", "HOST:PORT", "where the console listens (127.0.0.1:8025)" },
-        { "--apply", "FILE", "commit this settings file before serving" } },
-      0,
-      0,
-      NULL },
-    { "gateway",
-      NULL,
-      NULL,
-      "the gateway alone, for service managers",
-      "Speaks sd_notify(3) to a service manager and takes over listening sockets that it passes.",
-      { { "--apply", "FILE", "commit this settings file before serving" } },
-      0,
-      0,
-      NULL },
-    { "console",
-      NULL,
-      NULL,
-      "the console alone, for service managers",
-      NULL,
-      { { "--console", "HOST:PORT", "where it listens (127.0.0.1:8025); loopback only" } },
-      0,
-      0,
-      NULL },
+    {
+        .name = "run",
+        .summary = "gateway and console in the foreground, supervised",
+        .text = "Prints one line, `ready smtp=HOST:PORT console=URL`, once both serve. SIGTERM: "
+                "stops\naccepting, finishes what is in flight, ends with status 0.\n\n"
+                "  postern run\n"
+                "  postern run --state ./try --console 127.0.0.1:8025 --apply settings.json",
+        .options = { VALUE("--console", "HOST:PORT", "where the console listens (127.0.0.1:8025)"),
+                     APPLY },
+    },
+    {
+        .name = "gateway",
+        .summary = "the gateway alone, for service managers",
+        .text = "Speaks sd_notify(3) to a service manager and takes over listening sockets that it "
+                "passes.",
+        .options = { APPLY },
+    },
+    {
+        .name = "console",
+        .summary = "the console alone, for service managers",
+        .options = { VALUE("--console", "HOST:PORT",
+                           "where it listens (127.0.0.1:8025); loopback only") },
+    },
 
-    { "status",
-      NULL,
-      NULL,
-      "how the gateway is now, and what needs attention",
-      NULL,
-      { JSON },
-      0,
-      0,
-      cli_status },
+    {
+        .name = "status",
+        .summary = "how the gateway is now, and what needs attention",
+        .options = { JSON },
+        .run = cli_status,
+    },
 
-    { "settings",
-      "show",
-      "[KEY]",
-      "the settings in force, or one value of them",
-      "  postern settings show\n"
-      "  postern settings show connections.interface.port",
-      { JSON },
-      0,
-      1,
-      cli_settings_show },
-    { "settings",
-      "export",
-      NULL,
-      "the settings document, for `settings apply`",
-      "  postern settings export > settings.json",
-      { JSON },
-      0,
-      0,
-      cli_settings_export },
-    { "settings",
-      "apply",
-      "FILE",
-      "put a settings document into force",
-      "A missing key has its default. With one wrong value nothing is changed, and each is named.\n"
-      "FILE may be - for standard input. When the gateway is down the document is stored, and in\n"
-      "force from its next start.\n\n"
-      "  postern settings apply settings.json --dry-run\n"
-      "  postern settings apply settings.json --comment 'new next hop'",
-      { { "--dry-run", NULL, "check only; change nothing" },
-        { "--yes", NULL, "confirm what must be confirmed, such as an open relay" },
-        { "--comment", "TEXT", "why, for the history" } },
-      1,
-      1,
-      cli_settings_apply },
-    { "settings",
-      "history",
-      NULL,
-      "the revisions of the settings, newest first",
-      NULL,
-      { { "--limit", "N", "at most so many (50)" }, JSON },
-      0,
-      0,
-      cli_settings_history },
-    { "settings",
-      "diff",
-      "A [B]",
-      "what changed from revision A to B (or to the newest)",
-      "  postern settings diff 3 5",
-      { JSON },
-      1,
-      2,
-      cli_settings_diff },
-    { "settings",
-      "rollback",
-      "N",
-      "put revision N into force again, as a new revision",
-      "Works with the gateway down too; then it is in force from the next start.\n\n"
-      "  postern settings rollback 4",
-      { { "--dry-run", NULL, "check only; change nothing" },
-        { "--comment", "TEXT", "why, for the history" } },
-      1,
-      1,
-      cli_settings_rollback },
+    {
+        .name = "settings",
+        .verb = "show",
+        .args = "[KEY]",
+        .summary = "the settings in force, or one value of them",
+        .text = "  postern settings show\n"
+                "  postern settings show connections.interface.port",
+        .options = { JSON },
+        .max_args = 1,
+        .run = cli_settings_show,
+    },
+    {
+        .name = "settings",
+        .verb = "export",
+        .summary = "the settings document, for `settings apply`",
+        .text = "  postern settings export > settings.json",
+        .options = { JSON },
+        .run = cli_settings_export,
+    },
+    {
+        .name = "settings",
+        .verb = "apply",
+        .args = "FILE",
+        .summary = "put a settings document into force",
+        .text = "A missing key has its default. With one wrong value nothing is changed, and each "
+                "is named.\n"
+                "FILE may be - for standard input. When the gateway is down the document is "
+                "stored, and in\nforce from its next start.\n\n"
+                "  postern settings apply settings.json --dry-run\n"
+                "  postern settings apply settings.json --comment 'new next hop'",
+        .options = { DRY_RUN,
+                     FLAG("--yes", "confirm what must be confirmed, such as an open relay"),
+                     COMMENT },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_settings_apply,
+    },
+    {
+        .name = "settings",
+        .verb = "history",
+        .summary = "the revisions of the settings, newest first",
+        .options = { VALUE("--limit", "N", "at most so many (50)"), JSON },
+        .run = cli_settings_history,
+    },
+    {
+        .name = "settings",
+        .verb = "diff",
+        .args = "A [B]",
+        .summary = "what changed from revision A to B (or to the newest)",
+        .text = "  postern settings diff 3 5",
+        .options = { JSON },
+        .min_args = 1,
+        .max_args = 2,
+        .run = cli_settings_diff,
+    },
+    {
+        .name = "settings",
+        .verb = "rollback",
+        .args = "N",
+        .summary = "put revision N into force again, as a new revision",
+        .text = "Works with the gateway down too; then it is in force from the next start.\n\n"
+                "  postern settings rollback 4",
+        .options = { DRY_RUN, COMMENT },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_settings_rollback,
+    },
 
-    { "access",
-      "test",
-      "ADDRESS",
-      "would this client be let in, and which entry decides",
-      "  postern access test 192.0.2.1",
-      { JSON },
-      1,
-      1,
-      cli_access_test },
+    {
+        .name = "access",
+        .verb = "test",
+        .args = "ADDRESS",
+        .summary = "would this client be let in, and which entry decides",
+        .text = "  postern access test 192.0.2.1",
+        .options = { JSON },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_access_test,
+    },
 
-    { "queue",
-      "list",
-      NULL,
-      "the messages in the queue, oldest first",
-      "  postern queue list\n"
-      "  postern queue list --recipient ann@example.com",
-      { { "--destination", "D", "only for this destination" },
-        { "--sender", "A", "only from this address" },
-        { "--recipient", "A", "only to this address" },
-        { "--held", NULL, "only messages that are held" },
-        { "--limit", "N", "at most so many (1000; with --json all)" },
-        JSON },
-      0,
-      0,
-      cli_queue_list },
-    { "queue",
-      "show",
-      "ID",
-      "one message: each recipient, the attempts, the last reply",
-      NULL,
-      { JSON },
-      1,
-      1,
-      cli_queue_show },
-    { "queue",
-      "retry",
-      "[ID…]",
-      "try again now; held messages stay held",
-      "  postern queue retry --all\n"
-      "  postern queue retry 0B2F4K6M8Q1",
-      { SELECTION },
-      0,
-      -1,
-      cli_queue_act },
-    { "queue",
-      "hold",
-      "[ID…]",
-      "keep messages back until they are released",
-      NULL,
-      { SELECTION },
-      0,
-      -1,
-      cli_queue_act },
-    { "queue",
-      "release",
-      "[ID…]",
-      "let held messages go",
-      NULL,
-      { SELECTION },
-      0,
-      -1,
-      cli_queue_act },
-    { "queue",
-      "delete",
-      "[ID…]",
-      "remove messages; nobody is told",
-      NULL,
-      { SELECTION },
-      0,
-      -1,
-      cli_queue_act },
+    {
+        .name = "queue",
+        .verb = "list",
+        .summary = "the messages in the queue, oldest first",
+        .text = "  postern queue list\n"
+                "  postern queue list --recipient ann@example.com",
+        .options = { VALUE("--destination", "D", "only for this destination"),
+                     VALUE("--sender", "A", "only from this address"),
+                     VALUE("--recipient", "A", "only to this address"),
+                     FLAG("--held", "only messages that are held"),
+                     VALUE("--limit", "N", "at most so many (1000; with --json all)"), JSON },
+        .run = cli_queue_list,
+    },
+    {
+        .name = "queue",
+        .verb = "show",
+        .args = "ID",
+        .summary = "one message: each recipient, the attempts, the last reply",
+        .options = { JSON },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_queue_show,
+    },
+    {
+        .name = "queue",
+        .verb = "retry",
+        .args = "[ID…]",
+        .summary = "try again now; held messages stay held",
+        .text = "  postern queue retry --all\n"
+                "  postern queue retry 0B2F4K6M8Q1",
+        .options = { DESTINATION, ALL },
+        .max_args = -1,
+        .run = cli_queue_act,
+    },
+    {
+        .name = "queue",
+        .verb = "hold",
+        .args = "[ID…]",
+        .summary = "keep messages back until they are released",
+        .options = { DESTINATION, ALL },
+        .max_args = -1,
+        .run = cli_queue_act,
+    },
+    {
+        .name = "queue",
+        .verb = "release",
+        .args = "[ID…]",
+        .summary = "let held messages go",
+        .options = { DESTINATION, ALL },
+        .max_args = -1,
+        .run = cli_queue_act,
+    },
+    {
+        .name = "queue",
+        .verb = "delete",
+        .args = "[ID…]",
+        .summary = "remove messages; nobody is told",
+        .options = { DESTINATION, ALL },
+        .max_args = -1,
+        .run = cli_queue_act,
+    },
+    {
+        .name = "queue",
+        .verb = "export",
+        .args = "[ID…]",
+        .summary = "write messages as files, ID.eml, as they were received",
+        .text = "The messages stay in the queue.\n\n"
+                "  postern queue export 0B2F4K6M8Q1\n"
+                "  postern queue export --all --to ./mail",
+        .options = { DESTINATION, ALL,
+                     VALUE("--to", "DIR", "into this folder, which must exist (.)") },
+        .max_args = -1,
+        .run = cli_queue_export,
+    },
 
-    { "trace",
-      NULL,
-      "ID|ADDRESS",
-      "the life of a message, event by event, from the log",
-      "An address finds every message that it sent or was to receive, the newest last.\n\n"
-      "  postern trace 0B2F4K6M8Q1\n"
-      "  postern trace ann@example.com",
-      { JSON },
-      1,
-      1,
-      cli_trace },
-    { NULL },
+    {
+        .name = "trace",
+        .args = "ID|ADDRESS",
+        .summary = "the life of a message, event by event, from the log",
+        .text = "An address finds every message that it sent or was to receive, the newest last."
+                "\n\n"
+                "  postern trace 0B2F4K6M8Q1\n"
+                "  postern trace ann@example.com",
+        .options = { JSON },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_trace,
+    },
+    { .name = NULL },
 };

@@ -93,22 +93,21 @@ static void add_filter(const struct cli *c, struct buf *target, const char *opti
     http_target_add(target, str_of(value));
 }
 
-/* One page from `cursor` on; NULL: said. */
-static json_t *page(struct cli *c, const char *cursor, uint64_t limit)
+json_t *cli_queue_page(struct cli *c, const char *filter, const char *cursor, uint64_t limit)
 {
     struct buf target;
-    json_t *list;
+    json_t *list = NULL;
 
-    buf_init(&target, 16384);
-    buf_addf(&target, "/api/v1/queue?limit=%" PRIu64, limit);
-    add_filter(c, &target, "--destination", "destination");
-    add_filter(c, &target, "--sender", "sender");
-    add_filter(c, &target, "--recipient", "recipient");
-    if (cli_option(c, "--held"))
-        BUF_LIT(&target, "&held=true");
-    if (cursor)
-        buf_addf(&target, "&cursor=%s", cursor);
-    list = buf_cstr(&target) && !target.failed ? cli_get(c, buf_cstr(&target)) : NULL;
+    buf_init(&target, 32768);
+    buf_addf(&target, "/api/v1/queue?limit=%" PRIu64 "%s", limit, filter);
+    if (cursor && *cursor) {
+        BUF_LIT(&target, "&cursor=");
+        http_target_add(&target, str_of(cursor));
+    }
+    if (target.failed || !buf_cstr(&target))
+        cli_fail("the arguments are too long");
+    else
+        list = cli_get(c, buf_cstr(&target));
     buf_done(&target);
     return list;
 }
@@ -120,15 +119,25 @@ typedef void page_fn(void *ctx, const json_t *list, bool first, bool last);
 static int each_page(struct cli *c, uint64_t limit, page_fn *fn, void *ctx)
 {
     char cursor[64] = "";
+    struct buf filter;
     uint64_t seen = 0;
     bool first = true, last = false;
 
+    buf_init(&filter, 16384);
+    add_filter(c, &filter, "--destination", "destination");
+    add_filter(c, &filter, "--sender", "sender");
+    add_filter(c, &filter, "--recipient", "recipient");
+    if (cli_option(c, "--held"))
+        BUF_LIT(&filter, "&held=true");
     while (!last) {
-        json_t *list = page(c, *cursor ? cursor : NULL, PT_MIN(limit - seen, (uint64_t)PAGE));
+        json_t *list =
+            cli_queue_page(c, buf_cstr(&filter), cursor, PT_MIN(limit - seen, (uint64_t)PAGE));
         const char *next = json_string_value(json_object_get(list, "next"));
 
-        if (!list)
+        if (!list) {
+            buf_done(&filter);
             return CLI_FAILED;
+        }
         seen += json_array_size(json_object_get(list, "items"));
         snprintf(cursor, sizeof cursor, "%s", next ? next : "");
         last = !next || seen >= limit;
@@ -136,6 +145,7 @@ static int each_page(struct cli *c, uint64_t limit, page_fn *fn, void *ctx)
         first = false;
         json_decref(list);
     }
+    buf_done(&filter);
     return CLI_OK;
 }
 

@@ -248,7 +248,10 @@ static void answer(struct http_exchange *x)
     bool second = http_exchange_query(x, "cursor").p != NULL;
 
     note(x);
-    if (str_eq(x->request->path, STR("/api/v1/queue")))
+    if (str_ends_nocase(x->request->path, STR("/content")) &&
+        !str_starts_nocase(x->request->path, STR("/api/v1/queue/00000000009")))
+        http_answer_text(x, 200, "message/rfc822", STR("Subject: a\r\n\r\nb\r\n"));
+    else if (str_eq(x->request->path, STR("/api/v1/queue")))
         http_answer_json(
             x, 200,
             json_pack("{s:[{s:s, s:s, s:i, s:s, s:i, s:b, s:[{s:s, s:s, s:s}]}], s:s?, s:i}",
@@ -350,6 +353,43 @@ static void actions_go_to_the_gateway(void **state)
     assert_int_equal(run_words("queue", "retry", "x/../y", NULL)->status, 1);
 }
 
+static void file_has(const char *name, const char *text)
+{
+    char file[400], octets[100];
+    size_t n;
+    FILE *f;
+
+    snprintf(file, sizeof file, "%s/%s", run_state, name);
+    f = fopen(file, "re");
+    if (!text) {
+        assert_null(f);
+        return;
+    }
+    assert_non_null(f);
+    n = fread(octets, 1, sizeof octets - 1, f);
+    octets[n] = 0;
+    fclose(f);
+    assert_string_equal(octets, text);
+}
+
+static void messages_are_exported_as_files(void **state)
+{
+    const struct run *r = run_words("queue", "export", "--all", "--to", run_state, NULL);
+
+    assert_int_equal(r->status, 0);
+    run_has(r->out, "2 messages written to ");
+    file_has("0000000001A.eml", "Subject: a\r\n\r\nb\r\n");
+    file_has("0000000001B.eml", "Subject: a\r\n\r\nb\r\n");
+    r = run_words("queue", "export", "00000000009", "0000000000c", "--to", run_state, NULL);
+    assert_int_equal(r->status, 1);
+    run_has(r->out, "1 message written to ");
+    file_has("0000000000C.eml", "Subject: a\r\n\r\nb\r\n");
+    file_has("00000000009.eml", NULL);
+    file_has("00000000009.eml.part", NULL);
+    assert_int_equal(run_words("queue", "export", "--all", "--to", "/nonexistent", NULL)->status,
+                     1);
+}
+
 static void a_problem_is_told_plainly(void **state)
 {
     const struct run *r = run_words("queue", "show", "00000000001", NULL);
@@ -378,6 +418,7 @@ int main(int argc, char **argv)
         T(a_dry_run_stores_nothing_and_yes_confirms),
         G(the_queue_is_listed_over_all_pages),
         G(actions_go_to_the_gateway),
+        G(messages_are_exported_as_files),
         G(a_problem_is_told_plainly),
     };
 
