@@ -111,6 +111,8 @@ static void adopt(struct spool *s, struct spool_segment *g, const struct format_
     s->next_epoch = PT_MAX(s->next_epoch, h->epoch + 1);
     r->id_mark = PT_MAX(r->id_mark, h->id_mark);
     g->blank = !h->in_use;
+    /* A footer that is read now may be in the cache alone: it frees no SEAL. */
+    g->cut = true;
     if (h->in_use || suspect || g->size != s->config.segment_size || s->free.count >= FREE_KEPT)
         insert_by_epoch(&s->used, g);
     else
@@ -145,8 +147,12 @@ static int open_one(struct spool *s, uint32_t slot, struct replay *r)
 static int open_all(struct spool *s, struct replay *r)
 {
     struct listing l = { .spool = s };
-    int result = s->disk->list(s->disk, s->directory, list_one, &l);
+    /* What is seen may be in the cache alone, if only the process has died: a segment that is not
+     * durably there must not be used. */
+    int result = s->disk->sync_directory(s->disk, s->directory);
 
+    if (result == 0)
+        result = s->disk->list(s->disk, s->directory, list_one, &l);
     for (uint32_t i = 0; i < l.count && result == 0; i++)
         result = open_one(s, l.slots[i], r);
     free(l.slots);
@@ -354,7 +360,8 @@ static enum pt_err finish(struct spool *s, struct replay *r, struct spool_messag
     place_all(s, all, count);
     err = sweep(s, all, count);
     if (err)
-        replay_report(s, 0, err, "large/: what is left over could not be removed");
+        pt_fault_set(&s->stats.fault, err, "spool %s: removing what is left over in large/",
+                     s->config.directory);
     atomic_store(&s->next_id, PT_MAX((uint64_t)PT_MAX(s->config.now_us, 1),
                                      r->id_mark ? r->id_mark + FORMAT_ID_MARGIN : 1));
     err = open_for_writing(s, fault);

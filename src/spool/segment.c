@@ -99,17 +99,24 @@ static int write_header(struct spool_segment *g, bool in_use)
 
     format_header_write(page, &h);
     r = disk_write_all(d, g->handle, iov, 2, 0);
-    if (r == 0 && !in_use) {
-        /* No trailer of a former epoch may ever stand in for a header that has rotted. */
-        char zeros[FORMAT_TRAILER_SIZE] = { 0 };
-        struct iovec end = { zeros, sizeof zeros };
+    return r ? r : d->sync(d, g->handle);
+}
 
+/* The trailer goes only when the header says "free": until then it may be what tells the end. But
+ * go it must, so that it can never stand in for a header of a later epoch that has rotted. */
+static int free_segment(struct spool_segment *g)
+{
+    struct disk *d = g->spool->disk;
+    char zeros[FORMAT_TRAILER_SIZE] = { 0 };
+    struct iovec end = { zeros, sizeof zeros };
+    int r = write_header(g, false);
+
+    if (r == 0)
         r = disk_write_all(d, g->handle, &end, 1, g->size - sizeof zeros);
-    }
     if (r == 0)
         r = d->sync(d, g->handle);
     /* What the cache holds in large folios counts as written in whole for every page of them. */
-    return r || in_use ? r : d->forget(d, g->handle);
+    return r ? r : d->forget(d, g->handle);
 }
 
 static int write_zeros(struct spool_segment *g)
@@ -211,7 +218,7 @@ static int work_of(struct spool_segment *g)
     case SEGMENT_READY:
         return write_header(g, true);
     case SEGMENT_FREE:
-        return write_header(g, false);
+        return free_segment(g);
     case SEGMENT_FOOT:
         return write_footer(g);
     case SEGMENT_UNLINK:

@@ -268,6 +268,15 @@ static struct spool_segment *take_spare(struct spool *s)
     return g;
 }
 
+static void show(struct spool *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->stats.segments = s->used.count;
+    s->stats.free_segments = s->free.count + s->spares.count;
+    s->stats.accepting = s->open && (!s->no_space || s->spares.count);
+    pthread_mutex_unlock(&s->lock);
+}
+
 bool space_open_next(struct spool *s)
 {
     s->open = NULL;
@@ -282,12 +291,14 @@ bool space_open_next(struct spool *s)
         r = write_seal(s, g);
         if (r == 0) {
             sealed(s, g);
+            show(s);
             return true;
         }
         g->cut = true;
         note_failure(s, r, "opening a segment");
     }
     s->retry_us = s->now_us + RETRY_US;
+    show(s);
     return false;
 }
 
@@ -388,15 +399,6 @@ static void clean(struct spool *s)
 }
 
 /* ---- all of it ---- */
-
-static void show(struct spool *s)
-{
-    pthread_mutex_lock(&s->lock);
-    s->stats.segments = s->used.count;
-    s->stats.free_segments = s->free.count + s->spares.count;
-    s->stats.accepting = s->open && (!s->no_space || s->spares.count);
-    pthread_mutex_unlock(&s->lock);
-}
 
 void space_manage(struct spool *s)
 {

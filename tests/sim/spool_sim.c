@@ -1,0 +1,697 @@
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../unit/spool/spool_kit.h"
+#include "base/rng.h"
+#include "sim_disk.h"
+
+/*
+ * The spool on a simulated disk, crashed again and again: spool_sim [--seed N] [--points N]
+ *
+ * A world is one disk with its own seed. Random operations run on it until the machine stops at a
+ * random disk call (in some worlds calls fail as well, or the disk is full). What was not synced is
+ * lost at random, the spool is opened again, perhaps crashes in that too, and then everything it
+ * says is compared with what it had answered:
+ *
+ *   - every message whose operation was done with OK is there, whole, with its outcomes;
+ *   - nothing is there that was refused, deleted, done with or never submitted;
+ *   - of the operations not answered before the crash, a part submitted first has happened and the
+ *     rest has not; an outcome and its bounce share one fate;
+ *   - message IDs only rise; nothing is taken for bit-rot.
+ *
+ * The first thing wrong ends the program, with the command that repeats it.
+ */
+
+enum {
+    POINTS_PER_WORLD = 25,
+    LIVING_MAX = 40,
+    MESSAGES_MAX = 8192,
+    OPS_MAX = 8192,
+    RECIPIENTS_MAX = 3,
+    SEGMENT = 64 << 10,
+};
+
+struct state {
+    bool present;
+    bool held;
+    uint8_t state[RECIPIENTS_MAX];
+    uint32_t serial[RECIPIENTS_MAX]; /* of the operation that said so: kept as `attempts` */
+};
+
+struct sim_message {
+    uint64_t id, size;
+    uint32_t recipients;
+    struct state known; /* what was answered */
+    bool finished;      /* refused, ended: never to be seen again */
+    struct spool_message *object;
+    struct spool_message *found; /* by the recovery under way */
+};
+
+/* One submitted operation. */
+struct sim_op {
+    struct spool_op op;
+    struct spool_outcome outcomes[RECIPIENTS_MAX];
+    struct sim_message *message, *bounce;
+    uint32_t serial;
+    bool open;  /* not answered */
+    bool maybe; /* answered with an error by a spool that could not write: both is allowed */
+    int happened, bounce_happened; /* -1: cannot be told */
+};
+
+struct world {
+    uint64_t seed;
+    struct rng rng;
+    struct sim_disk *disk;
+    struct spool *spool;
+    struct spool_config config;
+    int64_t now_us;
+    unsigned points;
+    bool faults;
+    uint64_t highest_id;
+
+    struct sim_message *messages[MESSAGES_MAX];
+    unsigned message_count;
+    struct sim_op *ops[OPS_MAX]; /* since the last recovery, in order */
+    unsigned op_count;
+    uint32_t serial;
+    struct spool_message *strangers; /* none expected */
+};
+
+static struct world *current;
+
+static void fail(const char *fmt, ...) PT_PRINTF(1, 2);
+static void fail(const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    fprintf(stderr, "spool_sim: ");
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fprintf(stderr,
+            "\nat point %u of its world; to repeat: spool_sim --seed %" PRIu64 " --points %u\n",
+            current->points, current->seed, POINTS_PER_WORLD);
+    abort();
+}
+
+static uint64_t below(struct world *w, uint64_t n)
+{
+    return rng_below(&w->rng, n);
+}
+
+static bool one_in(struct world *w, uint64_t n)
+{
+    return below(w, n) == 0;
+}
+
+/* ---- what an operation does ---- */
+
+static bool final(uint8_t state)
+{
+    return state == SPOOL_DELIVERED || state == SPOOL_FAILED;
+}
+
+static void apply_outcomes(struct state *to, const struct sim_op *op, uint32_t recipients)
+{
+    bool left = false;
+
+    for (uint32_t i = 0; i < op->op.outcome_count; i++) {
+        const struct spool_outcome *o = &op->outcomes[i];
+
+        if (final(to->state[o->recipient]))
+            continue;
+        to->state[o->recipient] = o->state;
+        to->serial[o->recipient] = op->serial;
+    }
+    for (uint32_t i = 0; i < recipients; i++)
+        left = left || !final(to->state[i]);
+    if (!left)
+        to->present = false;
+}
+
+static void apply(struct state *to, const struct sim_op *op, const struct sim_message *m)
+{
+    if (m == op->bounce || op->op.kind == SPOOL_OP_MESSAGE)
+        to->present = true;
+    else if (op->op.kind == SPOOL_OP_OUTCOME)
+        apply_outcomes(to, op, m->recipients);
+    else if (op->op.kind == SPOOL_OP_DELETE)
+        to->present = false;
+    else
+        to->held = op->op.kind == SPOOL_OP_HOLD;
+}
+
+/* ---- answers ---- */
+
+static void release(struct sim_message *m)
+{
+    spool_message_unref(m->object);
+    m->object = NULL;
+}
+
+static void answered_well(struct sim_op *op)
+{
+    struct sim_message *m = op->message;
+
+    apply(&m->known, op, m);
+    if (!m->known.present) {
+        m->finished = true;
+        release(m);
+    }
+    if (op->bounce)
+        apply(&op->bounce->known, op, op->bounce);
+}
+
+static void answered_badly(struct world *w, struct sim_op *op)
+{
+    struct sim_message *created = op->op.kind == SPOOL_OP_MESSAGE ? op->message : op->bounce;
+    struct spool_stats stats;
+
+    if (!w->faults && op->op.result != PT_ERR_NOTFOUND)
+        fail("message %" PRIu64 ": operation %d refused without a reason: %s", op->message->id,
+             (int)op->op.kind, pt_err_text(op->op.result));
+    spool_get_stats(w->spool, &stats);
+    op->maybe = op->op.wrote && !stats.accepting;
+    if (created && !op->maybe) {
+        created->finished = true;
+        release(created);
+    }
+}
+
+static void on_done(struct spool_op *o)
+{
+    struct sim_op *op = PT_CONTAINER_OF(o, struct sim_op, op);
+    struct world *w = current;
+
+    if (!sim_disk_crashed(w->disk)) { /* else nobody is there to hear it */
+        op->open = false;
+        if (op->op.result == PT_ERR_OK)
+            answered_well(op);
+        else
+            answered_badly(w, op);
+    }
+    spool_message_unref(op->op.message);
+    spool_message_unref(op->op.bounce);
+}
+
+/* The spool writes again: what it could not write has been cut off durably. */
+static void settle_maybes(struct world *w)
+{
+    struct spool_stats stats;
+
+    spool_get_stats(w->spool, &stats);
+    if (!stats.accepting || sim_disk_crashed(w->disk))
+        return;
+    for (unsigned i = 0; i < w->op_count; i++) {
+        struct sim_op *op = w->ops[i];
+        struct sim_message *created = op->op.kind == SPOOL_OP_MESSAGE ? op->message : op->bounce;
+
+        if (op->maybe && created) {
+            created->finished = true;
+            release(created);
+        }
+        op->maybe = false;
+    }
+}
+
+static void turn(struct world *w)
+{
+    w->now_us += (int64_t)below(w, 400000);
+    while (spool_turn(w->spool, w->now_us))
+        settle_maybes(w);
+}
+
+/* ---- operations ---- */
+
+static struct sim_message *add_message(struct world *w, struct spool_message *object)
+{
+    struct sim_message *m = calloc(1, sizeof *m);
+
+    pt_assert(m && w->message_count < MESSAGES_MAX);
+    if (object->id <= w->highest_id)
+        fail("message ID %" PRIu64 " given twice", object->id);
+    w->highest_id = object->id;
+    m->id = object->id;
+    m->size = object->size;
+    m->recipients = object->recipient_count;
+    m->object = object;
+    w->messages[w->message_count++] = m;
+    return m;
+}
+
+static struct sim_message *new_message(struct world *w)
+{
+    uint32_t recipients = 1 + (uint32_t)(one_in(w, 3) ? below(w, RECIPIENTS_MAX) : 0);
+    struct spool_message *object;
+
+    if (one_in(w, 20))
+        object = kit_large(w->spool, below(w, 4) * 65536 + below(w, 3));
+    else
+        object =
+            kit_message(w->spool, one_in(w, 15) ? below(w, 30000) : below(w, 5000), recipients);
+    return object ? add_message(w, object) : NULL;
+}
+
+static struct sim_message *some_living(struct world *w)
+{
+    unsigned n = w->message_count, from;
+
+    if (n == 0)
+        return NULL;
+    from = (unsigned)below(w, n);
+    for (unsigned i = 0; i < n; i++) {
+        struct sim_message *m = w->messages[(from + i) % n];
+
+        if (m->known.present && m->object)
+            return m;
+    }
+    return NULL;
+}
+
+static unsigned living(const struct world *w)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < w->message_count; i++)
+        n += !w->messages[i]->finished;
+    return n;
+}
+
+static struct sim_op *new_op(struct world *w, enum spool_op_kind kind, struct sim_message *m)
+{
+    struct sim_op *op = calloc(1, sizeof *op);
+
+    pt_assert(op && w->op_count < OPS_MAX);
+    op->op.kind = kind;
+    op->op.message = spool_message_ref(m->object);
+    op->op.done = on_done;
+    op->op.lazy = one_in(w, 3);
+    op->message = m;
+    op->serial = ++w->serial;
+    op->open = true;
+    w->ops[w->op_count++] = op;
+    return op;
+}
+
+static void submit_outcome(struct world *w, struct sim_message *m)
+{
+    struct sim_op *op = new_op(w, SPOOL_OP_OUTCOME, m);
+    uint32_t first = (uint32_t)below(w, m->recipients);
+    uint32_t count = 1 + (uint32_t)below(w, m->recipients - first);
+
+    for (uint32_t i = 0; i < count; i++)
+        op->outcomes[i] = (struct spool_outcome){
+            .recipient = first + i,
+            .state = (uint8_t)below(w, 4),
+            .code = 450,
+            .attempts = op->serial,
+            .next_attempt_us = w->now_us,
+            .reply = one_in(w, 2) ? STR("4.0.0 not now") : STR_NULL,
+        };
+    op->op.outcomes = op->outcomes;
+    op->op.outcome_count = count;
+    if (one_in(w, 4))
+        op->bounce = new_message(w);
+    if (op->bounce)
+        op->op.bounce = spool_message_ref(op->bounce->object);
+    spool_submit(w->spool, &op->op);
+}
+
+static void submit(struct world *w)
+{
+    struct sim_message *m = some_living(w);
+    uint64_t what = below(w, 100);
+
+    if (!m || (what < 50 && living(w) < LIVING_MAX)) {
+        m = new_message(w);
+        if (m)
+            spool_submit(w->spool, &new_op(w, SPOOL_OP_MESSAGE, m)->op);
+    } else if (what < 85) {
+        submit_outcome(w, m);
+    } else if (what < 90) {
+        spool_submit(w->spool, &new_op(w, SPOOL_OP_DELETE, m)->op);
+    } else if (what < 95) {
+        spool_submit(w->spool, &new_op(w, one_in(w, 2) ? SPOOL_OP_HOLD : SPOOL_OP_RELEASE, m)->op);
+    } else if (kit_check(w->spool, m->object) != PT_ERR_OK && !sim_disk_crashed(w->disk) &&
+               m->known.present) {
+        fail("message %" PRIu64 " cannot be read back", m->id);
+    }
+}
+
+/* ---- after a crash ---- */
+
+static void on_recovered(void *ctx, struct spool_message *object)
+{
+    struct world *w = ctx;
+
+    for (unsigned i = 0; i < w->message_count; i++)
+        if (w->messages[i]->id == object->id) {
+            if (w->messages[i]->found)
+                fail("message %" PRIu64 " found twice", object->id);
+            w->messages[i]->found = spool_message_ref(object);
+            return;
+        }
+    fail("message %" PRIu64 " was never submitted", object->id);
+}
+
+static void on_damaged(void *ctx, uint64_t id, const struct pt_fault *fault)
+{
+    fail("taken for bit-rot: %s", fault->text);
+}
+
+static struct state state_of(const struct spool_message *found)
+{
+    struct state s = { .present = found != NULL };
+
+    if (!found)
+        return s;
+    s.held = found->flags & SPOOL_HELD;
+    for (uint32_t i = 0; i < found->recipient_count; i++) {
+        s.state[i] = found->recipients[i].state;
+        s.serial[i] = found->recipients[i].attempts;
+    }
+    return s;
+}
+
+static bool same(const struct state *a, const struct state *b)
+{
+    return a->present == b->present &&
+           (!a->present ||
+            (a->held == b->held && memcmp(a->state, b->state, sizeof a->state) == 0 &&
+             memcmp(a->serial, b->serial, sizeof a->serial) == 0));
+}
+
+static const char *show(const struct state *s)
+{
+    static char text[4][160];
+    static unsigned next;
+    char *to = text[next++ % 4];
+
+    if (!s->present)
+        return "absent";
+    snprintf(to, sizeof text[0], "%s, %u by %u, %u by %u, %u by %u", s->held ? "held" : "there",
+             s->state[0], s->serial[0], s->state[1], s->serial[1], s->state[2], s->serial[2]);
+    return to;
+}
+
+static bool concerns(const struct sim_op *op, const struct sim_message *m)
+{
+    return op->open && (op->message == m || op->bounce == m);
+}
+
+/* The state after the last batch that could be neither written nor cut off. Earlier such batches
+ * were cut off when the spool could write again, if only for a moment. */
+static bool maybes_explain(struct world *w, const struct sim_message *m, const struct state *found)
+{
+    for (unsigned from = 0; from < w->op_count; from++) {
+        struct state expected = m->known;
+
+        if (!w->ops[from]->maybe || (w->ops[from]->message != m && w->ops[from]->bounce != m))
+            continue;
+        for (unsigned i = from; i < w->op_count; i++)
+            if (w->ops[i]->maybe && (w->ops[i]->message == m || w->ops[i]->bounce == m))
+                apply(&expected, w->ops[i], m);
+        if (same(found, &expected))
+            return true;
+    }
+    return false;
+}
+
+static void note_fate(struct sim_op *op, const struct sim_message *m, int happened)
+{
+    if (op->bounce == m)
+        op->bounce_happened = happened;
+    else
+        op->happened = happened;
+}
+
+/* The state found must be the one known, with the first so many of the open operations. Where two
+ * numbers of them give one state, which it was cannot be told. */
+static void judge(struct world *w, struct sim_message *m)
+{
+    struct state found = state_of(m->found), expected = m->known;
+    unsigned fits = same(&found, &expected), ambiguous = 0, at = 0, n = 0;
+
+    for (unsigned i = 0; i < w->op_count; i++) {
+        if (!concerns(w->ops[i], m))
+            continue;
+        n++;
+        if (expected.present || w->ops[i]->bounce == m || w->ops[i]->op.kind == SPOOL_OP_MESSAGE)
+            apply(&expected, w->ops[i], m);
+        if (same(&found, &expected)) {
+            ambiguous += fits;
+            at = fits ? at : n;
+            fits = 1;
+        }
+    }
+    if (maybes_explain(w, m, &found)) {
+        ambiguous += fits;
+        at = fits ? at : 0;
+        fits = 1;
+    }
+    if (!fits) {
+        for (unsigned i = 0; i < w->op_count; i++)
+            if (w->ops[i]->message == m || w->ops[i]->bounce == m)
+                fprintf(stderr, "operation %u, kind %d: %s, %s\n", w->ops[i]->serial,
+                        (int)w->ops[i]->op.kind, w->ops[i]->open ? "not answered" : "answered",
+                        pt_err_text(w->ops[i]->op.result));
+        fail("message %" PRIu64 ": found (%s), known (%s), with %u open operations (%s)", m->id,
+             show(&found), show(&m->known), n, show(&expected));
+    }
+    n = 0;
+    for (unsigned i = 0; i < w->op_count; i++)
+        if (concerns(w->ops[i], m))
+            note_fate(w->ops[i], m, ambiguous ? -1 : n++ < at);
+    m->known = found;
+}
+
+/* What happened of the open operations is what was submitted first. */
+static void judge_order(struct world *w)
+{
+    bool ended = false;
+
+    for (unsigned i = 0; i < w->op_count; i++) {
+        const struct sim_op *op = w->ops[i];
+
+        if (!op->open)
+            continue;
+        if (op->bounce && op->happened >= 0 && op->bounce_happened >= 0 &&
+            op->happened != op->bounce_happened)
+            fail("message %" PRIu64 ": the outcome %s, its bounce %s", op->message->id,
+                 op->happened ? "is there" : "is not there", op->bounce_happened ? "is" : "is not");
+        if (op->happened == 1 && ended)
+            fail("message %" PRIu64 ": a later operation without an earlier one", op->message->id);
+        ended = ended || op->happened == 0;
+    }
+}
+
+static void adopt(struct world *w, struct sim_message *m)
+{
+    m->object = m->found;
+    m->found = NULL;
+    if (!m->object) {
+        m->finished = true;
+        return;
+    }
+    if (m->object->size != m->size || m->object->recipient_count != m->recipients)
+        fail("message %" PRIu64 " has another envelope", m->id);
+    if (kit_check(w->spool, m->object) != PT_ERR_OK)
+        fail("message %" PRIu64 " is not whole", m->id);
+}
+
+static void forget_ops(struct world *w)
+{
+    while (w->op_count)
+        free(w->ops[--w->op_count]);
+}
+
+static void forget_finished(struct world *w)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < w->message_count; i++) {
+        /* Some of the finished are remembered, so that a ghost is known for what it is. */
+        if (w->messages[i]->finished && i + 2000 < w->message_count)
+            free(w->messages[i]);
+        else
+            w->messages[kept++] = w->messages[i];
+    }
+    w->message_count = kept;
+}
+
+static void verify(struct world *w)
+{
+    sim_disk_crash_in(w->disk, 0);
+    for (unsigned i = 0; i < w->message_count; i++)
+        judge(w, w->messages[i]);
+    judge_order(w);
+    for (unsigned i = 0; i < w->message_count; i++)
+        adopt(w, w->messages[i]);
+    forget_ops(w);
+    forget_finished(w);
+}
+
+static void let_go(struct world *w)
+{
+    for (unsigned i = 0; i < w->message_count; i++) {
+        spool_message_unref(w->messages[i]->found);
+        w->messages[i]->found = NULL;
+        release(w->messages[i]);
+    }
+}
+
+/* ---- rounds ---- */
+
+static void stop(struct world *w, bool orderly)
+{
+    if (!orderly)
+        sim_disk_stop(w->disk);
+    w->now_us += 5000000; /* lazy ones too are answered before their messages are let go */
+    turn(w);
+    let_go(w);
+    spool_close(w->spool);
+    w->spool = NULL;
+    w->points++;
+    sim_disk_restart(w->disk, !one_in(w, 4));
+}
+
+/* Opens, however often that crashes too. */
+static void open_again(struct world *w)
+{
+    struct pt_fault fault;
+
+    for (unsigned tries = 0;; tries++) {
+        if (one_in(w, 3) && tries < 3)
+            sim_disk_crash_in(w->disk, 1 + below(w, 60));
+        if (w->faults && one_in(w, 2) && tries < 3)
+            sim_disk_fail_one_in(w->disk, 2 + below(w, 20));
+        w->config.now_us = w->now_us + 1;
+        if (spool_open(&w->spool, &w->config, &fault) == PT_ERR_OK)
+            break;
+        let_go(w);
+        if (sim_disk_crashed(w->disk)) {
+            w->points++;
+            sim_disk_restart(w->disk, !one_in(w, 4));
+        } else if (!w->faults) {
+            fail("cannot be opened: %s", fault.text);
+        } else if (tries > 3) {
+            fail("cannot be opened although the disk works: %s", fault.text);
+        } else {
+            sim_disk_restart(w->disk, false);
+        }
+        sim_disk_fail_one_in(w->disk, 0);
+    }
+    sim_disk_fail_one_in(w->disk, 0);
+    if (!sim_disk_crashed(w->disk)) {
+        verify(w);
+        return;
+    }
+    stop(w, false);
+    open_again(w);
+}
+
+static void disturb(struct world *w)
+{
+    if (!w->faults)
+        return;
+    if (one_in(w, 2))
+        sim_disk_fail_one_in(w->disk, 2 + below(w, 40));
+    else
+        sim_disk_fail_in(w->disk, 1 + below(w, 60), 1 + below(w, 30));
+}
+
+/* Once the disk works again, so does the spool, by itself. */
+static void expect_mended(struct world *w)
+{
+    struct spool_stats stats;
+
+    sim_disk_fail_one_in(w->disk, 0);
+    sim_disk_fail_in(w->disk, 0, 0);
+    for (int i = 0; i < 4; i++) {
+        w->now_us += 2000000;
+        turn(w);
+    }
+    spool_get_stats(w->spool, &stats);
+    if (!sim_disk_crashed(w->disk) && !stats.accepting)
+        fail("not accepting although the disk works: %s", stats.fault.text);
+}
+
+static void run_round(struct world *w)
+{
+    uint64_t operations = 1 + below(w, 120);
+
+    sim_disk_crash_in(w->disk, one_in(w, 5) ? 0 : 1 + below(w, 200));
+    disturb(w);
+    for (uint64_t i = 0; i < operations && !sim_disk_crashed(w->disk); i++) {
+        submit(w);
+        if (one_in(w, 4))
+            turn(w);
+    }
+    if (w->faults && one_in(w, 2) && !sim_disk_crashed(w->disk))
+        expect_mended(w);
+    stop(w, !sim_disk_crashed(w->disk) && one_in(w, 3));
+    sim_disk_fail_one_in(w->disk, 0);
+    sim_disk_fail_in(w->disk, 0, 0);
+    open_again(w);
+}
+
+static unsigned run_world(uint64_t seed)
+{
+    struct world *w = calloc(1, sizeof *w);
+    unsigned points;
+
+    pt_assert(w);
+    current = w;
+    w->seed = seed;
+    rng_seed(&w->rng, seed);
+    w->disk = sim_disk_new(seed);
+    sim_disk_nameless(w->disk, !one_in(w, 4));
+    w->faults = one_in(w, 3);
+    w->now_us = 1000000;
+    w->config = (struct spool_config){
+        .directory = "spool",
+        .disk = sim_disk_face(w->disk),
+        .segment_size = SEGMENT,
+        .manual = true,
+        .recovered = on_recovered,
+        .damaged = on_damaged,
+        .ctx = w,
+    };
+    open_again(w);
+    while (w->points < POINTS_PER_WORLD)
+        run_round(w);
+    let_go(w);
+    spool_close(w->spool);
+    forget_ops(w);
+    while (w->message_count)
+        free(w->messages[--w->message_count]);
+    sim_disk_free(w->disk);
+    points = w->points;
+    free(w);
+    return points;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seed = 1, points = 1000, done = 0;
+
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--seed") == 0)
+            seed = strtoull(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--points") == 0)
+            points = strtoull(argv[i + 1], NULL, 10);
+        else
+            return 2;
+    }
+    for (uint64_t first = seed; done < points; seed++) {
+        done += run_world(seed);
+        if (done / 100000 != (done - POINTS_PER_WORLD) / 100000 && done > 100000)
+            fprintf(stderr, "%" PRIu64 " points, seeds %" PRIu64 " to %" PRIu64 "\n", done, first,
+                    seed);
+    }
+    printf("%" PRIu64 " crash points, all well\n", done);
+    return 0;
+}
