@@ -100,23 +100,20 @@ static void insert_by_epoch(struct segment_list *l, struct spool_segment *g)
     l->count++;
 }
 
-/* Takes over what the header says. Free ones whose copies differ count as used and empty, so that
- * their header is written again. */
+/* Takes over what the header says. A free one counts as used and empty until its header was written
+ * again: this one may be in the cache alone, with an old one on the disk. */
 static void adopt(struct spool *s, struct spool_segment *g, const struct format_header *h,
-                  bool suspect, struct replay *r)
+                  struct replay *r)
 {
     g->size = h->size;
     g->epoch = h->epoch;
     g->keys = h->keys;
+    g->blank = !h->in_use;
+    /* Likewise a footer that is read now: it frees no SEAL. */
+    g->cut = true;
     s->next_epoch = PT_MAX(s->next_epoch, h->epoch + 1);
     r->id_mark = PT_MAX(r->id_mark, h->id_mark);
-    g->blank = !h->in_use;
-    /* A footer that is read now may be in the cache alone: it frees no SEAL. */
-    g->cut = true;
-    if (h->in_use || suspect || g->size != s->config.segment_size || s->free.count >= FREE_KEPT)
-        insert_by_epoch(&s->used, g);
-    else
-        segment_list_append(&s->free, g);
+    insert_by_epoch(&s->used, g);
 }
 
 static int open_one(struct spool *s, uint32_t slot, struct replay *r)
@@ -124,16 +121,15 @@ static int open_one(struct spool *s, uint32_t slot, struct replay *r)
     struct spool_segment *g = segment_new(s, slot);
     struct format_header h;
     char name[SEGMENT_NAME_SIZE];
-    bool suspect;
     int state;
 
     if (!g)
         return -ENOMEM;
     segment_name(slot, ".seg", name);
     g->handle = s->disk->open(s->disk, s->directory, name, DISK_READWRITE);
-    state = g->handle < 0 ? g->handle : segment_read_header(g, &h, &suspect);
+    state = g->handle < 0 ? g->handle : segment_read_header(g, &h);
     if (state == FORMAT_HEADER_OK && sane(&h)) {
-        adopt(s, g, &h, suspect, r);
+        adopt(s, g, &h, r);
         return 0;
     }
     if (state == FORMAT_HEADER_OK || state == FORMAT_HEADER_BAD)

@@ -314,12 +314,11 @@ static int header_from_trailer(struct spool_segment *g, struct format_header *ou
     return FORMAT_HEADER_OK;
 }
 
-int segment_read_header(struct spool_segment *g, struct format_header *out, bool *suspect)
+int segment_read_header(struct spool_segment *g, struct format_header *out)
 {
     struct format_header a = { 0 }, b = { 0 };
     int first = read_copy(g, 0, &a), second;
 
-    *suspect = true;
     if (first < 0)
         return first;
     second = read_copy(g, FORMAT_PAGE, &b);
@@ -329,7 +328,6 @@ int segment_read_header(struct spool_segment *g, struct format_header *out, bool
         return FORMAT_HEADER_OTHER_VERSION;
     if (first != FORMAT_HEADER_OK && second != FORMAT_HEADER_OK)
         return header_from_trailer(g, out);
-    *suspect = first != second || a.epoch != b.epoch;
     if (first != FORMAT_HEADER_OK || (second == FORMAT_HEADER_OK && b.epoch > a.epoch))
         *out = b;
     else

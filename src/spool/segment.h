@@ -78,9 +78,9 @@ void segment_do(struct spool_segment *g, enum segment_work work);
 /* After CREATE, READY or FREE went well: it has its new epoch and nothing in it. */
 void segment_renew(struct spool_segment *g);
 
-/* Reads both header copies and the trailer: enum format_header_state, or a negative errno.
- * `suspect`: the copies are not both right, or `*out` comes from the trailer alone. */
-int segment_read_header(struct spool_segment *g, struct format_header *out, bool *suspect);
+/* Reads both header copies and, if neither holds, the trailer: enum format_header_state, or a
+ * negative errno. */
+int segment_read_header(struct spool_segment *g, struct format_header *out);
 
 /* True if there is a valid trailer of this epoch. */
 bool segment_read_trailer(struct spool_segment *g, struct format_trailer *out);
