@@ -317,9 +317,11 @@ static void check_member(struct settings_check *c, const struct schema_node *chi
                          const json_t *given, json_t *object)
 {
     size_t mark = settings_check_enter(c, str_of(child->key));
-    json_t *value = json_object_get(given, child->key), *result;
+    json_t *value = json_object_get(given, child->key), *result = NULL;
+    const json_t *other = child->unless ? json_object_get(given, child->unless) : NULL;
 
-    result = value ? check_node(c, child, value) : default_of(c, child);
+    if (value || !other || json_is_null(other))
+        result = value ? check_node(c, child, value) : default_of(c, child);
     if (json_is_null(result) && !child->fallback)
         json_decref(result); /* null for a key without a default: as if not given */
     else if (result && json_object_set_new_nocheck(object, child->key, result) != 0)

@@ -314,8 +314,9 @@ static const struct schema_node route[] = {
         .type = SCHEMA_STRING,
         .max = 100,
         .choices = CHOICES("mx", "next_hops"),
-        .summary = "\"mx\": as the DNS says; the default where there are no next_hops. "
-                   "\"next_hops\" may be left out where they are.",
+        .fallback = "\"mx\"",
+        .unless = "next_hops",
+        .summary = "\"mx\": as the DNS says. Where next_hops are given it may be left out.",
     },
     {
         .key = "next_hops",

@@ -44,6 +44,7 @@ struct schema_node {
     const char *const *choices;         /* STRING: these, ended by NULL, … */
     const struct schema_format *format; /* … or what passes this; both NULL: any text */
     const char *fallback;               /* the default as JSON; NULL: none, the key stays away */
+    const char *unless; /* the default holds only where this other member is not given */
     const struct schema_node *children; /* OBJECT */
     const struct schema_node *item;     /* LIST */
     const char *shorthand; /* OBJECT: a string stands for an object with this member alone */

@@ -159,6 +159,7 @@ static void the_normal_form_is_its_own(void **state)
 
     (void)state;
     assert_non_null(strstr(s->document, "\"deny_list\":[\"192.168.3.0/25\",\"10.0.0.1\"]"));
+    assert_non_null(strstr(s->document, "\"routes\":[{\"domain\":\"a\",\"via\":\"mx\"}]"));
     assert_int_equal(errors.warning_count, 1);
     assert_string_equal(errors.warnings[0].pointer, "/connections/control/deny_list/0/network");
     again = good(s->document);
