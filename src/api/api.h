@@ -81,7 +81,13 @@ struct api_queue_filter {
 /* Shows one message; false: enough. */
 typedef bool api_message_fn(void *user, const struct api_message *m);
 
-enum api_queue_action { API_QUEUE_RETRY, API_QUEUE_HOLD, API_QUEUE_RELEASE, API_QUEUE_DELETE };
+enum api_queue_action {
+    API_QUEUE_RETRY,
+    API_QUEUE_HOLD,
+    API_QUEUE_RELEASE,
+    API_QUEUE_DELETE,
+    API_QUEUE_BOUNCE, /* given up now, with a notice to the sender */
+};
 
 /* Exactly one of: ids, destination, all. */
 struct api_queue_selection {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "api/resources.h"
+#include "base/log.h"
 #include "base/msgid.h"
 
 enum { PAGE = 100, PAGE_MAX = 1000, LISTED_RECIPIENTS = 20, IDS_MAX = 10000 };
@@ -141,6 +142,35 @@ void api_queue_item_get(struct http_exchange *x)
 
 /* ---- an administrator's hand ---- */
 
+/* The hand of an administrator is part of a message's life. */
+static void log_act(struct http_exchange *x, enum api_queue_action action,
+                    const struct api_queue_selection *selection, uint64_t count)
+{
+    static const char *const events[] = {
+        [API_QUEUE_RETRY] = "retried",    [API_QUEUE_HOLD] = "held",
+        [API_QUEUE_RELEASE] = "released", [API_QUEUE_DELETE] = "deleted",
+        [API_QUEUE_BOUNCE] = "given_up",
+    };
+    /* Of several IDs some may be gone: then nobody knows which. */
+    bool each = selection->ids && count == selection->id_count;
+    uint32_t lines = each ? selection->id_count : 1;
+    char author[API_AUTHOR_SIZE];
+    struct log_line line;
+
+    api_author(x, author);
+    for (uint32_t i = 0; i < lines; i++) {
+        log_begin(&line, LOG_INFO, events[action]);
+        if (each)
+            log_id(&line, selection->ids[i]);
+        if (selection->destination.n)
+            log_str(&line, "destination", selection->destination);
+        if (!each)
+            log_u64(&line, "messages", count);
+        log_cstr(&line, "by", author);
+        log_end(&line);
+    }
+}
+
 static void act(struct http_exchange *x, enum api_queue_action action,
                 const struct api_queue_selection *selection)
 {
@@ -154,6 +184,8 @@ static void act(struct http_exchange *x, enum api_queue_action action,
         api_problem(x, err, fault.text);
         return;
     }
+    if (count)
+        log_act(x, action, selection, count);
     body = json_object();
     api_json_set(&body, "count", json_integer((json_int_t)count));
     http_answer_json(x, 200, body);
@@ -258,3 +290,4 @@ ACTION(retry, API_QUEUE_RETRY)
 ACTION(hold, API_QUEUE_HOLD)
 ACTION(release, API_QUEUE_RELEASE)
 ACTION(delete, API_QUEUE_DELETE)
+ACTION(bounce, API_QUEUE_BOUNCE)

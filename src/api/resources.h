@@ -37,10 +37,12 @@ void api_queue_item_delete(struct http_exchange *x);
 void api_queue_item_retry(struct http_exchange *x);
 void api_queue_item_hold(struct http_exchange *x);
 void api_queue_item_release(struct http_exchange *x);
+void api_queue_item_bounce(struct http_exchange *x);
 void api_queue_many_retry(struct http_exchange *x);
 void api_queue_many_hold(struct http_exchange *x);
 void api_queue_many_release(struct http_exchange *x);
 void api_queue_many_delete(struct http_exchange *x);
+void api_queue_many_bounce(struct http_exchange *x);
 
 /* content.c */
 void api_queue_content(struct http_exchange *x);
@@ -61,6 +63,10 @@ static inline struct api *api_of(const struct http_exchange *x)
 
 /* Goes on on a job thread; the exchange is finished when `job` returns. */
 void api_job(struct http_exchange *x, void (*job)(struct http_exchange *x));
+
+/* Who asks, for history and log: over the Unix socket the name of the peer's user. */
+#define API_AUTHOR_SIZE 64
+void api_author(const struct http_exchange *x, char out[API_AUTHOR_SIZE]);
 
 /* A JSON string; what is no UTF-8 becomes U+FFFD. NULL only without memory. */
 json_t *api_json_str(struct str octets);

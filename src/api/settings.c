@@ -6,11 +6,11 @@
  * takes a reference to the settings in force.
  */
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "api/resources.h"
+#include "base/log.h"
 #include "settings/store.h"
 
 enum { PATCH_TRIES = 3, HISTORY_PAGE = 50, HISTORY_MAX = 500 };
@@ -23,18 +23,6 @@ static void set_etag(struct http_exchange *x, uint64_t revision)
 
     snprintf(tag, sizeof tag, "\"%" PRIu64 "\"", revision);
     http_header_add(x, "ETag", tag);
-}
-
-/* Who asks: over the Unix socket the name of the peer's user. */
-static void author_of(const struct http_exchange *x, char out[64])
-{
-    char room[2048];
-    struct passwd entry, *found = NULL;
-
-    if (getpwuid_r(x->peer_uid, &entry, room, sizeof room, &found) == 0 && found)
-        snprintf(out, 64, "%s", entry.pw_name);
-    else
-        snprintf(out, 64, "uid %" PRIu32, x->peer_uid);
 }
 
 static json_t *problems_json(const struct settings_problem *problems, uint32_t count)
@@ -177,18 +165,34 @@ static void result_done(struct api_change_result *result)
     settings_unref(result->settings);
 }
 
+static void log_change(const struct api_change *change, const struct api_change_result *result)
+{
+    struct log_line line;
+
+    log_begin(&line, LOG_INFO, "settings_changed");
+    log_u64(&line, "revision", result->revision);
+    log_str(&line, "by", change->author);
+    if (change->comment.n)
+        log_str(&line, "comment", change->comment);
+    if (change->restored_from)
+        log_u64(&line, "restored_from", change->restored_from);
+    log_end(&line);
+}
+
 static void apply_and_answer(struct http_exchange *x, struct api_change *change)
 {
     struct api_change_result result;
     struct pt_fault fault;
-    char author[64];
+    char author[API_AUTHOR_SIZE];
     enum pt_err err;
 
-    author_of(x, author);
+    api_author(x, author);
     change->author = str_of(author);
     change->comment = http_exchange_query(x, "comment");
     change->dry_run = http_exchange_query_flag(x, "dry_run");
     err = apply(x, change, &result, &fault);
+    if (!err && !change->dry_run)
+        log_change(change, &result);
     answer_change(x, err, change, &result, &fault);
     result_done(&result);
 }

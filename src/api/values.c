@@ -1,3 +1,6 @@
+#include <pwd.h>
+#include <stdio.h>
+
 #include "api/resources.h"
 #include "base/clock.h"
 #include "base/msgid.h"
@@ -5,6 +8,17 @@
 void api_job(struct http_exchange *x, void (*job)(struct http_exchange *x))
 {
     http_work_run(api_of(x)->work, x, job);
+}
+
+void api_author(const struct http_exchange *x, char out[API_AUTHOR_SIZE])
+{
+    char room[2048];
+    struct passwd entry, *found = NULL;
+
+    if (getpwuid_r(x->peer_uid, &entry, room, sizeof room, &found) == 0 && found)
+        snprintf(out, API_AUTHOR_SIZE, "%s", entry.pw_name);
+    else
+        snprintf(out, API_AUTHOR_SIZE, "uid %u", (unsigned)x->peer_uid);
 }
 
 /* The length of the UTF-8 sequence at the front, or 0. */

@@ -195,6 +195,15 @@ const struct cli_command cli_commands[] = {
     },
     {
         .name = "queue",
+        .verb = "bounce",
+        .args = "[ID…]",
+        .summary = "give messages up now and tell their senders",
+        .options = { DESTINATION, ALL },
+        .max_args = -1,
+        .run = cli_queue_act,
+    },
+    {
+        .name = "queue",
         .verb = "export",
         .args = "[ID…]",
         .summary = "write messages as files, ID.eml, as they were received",

@@ -300,7 +300,7 @@ int cli_queue_show(struct cli *c)
     return CLI_OK;
 }
 
-/* ---- retry, hold, release, delete ---- */
+/* ---- retry, hold, release, delete, bounce ---- */
 
 /* What was done, for "3 messages WORDS". */
 static const struct {
@@ -310,6 +310,7 @@ static const struct {
     { "hold", "is held", "are held" },
     { "release", "is released", "are released" },
     { "delete", "was deleted", "were deleted" },
+    { "bounce", "is given up", "are given up" },
 };
 
 static void report(const char *verb, int64_t count)

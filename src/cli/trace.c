@@ -204,6 +204,56 @@ static void gather_events(struct trace *t, const char *line, size_t n)
     json_decref(event);
 }
 
+/* ---- order ---- */
+
+/* When, and before others of the same millisecond: threads write their lines each for themselves,
+ * and the gateway's "received" may come after the first thing that the relay did. */
+struct position {
+    const char *time;
+    int rank;
+    size_t line;
+    json_t *event;
+};
+
+static int compare(const void *a, const void *b)
+{
+    const struct position *x = a, *y = b;
+    int order = strcmp(x->time, y->time);
+
+    if (order == 0)
+        order = x->rank - y->rank;
+    return order ? order : x->line < y->line ? -1 : 1;
+}
+
+static void sort_events(struct group *g)
+{
+    size_t n = json_array_size(g->events), i;
+    struct position *all = calloc(n + 1, sizeof *all);
+    json_t *sorted = json_array(), *event;
+
+    if (!all || !sorted) {
+        free(all);
+        json_decref(sorted);
+        return; /* unsorted is better than nothing */
+    }
+    json_array_foreach(g->events, i, event)
+    {
+        const char *time = json_string_value(json_object_get(event, "time"));
+        const char *name = json_string_value(json_object_get(event, "event"));
+
+        all[i] = (struct position){ .time = time ? time : "",
+                                    .rank = !name || strcmp(name, "received") != 0,
+                                    .line = i,
+                                    .event = event };
+    }
+    qsort(all, n, sizeof *all, compare);
+    for (i = 0; i < n; i++)
+        json_array_append(sorted, all[i].event);
+    json_decref(g->events);
+    g->events = sorted;
+    free(all);
+}
+
 /* ---- printing ---- */
 
 static const char *text_of(const json_t *event, const char *key)
@@ -241,11 +291,13 @@ static void word(const json_t *event, const char *name, const char *key)
 /* Keys that are said in words, or not at all; all others are printed as they are. */
 static bool said(const char *key)
 {
-    static const char *const keys[] = { "time",         "level",      "event",       "id",
-                                        "reverse_path", "sender",     "client",      "helo",
-                                        "size",         "recipients", "recipient",   "to",
-                                        "next_hop",     "code",       "reply",       "delay_ms",
-                                        "reason",       "text",       "next_attempt" };
+    static const char *const keys[] = {
+        "time",      "level",  "event",    "id",           "reverse_path",
+        "sender",    "client", "helo",     "size",         "recipients",
+        "recipient", "to",     "next_hop", "code",         "reply",
+        "delay_ms",  "reason", "text",     "next_attempt", "recipient_count",
+        "connection"
+    };
 
     for (size_t i = 0; i < PT_ARRAY_LEN(keys); i++)
         if (strcmp(key, keys[i]) == 0)
@@ -258,7 +310,7 @@ static void print_event(const json_t *event)
     json_int_t size = json_integer_value(json_object_get(event, "size"));
     json_int_t delay = json_integer_value(json_object_get(event, "delay_ms"));
     const char *time = text_of(event, "time"), *key;
-    char text[OUT_SIZE];
+    char text[OUT_SIZE], next[32];
     const json_t *v;
 
     printf("  %.10s %.13s  ", time && strlen(time) > 20 ? time : "-",
@@ -278,7 +330,10 @@ static void print_event(const json_t *event)
     word(event, "through", "next_hop");
     if (delay)
         printf(" after %.*f s", delay < 10000 ? 3 : 0, (double)delay / 1000);
-    word(event, "next attempt", "next_attempt");
+    if (text_of(event, "next_attempt")) {
+        out_time(text_of(event, "next_attempt"), next);
+        printf(" next attempt %s", next);
+    }
     json_object_foreach((json_t *)event, key, v)
     {
         if (!said(key)) {
@@ -362,6 +417,8 @@ int cli_trace(struct cli *c)
             read_log(&t, c->state, find_messages);
         if (!t.failed && json_object_size(t.index))
             read_log(&t, c->state, gather_events);
+        for (size_t i = 0; i < t.count; i++)
+            sort_events(&t.groups[i]);
         if (t.failed)
             status = CLI_FAILED;
         else if (!anything(&t))

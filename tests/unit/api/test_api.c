@@ -314,7 +314,8 @@ static void actions_reach_the_gateway(void **state)
         enum api_queue_action action;
     } actions[] = { { "retry", API_QUEUE_RETRY },
                     { "hold", API_QUEUE_HOLD },
-                    { "release", API_QUEUE_RELEASE } };
+                    { "release", API_QUEUE_RELEASE },
+                    { "bounce", API_QUEUE_BOUNCE } };
     char target[100], body[100], id[MSGID_SIZE];
 
     msgid_format(1002, id);

@@ -71,6 +71,22 @@ static void an_address_gives_all_its_messages(void **state)
     run_has_not(r->out, "0000000001C");
 }
 
+static void a_message_is_received_before_anything_else_happens_to_it(void **state)
+{
+    const char *first, *second;
+
+    run_write("log/postern.log", T("6") "\"event\":\"deferred\",\"id\":\"0000000001D\",\"reply\":"
+                                        "\"first\","
+                                        "\"next_attempt\":\"2026-11-24T09:45:25.883Z\"}\n" T(
+                                            "6") "\"event\":\"received\",\"id\":\"0000000001D\"}"
+                                                 "\n" T("5") "\"event\":\"early\",\"id\":"
+                                                             "\"0000000001D\"}\n");
+    first = strstr(run_words("trace", "0000000001D", NULL)->out, "received");
+    second = first ? strstr(first, "deferred next attempt 2026-11-24 09:45:25Z - first") : NULL;
+    assert_true(first && second);
+    assert_non_null(strstr(run_words("trace", "0000000001D", NULL)->out, "early\n  2026"));
+}
+
 static void json_has_the_same(void **state)
 {
     const struct run *r = run_words("trace", "eve@example.org", "--json", NULL);
@@ -100,6 +116,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_id_gives_its_events_over_all_files),
         TEST(an_address_gives_all_its_messages),
+        TEST(a_message_is_received_before_anything_else_happens_to_it),
         TEST(json_has_the_same),
         TEST(what_is_not_there_is_said),
     };
