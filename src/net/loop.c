@@ -50,10 +50,9 @@ struct net_loop *net_loop_new(unsigned index)
 
     if (!l || !config)
         goto fail;
-    /* One thread per base and no signals: no locks. The change list saves an epoll_ctl() where a
-     * descriptor is watched and closed within a turn. */
+    /* One thread per base and no signals: no locks. No change list: it would take a descriptor off
+     * the kernel's list after it was closed, when another loop may have its number. */
     event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-    event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
     event_config_set_flag(config, EVENT_BASE_FLAG_NO_CACHE_TIME);
     l->base = event_base_new_with_config(config);
     l->mailbox.fd = -1;
