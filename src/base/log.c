@@ -223,7 +223,7 @@ void log_end(struct log_line *l)
     if (running)
         add_line(buf_str(line));
     pthread_mutex_unlock(&lg.lock);
-    if (!running || l->level >= LOG_WARN)
+    if (!running)
         to_stderr(buf_str(line));
 }
 

@@ -127,6 +127,8 @@ static enum pt_err queue_list(void *ctx, const struct api_queue_filter *f, api_m
         .limit = f->limit,
     };
 
+    if (!atomic_load(&p->serving))
+        return PT_ERR_AGAIN;
     return relay_view_list(p->relay, &filter, show_message, &s, out_total);
 }
 
@@ -135,7 +137,8 @@ static enum pt_err queue_show(void *ctx, uint64_t id, api_message_fn *show, void
     struct process *p = ctx;
     struct showing s = { show, user };
 
-    return relay_view_show(p->relay, id, show_message, &s);
+    return atomic_load(&p->serving) ? relay_view_show(p->relay, id, show_message, &s)
+                                    : PT_ERR_AGAIN;
 }
 
 static enum pt_err queue_act(void *ctx, enum api_queue_action action,
@@ -156,8 +159,10 @@ static enum pt_err queue_act(void *ctx, enum api_queue_action action,
         .destination = selection->destination,
         .all = selection->all,
     };
-    enum pt_err err = relay_view_act(p->relay, actions[action], &wanted, out_count);
+    enum pt_err err = PT_ERR_AGAIN;
 
+    if (atomic_load(&p->serving))
+        err = relay_view_act(p->relay, actions[action], &wanted, out_count);
     if (err == PT_ERR_NOTFOUND)
         pt_fault_set(fault, err,
                      selection->id_count ? "there is no such message in the queue"
@@ -190,7 +195,8 @@ static enum pt_err queue_content(void *ctx, uint64_t id, uint64_t offset, uint32
                                  struct block_chain *out)
 {
     struct process *p = ctx;
-    struct spool_message *m = relay_view_message_ref(p->relay, id);
+    struct spool_message *m =
+        atomic_load(&p->serving) ? relay_view_message_ref(p->relay, id) : NULL;
     struct waiting_read w = { .lock = PTHREAD_MUTEX_INITIALIZER,
                               .done_cond = PTHREAD_COND_INITIALIZER };
 
@@ -242,6 +248,8 @@ static void queue_destinations(void *ctx, void (*show)(void *user, const struct 
     struct process *p = ctx;
     struct showing_destinations s = { show, user };
 
+    if (!atomic_load(&p->serving))
+        return;
     PT_IGNORE(relay_view_destinations(p->relay, show_destination, &s) != PT_ERR_OK,
               "what could be shown was");
 }

@@ -78,6 +78,7 @@ static void make_current(struct control *c, struct settings *s, struct policy_sn
     c->current = s;
     c->snapshot = snapshot;
     c->settings_fault.err = PT_ERR_OK;
+    c->apply_fault.err = PT_ERR_OK;
     pthread_mutex_unlock(&c->lock);
     settings_unref(old);
     policy_snapshot_unref(old_snapshot);
@@ -101,6 +102,18 @@ static void publish_all(struct control *c, struct listening *l, const struct pt_
 }
 
 /* ---- at start ---- */
+
+/* Also tried before each change: an administrator who has moved a damaged database away need not
+ * restart. */
+static bool open_store(struct control *c)
+{
+    struct pt_fault fault = { .err = PT_ERR_OK };
+
+    if (settings_store_open(&c->store, c->state->dir, SETTINGS_STORE_CREATE, &fault) != PT_ERR_OK)
+        c->store = NULL;
+    set_fault(c, &c->store_fault, &fault);
+    return c->store != NULL;
+}
 
 static enum pt_err load(struct control *c, struct settings **out, struct pt_fault *fault)
 {
@@ -160,9 +173,7 @@ void control_init(struct control *c, const struct state *state)
     pthread_mutex_init(&c->change, NULL);
     pthread_mutex_init(&c->lock, NULL);
     listening_adopt(&c->listening);
-    if (settings_store_open(&c->store, state->dir, SETTINGS_STORE_CREATE, &c->store_fault) !=
-        PT_ERR_OK) {
-        c->store = NULL;
+    if (!open_store(c)) {
         c->settings_fault = c->store_fault;
         log_text(LOG_ERROR, "settings", "%s", c->store_fault.text);
     } else if (load(c, &s, &fault) != PT_ERR_OK) {
@@ -262,10 +273,12 @@ static bool listen_now(struct control *c)
     return fault.err == PT_ERR_OK;
 }
 
-void control_publish(struct control *c)
+void control_serve(struct control *c, struct gateway *gateway, struct relay *relay)
 {
     pthread_mutex_lock(&c->change);
-    if (c->current)
+    c->gateway = gateway;
+    c->relay = relay;
+    if (gateway && c->current)
         PT_IGNORE(listen_now(c), "tried again by control_retry_listening()");
     pthread_mutex_unlock(&c->change);
 }
@@ -354,7 +367,7 @@ static enum pt_err change_locked(struct control *c, const struct api_change *cha
     char name[256];
     enum pt_err err;
 
-    if (!c->store) {
+    if (!c->store && !open_store(c)) {
         *fault = c->store_fault;
         return fault->err;
     }

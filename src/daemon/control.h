@@ -21,7 +21,7 @@
  */
 struct control {
     const struct state *state;
-    struct gateway *gateway;
+    struct gateway *gateway; /* NULL: mail is not served yet */
     struct relay *relay;
     struct net_resolver *resolver; /* NULL: there is none, see resolver_fault */
 
@@ -46,11 +46,12 @@ void control_init(struct control *c, const struct state *state);
 void control_done(struct control *c);
 
 /* Commits the settings file of --apply; the reason why not is in apply_fault and on stderr.
- * Before control_publish(). */
+ * Before control_serve(). */
 void control_apply_file(struct control *c, const char *path);
 
-/* Puts the current settings into force for the first time, listening included. */
-void control_publish(struct control *c);
+/* Who takes over settings from now on; the current ones at once, listening included. NULL, NULL:
+ * nobody (any more). */
+void control_serve(struct control *c, struct gateway *gateway, struct relay *relay);
 
 /* Tries to listen again where that failed; true when there is nothing (more) to try. */
 bool control_retry_listening(struct control *c);

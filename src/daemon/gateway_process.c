@@ -20,7 +20,7 @@
 #include "spool/disk.h"
 
 enum {
-    RETRY_LISTENING_MS = 1000,
+    RETRY_MS = 1000,
     GRACE_MS = 10000, /* for a message under way */
     STOP_ALL_MS = 25000,
 };
@@ -136,17 +136,14 @@ static bool run_loops(struct process *p)
     return true;
 }
 
-static enum pt_err start(struct process *p, const struct daemon_options *o, struct pt_fault *fault)
+/* What handles mail: all of it, or nothing is left behind. */
+static enum pt_err start_mail(struct process *p, struct pt_fault *fault)
 {
-    struct api_deps deps;
-    enum pt_err err;
+    enum pt_err err = PT_ERR_NOMEM;
 
-    control_init(&p->control, &p->state);
-    if (o->apply)
-        control_apply_file(&p->control, o->apply);
-    if (!start_relay(p))
-        return pt_fault_set(fault, PT_ERR_NOMEM, "no memory to start");
-    err = start_spool(p, fault);
+    pt_fault_set(fault, err, "no memory or descriptors to start");
+    if (start_relay(p))
+        err = start_spool(p, fault);
     if (err != PT_ERR_OK)
         return err;
     relay_set_spool(p->relay, p->spool);
@@ -154,14 +151,50 @@ static enum pt_err start(struct process *p, const struct daemon_options *o, stru
         .spool = p->spool, .loops = p->loop_count, .memory_max = memory_max });
     if (!p->gateway || !make_loops(p) || !run_loops(p))
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory or descriptors to start");
-    p->control.gateway = p->gateway;
-    p->control.relay = p->relay;
-    process_api_deps(p, &deps);
-    err = api_new(&p->api, &deps, fault);
-    if (err != PT_ERR_OK)
-        return err;
-    control_publish(&p->control);
+    control_serve(&p->control, p->gateway, p->relay);
+    atomic_store(&p->serving, true);
     return PT_ERR_OK;
+}
+
+static enum pt_err start(struct process *p, const struct daemon_options *o, struct pt_fault *fault)
+{
+    struct api_deps deps;
+
+    control_init(&p->control, &p->state);
+    if (o->apply)
+        control_apply_file(&p->control, o->apply);
+    process_api_deps(p, &deps);
+    return api_new(&p->api, &deps, fault);
+}
+
+/* Ends what handles mail, in whatever state its start was left. */
+static void end_mail(struct process *p)
+{
+    control_serve(&p->control, NULL, NULL);
+    for (unsigned i = 0; i < p->loop_count; i++)
+        if (p->loops[i].running) {
+            net_loop_stop(p->loops[i].loop);
+            pthread_join(p->loops[i].thread, NULL);
+        }
+    /* The spool goes first among the rest: its last commit may still report to the loops, whose
+     * mailboxes are read once more below. */
+    if (p->spool)
+        spool_close(p->spool);
+    for (unsigned i = 0; i < p->loop_count; i++) {
+        struct loop_thread *t = &p->loops[i];
+
+        if (t->loop)
+            net_loop_turn(t->loop, 0);
+        relay_loop_free(t->relay_loop);
+        gateway_loop_free(t->gateway_loop);
+        net_loop_free(t->loop);
+        *t = (struct loop_thread){ .running = false };
+    }
+    relay_free(p->relay);
+    gateway_free(p->gateway);
+    p->spool = NULL;
+    p->relay = NULL;
+    p->gateway = NULL;
 }
 
 /* ---- serving ---- */
@@ -190,6 +223,28 @@ static unsigned wait_signals(struct process *p, int signals, int timeout_ms)
     return n;
 }
 
+/* Tries until it succeeds: without its spool the gateway takes no mail, but the administrator gets
+ * in and sees why. False: asked to stop before. */
+static bool start_mail_at_last(struct process *p, int signals)
+{
+    struct pt_fault fault;
+
+    while (start_mail(p, &fault) != PT_ERR_OK) {
+        end_mail(p);
+        if (strcmp(p->spool_fault.text, fault.text) != 0)
+            log_text(LOG_ERROR, "start", "mail is not served: %s", fault.text);
+        pthread_mutex_lock(&p->control.lock);
+        p->spool_fault = fault;
+        pthread_mutex_unlock(&p->control.lock);
+        if (wait_signals(p, signals, RETRY_MS) > 0)
+            return false;
+    }
+    pthread_mutex_lock(&p->control.lock);
+    p->spool_fault.err = PT_ERR_OK;
+    pthread_mutex_unlock(&p->control.lock);
+    return true;
+}
+
 static void serve(struct process *p, struct daemon_options *o, int signals)
 {
     bool ready = false;
@@ -201,7 +256,7 @@ static void serve(struct process *p, struct daemon_options *o, int signals)
             ready = true;
             say_ready(p, o);
         }
-    } while (wait_signals(p, signals, RETRY_LISTENING_MS) == 0);
+    } while (wait_signals(p, signals, RETRY_MS) == 0);
 }
 
 /* ---- stop ---- */
@@ -239,33 +294,6 @@ static void drain(struct process *p, int signals)
     }
 }
 
-/* Ends what was started, in whatever state the start was left. */
-static void end(struct process *p)
-{
-    api_free(p->api);
-    for (unsigned i = 0; i < p->loop_count; i++)
-        if (p->loops[i].running) {
-            net_loop_stop(p->loops[i].loop);
-            pthread_join(p->loops[i].thread, NULL);
-        }
-    /* The spool goes first among the rest: its last commit may still report to the loops, whose
-     * mailboxes are read once more below. */
-    if (p->spool)
-        spool_close(p->spool);
-    for (unsigned i = 0; i < p->loop_count; i++) {
-        struct loop_thread *t = &p->loops[i];
-
-        if (t->loop)
-            net_loop_turn(t->loop, 0);
-        relay_loop_free(t->relay_loop);
-        gateway_loop_free(t->gateway_loop);
-        net_loop_free(t->loop);
-    }
-    relay_free(p->relay);
-    control_done(&p->control);
-    gateway_free(p->gateway);
-}
-
 static unsigned loops_wanted(void)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -300,12 +328,16 @@ int gateway_process_run(struct daemon_options *o)
     err = start(&p, o, &fault);
     if (err == PT_ERR_OK) {
         notify_service("READY=1");
-        serve(&p, o, signals);
-        drain(&p, signals);
+        if (start_mail_at_last(&p, signals)) {
+            serve(&p, o, signals);
+            drain(&p, signals);
+        }
     } else {
         fprintf(stderr, "postern: %s\n", fault.text);
     }
-    end(&p);
+    api_free(p.api);
+    end_mail(&p);
+    control_done(&p.control);
     log_text(LOG_INFO, "stopped", "the gateway has ended");
     log_close();
     return err == PT_ERR_OK ? 0 : 1;

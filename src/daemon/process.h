@@ -26,8 +26,10 @@ struct loop_thread {
 struct process {
     struct state state;
     struct control control;
-    struct spool *spool; /* NULL: it could not be opened, see spool_fault */
-    struct pt_fault spool_fault;
+    /* What handles mail; there once `serving` is true, and until the API has ended. */
+    atomic_bool serving;
+    struct pt_fault spool_fault; /* why it is not there yet; under control.lock */
+    struct spool *spool;
     struct relay *relay;
     struct gateway *gateway;
     struct loop_thread loops[LOOPS_MAX];

@@ -29,9 +29,7 @@ static void warn(struct api_status *out, const char *remedy, const char *fmt, ..
 static void settings_warnings(struct control *c, struct api_status *out)
 {
     if (c->store_fault.err != PT_ERR_OK)
-        warn(out,
-             "mend or move STATE/settings.db away, then restart; a missing one is made anew with "
-             "the default settings",
+        warn(out, "mend or move STATE/settings.db away, then apply your settings again from a file",
              "the settings database cannot be used: %s", c->store_fault.text);
     else if (c->settings_fault.err != PT_ERR_OK)
         warn(out, "\"postern settings rollback N\" or \"postern settings apply FILE\"",
@@ -102,11 +100,27 @@ static void spool(struct process *p, struct api_status *out)
              "the spool accepts no mail: %s", s.fault.text);
 }
 
+static void not_serving(struct process *p, struct api_status *out)
+{
+    pthread_mutex_lock(&p->control.lock);
+    settings_warnings(&p->control, out);
+    snprintf(out->spool.fault, sizeof out->spool.fault, "%s",
+             p->spool_fault.err != PT_ERR_OK ? p->spool_fault.text : "it is being opened");
+    warn(out, "mend what the text names; it is tried again every second",
+         "mail is not served yet: %s", out->spool.fault);
+    pthread_mutex_unlock(&p->control.lock);
+}
+
 void process_status(struct process *p, struct api_status *out)
 {
     struct gateway_stats g;
     struct relay_stats r;
 
+    if (!atomic_load(&p->serving)) {
+        not_serving(p, out);
+        disk(p, out);
+        return;
+    }
     gateway_get_stats(p->gateway, &g);
     relay_get_stats(p->relay, &r);
     out->sessions = g.sessions;
