@@ -116,6 +116,7 @@ struct api_listener {
 struct api_warning {
     char text[200];
     char remedy[240];
+    bool red; /* something that was asked for is not in force, or mail is at stake */
 };
 
 enum { API_LISTENERS_MAX = 64, API_WARNINGS_MAX = 16 };

@@ -90,6 +90,8 @@ static const char *health(const struct api_status *s, const struct settings *set
 
     for (uint32_t i = 0; i < s->listener_count; i++)
         closed |= !s->listeners[i].listening;
+    for (uint32_t i = 0; i < s->warning_count; i++)
+        closed |= s->warnings[i].red;
     if (not_ready(s) || closed || s->spool.fault[0])
         return "red";
     return s->warning_count || log_dropped() ? "yellow" : "green";

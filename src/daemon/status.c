@@ -24,24 +24,26 @@ static void warn(struct api_status *out, const char *remedy, const char *fmt, ..
     vsnprintf(w->text, sizeof w->text, fmt, args);
     va_end(args);
     snprintf(w->remedy, sizeof w->remedy, "%s", remedy);
+    w->red = red;
 }
 
 static void settings_warnings(struct control *c, struct api_status *out)
 {
     if (c->store_fault.err != PT_ERR_OK)
-        warn(out, "mend or move STATE/settings.db away, then apply your settings again from a file",
+        warn(out, true,
+             "mend or move STATE/settings.db away, then apply your settings again from a file",
              "the settings database cannot be used: %s", c->store_fault.text);
     else if (c->settings_fault.err != PT_ERR_OK)
-        warn(out, "\"postern settings rollback N\" or \"postern settings apply FILE\"",
+        warn(out, true, "\"postern settings rollback N\" or \"postern settings apply FILE\"",
              "the stored settings cannot be used, no mail is accepted: %s", c->settings_fault.text);
     if (c->apply_fault.err != PT_ERR_OK)
-        warn(out, "correct the file, then \"postern settings apply FILE\"",
+        warn(out, true, "correct the file, then \"postern settings apply FILE\"",
              "the file of --apply was not taken: %s", c->apply_fault.text);
     if (c->listen_fault.err != PT_ERR_OK)
-        warn(out, "it is tried again every second; or choose another address or port",
+        warn(out, true, "it is tried again every second; or choose another address or port",
              "not listening: %s", c->listen_fault.text);
     if (c->resolver_fault.err != PT_ERR_OK)
-        warn(out, "correct \"resolver\" in the settings, or what the text names",
+        warn(out, true, "correct \"resolver\" in the settings, or what the text names",
              "DNS answers are not validated: %s", c->resolver_fault.text);
 }
 
@@ -75,11 +77,11 @@ static void disk(const struct process *p, struct api_status *out)
     out->spool.disk_free = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
     out->spool.disk_size = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize;
     if (fs.f_type == TMPFS_MAGIC)
-        warn(out, "put the state folder on a disk",
+        warn(out, true, "put the state folder on a disk",
              "the spool lies in memory (tmpfs): accepted mail does not survive a restart of this "
              "host");
     else if (fs.f_type == OVERLAYFS_SUPER_MAGIC)
-        warn(out, "mount a volume at the state folder",
+        warn(out, true, "mount a volume at the state folder",
              "the spool lies on a container's own layer (overlay): accepted mail is lost with the "
              "container");
 }
@@ -96,7 +98,7 @@ static void spool(struct process *p, struct api_status *out)
     if (s.fault.err != PT_ERR_OK)
         snprintf(out->spool.fault, sizeof out->spool.fault, "%s", s.fault.text);
     if (!s.accepting)
-        warn(out, "free space or mend the disk; it is tried again by itself",
+        warn(out, true, "free space or mend the disk; it is tried again by itself",
              "the spool accepts no mail: %s", s.fault.text);
 }
 
@@ -106,7 +108,7 @@ static void not_serving(struct process *p, struct api_status *out)
     settings_warnings(&p->control, out);
     snprintf(out->spool.fault, sizeof out->spool.fault, "%s",
              p->spool_fault.err != PT_ERR_OK ? p->spool_fault.text : "it is being opened");
-    warn(out, "mend what the text names; it is tried again every second",
+    warn(out, true, "mend what the text names; it is tried again every second",
          "mail is not served yet: %s", out->spool.fault);
     pthread_mutex_unlock(&p->control.lock);
 }
@@ -131,9 +133,9 @@ void process_status(struct process *p, struct api_status *out)
     spool(p, out);
     disk(p, out);
     if (log_dropped() > 0)
-        warn(out, "look at the disk of STATE/log", "%llu log lines were dropped",
+        warn(out, false, "look at the disk of STATE/log", "%llu log lines were dropped",
              (unsigned long long)log_dropped());
     if (r.unsaved > 0)
-        warn(out, "it is tried again by itself; see the spool's fault",
+        warn(out, false, "it is tried again by itself; see the spool's fault",
              "%llu outcomes could not be stored yet", (unsigned long long)r.unsaved);
 }
