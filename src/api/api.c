@@ -20,35 +20,55 @@ enum {
 
 #define V1 "/api/v1"
 
-static const struct http_route routes[] = {
-    { HTTP_METHOD_GET, V1 "/settings", api_settings_get },
-    { HTTP_METHOD_PUT, V1 "/settings", api_settings_put, SETTINGS_DOCUMENT_MAX, "dry_run comment" },
-    { HTTP_METHOD_PATCH, V1 "/settings", api_settings_patch, SETTINGS_DOCUMENT_MAX,
-      "dry_run comment" },
-    { HTTP_METHOD_GET, V1 "/settings/revisions", api_revisions_get, 0, "limit cursor" },
-    { HTTP_METHOD_GET, V1 "/settings/revisions/{revision}", api_revision_get },
+#define CHANGE "dry_run comment"
+#define PAGE "limit cursor"
+
+const struct http_route api_routes[] = {
+    { HTTP_METHOD_GET, V1 "/settings", api_settings_get, 0, NULL,
+      "the settings in force; the ETag is their revision" },
+    { HTTP_METHOD_PUT, V1 "/settings", api_settings_put, SETTINGS_DOCUMENT_MAX, CHANGE,
+      "put a whole document into force" },
+    { HTTP_METHOD_PATCH, V1 "/settings", api_settings_patch, SETTINGS_DOCUMENT_MAX, CHANGE,
+      "change a part: a merge patch (RFC 7396)" },
+    { HTTP_METHOD_GET, V1 "/settings/revisions", api_revisions_get, 0, PAGE,
+      "the revisions, newest first" },
+    { HTTP_METHOD_GET, V1 "/settings/revisions/{revision}", api_revision_get, 0, NULL,
+      "one revision with its document" },
     { HTTP_METHOD_POST, V1 "/settings/revisions/{revision}/restore", api_revision_restore, SMALL,
-      "dry_run comment" },
-    { HTTP_METHOD_GET, V1 "/interfaces", api_interfaces_get },
-    { HTTP_METHOD_POST, V1 "/connections/test", api_connections_test, SMALL },
-    { HTTP_METHOD_GET, V1 "/queue", api_queue_get, 0,
-      "destination sender recipient held limit cursor" },
-    { HTTP_METHOD_POST, V1 "/queue/retry", api_queue_many_retry, IDS },
-    { HTTP_METHOD_POST, V1 "/queue/hold", api_queue_many_hold, IDS },
-    { HTTP_METHOD_POST, V1 "/queue/release", api_queue_many_release, IDS },
-    { HTTP_METHOD_POST, V1 "/queue/delete", api_queue_many_delete, IDS },
-    { HTTP_METHOD_POST, V1 "/queue/bounce", api_queue_many_bounce, IDS },
-    { HTTP_METHOD_GET, V1 "/queue/{id}", api_queue_item_get },
-    { HTTP_METHOD_DELETE, V1 "/queue/{id}", api_queue_item_delete },
-    { HTTP_METHOD_GET, V1 "/queue/{id}/content", api_queue_content },
-    { HTTP_METHOD_POST, V1 "/queue/{id}/retry", api_queue_item_retry, SMALL },
-    { HTTP_METHOD_POST, V1 "/queue/{id}/hold", api_queue_item_hold, SMALL },
-    { HTTP_METHOD_POST, V1 "/queue/{id}/release", api_queue_item_release, SMALL },
-    { HTTP_METHOD_POST, V1 "/queue/{id}/bounce", api_queue_item_bounce, SMALL },
-    { HTTP_METHOD_GET, V1 "/status", api_status_get },
-    { HTTP_METHOD_GET, "/healthz", api_healthz },
-    { HTTP_METHOD_GET, "/readyz", api_readyz },
+      CHANGE, "put a former revision into force again, as a new one" },
+    { HTTP_METHOD_GET, V1 "/interfaces", api_interfaces_get, 0, NULL,
+      "the addresses of this host" },
+    { HTTP_METHOD_POST, V1 "/connections/test", api_connections_test, SMALL, NULL,
+      "would this client be let in, and which entry decides" },
+    { HTTP_METHOD_GET, V1 "/queue", api_queue_get, 0, "destination sender recipient held " PAGE,
+      "the messages in the queue, oldest first" },
+    { HTTP_METHOD_POST, V1 "/queue/retry", api_queue_many_retry, IDS, NULL,
+      "try messages again now" },
+    { HTTP_METHOD_POST, V1 "/queue/hold", api_queue_many_hold, IDS, NULL, "keep messages back" },
+    { HTTP_METHOD_POST, V1 "/queue/release", api_queue_many_release, IDS, NULL,
+      "let held messages go" },
+    { HTTP_METHOD_POST, V1 "/queue/delete", api_queue_many_delete, IDS, NULL, "remove messages" },
+    { HTTP_METHOD_POST, V1 "/queue/bounce", api_queue_many_bounce, IDS, NULL,
+      "give messages up and tell their senders" },
+    { HTTP_METHOD_GET, V1 "/queue/{id}", api_queue_item_get, 0, NULL,
+      "one message with all its recipients" },
+    { HTTP_METHOD_DELETE, V1 "/queue/{id}", api_queue_item_delete, 0, NULL, "remove it" },
+    { HTTP_METHOD_GET, V1 "/queue/{id}/content", api_queue_content, 0, NULL,
+      "the message as it was received" },
+    { HTTP_METHOD_POST, V1 "/queue/{id}/retry", api_queue_item_retry, SMALL, NULL,
+      "try it again now" },
+    { HTTP_METHOD_POST, V1 "/queue/{id}/hold", api_queue_item_hold, SMALL, NULL, "keep it back" },
+    { HTTP_METHOD_POST, V1 "/queue/{id}/release", api_queue_item_release, SMALL, NULL,
+      "let it go" },
+    { HTTP_METHOD_POST, V1 "/queue/{id}/bounce", api_queue_item_bounce, SMALL, NULL,
+      "give it up and tell the sender" },
+    { HTTP_METHOD_GET, V1 "/status", api_status_get, 0, NULL, "how the gateway is now" },
+    { HTTP_METHOD_GET, V1 "/openapi.json", api_openapi_get, 0, NULL, "this description" },
+    { HTTP_METHOD_GET, "/healthz", api_healthz, 0, NULL, "does this process answer" },
+    { HTTP_METHOD_GET, "/readyz", api_readyz, 0, NULL, "can mail come in" },
 };
+
+const size_t api_route_count = PT_ARRAY_LEN(api_routes);
 
 static void *serve(void *ctx)
 {
@@ -62,10 +82,12 @@ static enum pt_err start(struct api *a, struct pt_fault *fault)
 {
     struct http_server_config config = {
         .loop = a->loop,
-        .routes = routes,
-        .route_count = PT_ARRAY_LEN(routes),
+        .routes = api_routes,
+        .route_count = PT_ARRAY_LEN(api_routes),
         .ctx = a,
         .max_connections = 128,
+        /* Those who ask are trusted, and a million messages take their time. */
+        .deadline_ms = 300000,
     };
     char path[4096];
     int n = snprintf(path, sizeof path, "%s/api.sock", a->deps.state_directory);

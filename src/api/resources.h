@@ -22,6 +22,10 @@ struct api {
     bool running;
 };
 
+/* The routes (api.c), which are also what the OpenAPI description is made from. */
+extern const struct http_route api_routes[];
+extern const size_t api_route_count;
+
 /* settings.c */
 void api_settings_get(struct http_exchange *x);
 void api_settings_put(struct http_exchange *x);
@@ -53,6 +57,9 @@ void api_healthz(struct http_exchange *x);
 void api_readyz(struct http_exchange *x);
 void api_interfaces_get(struct http_exchange *x);
 void api_connections_test(struct http_exchange *x);
+
+/* openapi.c */
+void api_openapi_get(struct http_exchange *x);
 
 /* ---- helpers (values.c) ---- */
 

@@ -7,7 +7,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 
-enum { CALL_TIMEOUT_MS = 120000 };
+enum { CALL_TIMEOUT_MS = 310000 };
 
 enum pt_err cli_call(struct cli *c, const struct http_call *call, struct http_reply *out,
                      struct pt_fault *fault)

@@ -18,8 +18,9 @@ struct http_route {
     const char *pattern;
     /* Called on the loop's thread; may not wait. See http/exchange.h. */
     void (*handler)(struct http_exchange *x);
-    size_t body_max;   /* 0: a body is refused */
-    const char *query; /* the names of query parameters, separated by spaces; NULL: none */
+    size_t body_max;     /* 0: a body is refused */
+    const char *query;   /* the names of query parameters, separated by spaces; NULL: none */
+    const char *summary; /* what it does, for a description of the routes; may be NULL */
 };
 
 /* For `query`: any names may come. */

@@ -460,6 +460,24 @@ static void interfaces_have_loopback_among_them(void **state)
     json_decref(v);
 }
 
+static void the_description_has_what_is_there(void **state)
+{
+    json_t *v = call("GET", "/api/v1/openapi.json", NULL, NULL);
+    const json_t *paths = json_object_get(v, "paths"), *put, *show;
+
+    put = json_object_get(json_object_get(paths, "/api/v1/settings"), "put");
+    assert_int_equal(json_array_size(json_object_get(put, "parameters")), 2);
+    assert_non_null(json_object_get(put, "requestBody"));
+    show = json_object_get(json_object_get(paths, "/api/v1/queue/{id}"), "get");
+    assert_string_equal(text_at(json_array_get(json_object_get(show, "parameters"), 0), "in"),
+                        "path");
+    assert_non_null(json_object_get(json_object_get(paths, "/api/v1/queue/{id}"), "delete"));
+    assert_true(json_is_object(json_object_get(
+        json_object_get(json_object_get(json_object_get(v, "components"), "schemas"), "settings"),
+        "properties")));
+    json_decref(v);
+}
+
 static void paths_and_methods_that_are_not_there(void **state)
 {
     expect(404, "GET", "/api/v1/nothing", NULL);
@@ -491,6 +509,7 @@ int main(void)
         T(ready_means_that_mail_can_come_in),
         T(an_address_is_tested),
         T(interfaces_have_loopback_among_them),
+        T(the_description_has_what_is_there),
         T(paths_and_methods_that_are_not_there),
     };
 
