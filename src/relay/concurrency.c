@@ -116,10 +116,11 @@ static void release_unreachable(struct relay_sched *s, struct relay_dest *d)
     }
 }
 
-bool relay_sched_went_well(struct relay_sched *s, struct relay_dest *d)
+bool relay_sched_went_well(struct relay_sched *s, struct relay_dest *d, uint32_t us)
 {
     bool before = d->active;
 
+    relay_dest_served_in(d, us);
     if (d->failures || d->probing) {
         d->failures = 0;
         d->probing = false;
@@ -139,11 +140,13 @@ static uint64_t wake_idle(const struct relay_sched *s, const struct relay_dest *
 {
     uint64_t loops = 0;
 
-    for (unsigned l = 0; l < s->loops && *need && d->idle; l++) {
+    for (unsigned k = 0; k < s->loops && *need && d->idle; k++) {
+        unsigned l = (s->next_loop + k) % s->loops;
+
         if (!d->idle_per_loop[l])
             continue;
         loops |= UINT64_C(1) << l;
-        *need -= PT_MIN(*need, d->idle_per_loop[l]);
+        *need -= PT_MIN(*need, d->idle_per_loop[l] * (1 + d->patience));
     }
     return loops;
 }
@@ -155,6 +158,7 @@ uint64_t relay_sched_wake_for(struct relay_sched *s, struct relay_dest *d)
     uint64_t loops = wake_idle(s, d, &need);
     uint32_t open;
 
+    s->next_loop = (s->next_loop + 1) % s->loops;
     if (!d->active)
         return loops;
     need -= PT_MIN(need, d->connecting);
@@ -168,7 +172,6 @@ uint64_t relay_sched_wake_for(struct relay_sched *s, struct relay_dest *d)
         loops |= UINT64_C(1) << l;
         open -= PT_MIN(open, room);
     }
-    s->next_loop = (s->next_loop + 1) % s->loops;
     return loops;
 }
 

@@ -34,6 +34,7 @@ struct relay_conn {
     bool aborting;           /* the gateway stops: what is not past its final dot goes back */
     bool is_starved;
     bool progress;   /* since the time limit was set */
+    int64_t free_ns; /* when the message before was done: the next takes its time from here */
     uint32_t served; /* messages that the next hop has answered for, on this connection */
 
     struct relay_dial dial;

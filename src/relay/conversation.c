@@ -137,6 +137,7 @@ static void begin_upcoming(struct relay_conn *conn)
 
     conn->upcoming = NULL;
     d->state = RELAY_DELIVERY_BEGUN;
+    d->begun_ns = net_loop_now(conn->rl->loop);
     d->reused = smtp_client_messages(conn->client) > 0;
     d->m.header_8bit = d->m.mail.smtputf8 && relay_delivery_header_8bit(d);
     smtp_client_begin(conn->client, &d->m, &conn->out);

@@ -38,6 +38,7 @@ struct relay_delivery {
     struct spool_message *message;
     uint8_t state; /* enum relay_delivery_state */
     bool reused;   /* not the first of its connection */
+    int64_t begun_ns;
 
     struct block_chain piece;  /* read back; empty while content is cached */
     const struct block *block; /* where the next slice begins */

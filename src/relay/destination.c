@@ -224,8 +224,10 @@ static void link_active(struct relay_dest_table *t, struct relay_dest *d)
 
 void relay_dest_refresh(struct relay_dest_table *t, struct relay_dest *d)
 {
-    bool want = d->lists[RELAY_GROUP_READY].count > d->connecting + d->idle &&
-                d->connections < d->limit && !relay_dest_rests(d);
+    uint32_t busy = d->connections - d->connecting - d->idle;
+    uint32_t spoken_for = (d->connecting + d->idle) + (d->idle + busy) * d->patience;
+    bool want = d->lists[RELAY_GROUP_READY].count > spoken_for && d->connections < d->limit &&
+                !relay_dest_rests(d);
 
     if (want && !d->active)
         link_active(t, d);
@@ -262,6 +264,18 @@ void relay_dest_grow(struct relay_dest *d)
         return;
     d->limit++;
     d->successes = 0;
+}
+
+/* A message may wait some WAIT_US for a connection that is busy with others: a next hop that takes
+ * a message in a millisecond is served by few connections with much to do, one that thinks for
+ * seconds by many. */
+void relay_dest_served_in(struct relay_dest *d, uint32_t us)
+{
+    enum { WAIT_US = 20000, US_MAX = 3600u * 1000000u / 8 };
+
+    us = PT_MAX(1u, PT_MIN(us, (uint32_t)US_MAX));
+    d->service_us = d->service_us ? (7 * d->service_us + us) / 8 : us;
+    d->patience = PT_MIN(WAIT_US / d->service_us, (uint32_t)RELAY_PATIENCE_MAX);
 }
 
 void relay_dest_shrink(struct relay_dest *d)

@@ -61,6 +61,8 @@ struct relay_dest {
     uint32_t limit; /* connections allowed now */
     uint32_t successes;
     uint32_t connections, connecting, idle;
+    uint32_t service_us; /* what a message takes, smoothed; 0: not known yet */
+    uint32_t patience;   /* messages that may wait for each busy connection before one more opens */
     uint16_t per_loop[RELAY_LOOPS_MAX];
     uint16_t idle_per_loop[RELAY_LOOPS_MAX];
 
@@ -73,7 +75,7 @@ struct relay_dest {
     struct relay_bad_hop bad[RELAY_BAD_MAX];
 };
 
-enum { RELAY_CONCURRENCY_FIRST = 4, RELAY_CONCURRENCY_DEFAULT = 20 };
+enum { RELAY_CONCURRENCY_FIRST = 4, RELAY_CONCURRENCY_DEFAULT = 20, RELAY_PATIENCE_MAX = 4 };
 
 /* All destinations, by key. */
 struct relay_dest_table {
@@ -110,6 +112,9 @@ void relay_dest_to_back(struct relay_dest_table *t, struct relay_dest *d);
 
 bool relay_dest_may_open(const struct relay_dest *d, unsigned loop, unsigned loops);
 void relay_dest_grow(struct relay_dest *d);
+
+/* A message took so long: how many may wait for a connection follows from it. */
+void relay_dest_served_in(struct relay_dest *d, uint32_t us);
 void relay_dest_shrink(struct relay_dest *d);
 
 /* ---- next hops that failed lately ---- */

@@ -147,15 +147,18 @@ static bool is_unheard(const struct relay_conn *conn, const struct relay_deliver
     return true;
 }
 
-static void note_well(struct relay_conn *conn)
+static void note_well(struct relay_conn *conn, const struct relay_delivery *d)
 {
     struct relay *r = conn->rl->relay;
+    int64_t now = net_loop_now(conn->rl->loop);
+    int64_t us = (now - PT_MAX(conn->free_ns, d->begun_ns)) / 1000;
     uint64_t loops = 0;
 
+    conn->free_ns = now;
     relay_lock(r);
     if (conn->dest->failures)
         relay_dest_mark_good(conn->dest, conn->endpoint);
-    if (relay_sched_went_well(&r->sched, conn->dest))
+    if (relay_sched_went_well(&r->sched, conn->dest, (uint32_t)PT_MIN(us, INT64_C(1) << 30)))
         loops = relay_sched_wake_for(&r->sched, conn->dest);
     relay_unlock(r);
     conn->served++;
@@ -183,7 +186,7 @@ void relay_conn_take_results(struct relay_conn *conn, struct relay_delivery *d)
     for (uint32_t i = 0; i < d->m.rcpt_count; i++)
         d->results[i] = result_of(&d->m.rcpts[i].result);
     if (smtp_client_state(conn->client) != SMTP_CLIENT_STATE_CLOSED)
-        note_well(conn);
+        note_well(conn, d);
     via.reused = d->reused;
     relay_outcome(conn->rl, d->group, d->results, &via);
     relay_delivery_done(d);

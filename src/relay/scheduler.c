@@ -124,7 +124,8 @@ uint32_t relay_sched_share(const struct relay_sched *s, const struct relay_dest 
     uint32_t share = (ready + d->limit - 1) / d->limit;
 
     (void)s;
-    return PT_MAX(1u, PT_MIN(share, (uint32_t)RELAY_PULL_MAX));
+    share = PT_MAX(share, 1 + d->patience);
+    return PT_MIN(share, (uint32_t)RELAY_PULL_MAX);
 }
 
 static bool pass_over(struct relay_group *g, uint32_t where)

@@ -182,8 +182,9 @@ void relay_sched_closed(struct relay_sched *s, struct relay_dest *d, unsigned lo
 void relay_sched_idle(struct relay_sched *s, struct relay_dest *d, unsigned loop, bool idle);
 
 /* A next hop took or refused a message as it should: the destination is alive, what was deferred
- * for want of a connection is due, concurrency may grow. True if more connections may be opened. */
-bool relay_sched_went_well(struct relay_sched *s, struct relay_dest *d);
+ * for want of a connection is due, concurrency may grow. `us` is how long it
+ * took. True if more connections may be opened. */
+bool relay_sched_went_well(struct relay_sched *s, struct relay_dest *d, uint32_t us);
 
 /* The loops that have something to do for `d`, as bits. */
 uint64_t relay_sched_wake_for(struct relay_sched *s, struct relay_dest *d);

@@ -318,7 +318,7 @@ static void what_waited_for_a_connection_is_due_once_there_is_one(void **state)
     assert_ptr_equal(relay_sched_open(&w->s, 0), d);
     relay_sched_connected(&w->s, d);
     settle(w, pull_one(w, d), SPOOL_DELIVERED, 0);
-    relay_sched_went_well(&w->s, d);
+    relay_sched_went_well(&w->s, d, 100 * 1000);
     assert_non_null(pull_one(w, d));
     assert_int_equal(d->failures, 0);
 }
@@ -352,7 +352,7 @@ static void concurrency_grows_with_success_up_to_its_maximum(void **state)
         opened++;
     assert_int_equal(opened, RELAY_CONCURRENCY_FIRST);
     for (unsigned i = 0; i < 1000; i++)
-        relay_sched_went_well(&w->s, d);
+        relay_sched_went_well(&w->s, d, 100 * 1000);
     assert_int_equal(d->limit, RELAY_CONCURRENCY_DEFAULT);
     /* Each loop gets its half. */
     while (relay_sched_open(&w->s, 0))
@@ -363,6 +363,33 @@ static void concurrency_grows_with_success_up_to_its_maximum(void **state)
     assert_int_equal(opened, RELAY_CONCURRENCY_DEFAULT);
     relay_sched_closed(&w->s, d, 0, true);
     assert_int_equal(d->limit, RELAY_CONCURRENCY_DEFAULT / 2);
+}
+
+static void a_quick_next_hop_needs_few_connections(void **state)
+{
+    struct world *w = *state;
+    struct relay_dest *d;
+    unsigned opened = 1;
+
+    add(w, "a@x");
+    d = relay_sched_open(&w->s, 0);
+    relay_sched_connected(&w->s, d);
+    assert_non_null(pull_one(w, d));
+    relay_sched_went_well(&w->s, d, 500);
+    d->limit = 20;
+    for (unsigned i = 0; i < RELAY_PATIENCE_MAX; i++)
+        add(w, "a@x");
+    assert_null(relay_sched_open(&w->s, 0));
+    assert_int_equal(relay_sched_share(&w->s, d), 1 + RELAY_PATIENCE_MAX);
+    add(w, "a@x");
+    assert_ptr_equal(relay_sched_open(&w->s, 1), d);
+    /* Once it takes long, everybody gets one of their own. */
+    for (unsigned i = 0; i < 100; i++)
+        relay_sched_went_well(&w->s, d, 1000000);
+    opened = 0;
+    while (relay_sched_open(&w->s, opened % 2))
+        opened++;
+    assert_int_equal(opened, RELAY_PATIENCE_MAX);
 }
 
 static void connections_are_opened_in_turn_over_destinations(void **state)
@@ -660,6 +687,7 @@ int main(void)
         T(what_waited_for_a_connection_is_due_once_there_is_one),
         T(a_failure_beside_standing_connections_is_no_rest),
         T(concurrency_grows_with_success_up_to_its_maximum),
+        T(a_quick_next_hop_needs_few_connections),
         T(connections_are_opened_in_turn_over_destinations),
         T(loops_with_idle_connections_are_woken_first),
         T(destinations_that_have_nothing_are_freed),
