@@ -10,9 +10,10 @@
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
 #endif
 
-static void warn(struct api_status *out, const char *remedy, const char *fmt, ...) PT_PRINTF(3, 4);
+static void warn(struct api_status *out, bool red, const char *remedy, const char *fmt, ...)
+    PT_PRINTF(4, 5);
 
-static void warn(struct api_status *out, const char *remedy, const char *fmt, ...)
+static void warn(struct api_status *out, bool red, const char *remedy, const char *fmt, ...)
 {
     struct api_warning *w;
     va_list args;
