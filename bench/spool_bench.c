@@ -162,6 +162,49 @@ static void measure(struct spool *s, struct writer *writers, unsigned n, unsigne
            (unsigned long long)after.segments);
 }
 
+/* ---- start-up ---- */
+
+static _Atomic uint64_t kept, found;
+
+static void on_filled(struct spool_op *op)
+{
+    spool_message_unref(op->message);
+    atomic_fetch_add(&kept, 1);
+    free(op);
+}
+
+static void on_found(void *ctx, struct spool_message *m)
+{
+    atomic_fetch_add(&found, 1);
+}
+
+static int measure_start(struct spool_config *config, uint64_t count)
+{
+    struct pt_fault fault;
+    struct spool *s;
+    int64_t start;
+
+    if (spool_open(&s, config, &fault))
+        return 1;
+    for (uint64_t i = 0; i < count; i++) {
+        struct spool_op *op = calloc(1, sizeof *op);
+
+        while (i > atomic_load(&kept) + 5000)
+            usleep(100);
+        *op = (struct spool_op){ .message = make(s), .done = on_filled };
+        spool_submit(s, op);
+    }
+    spool_close(s);
+    config->recovered = on_found;
+    start = clock_mono_ns();
+    if (spool_open(&s, config, &fault))
+        return 1;
+    printf("%llu messages found in %.0f ms\n", (unsigned long long)atomic_load(&found),
+           (double)(clock_mono_ns() - start) / 1e6);
+    spool_close(s);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     unsigned n = argc > 2 ? (unsigned)atoi(argv[2]) : 20;
@@ -183,6 +226,8 @@ int main(int argc, char **argv)
         message_size = PT_MIN((uint64_t)atoi(argv[4]), sizeof text);
     memset(text, 'x', sizeof text);
     config.directory = argv[1];
+    if (argc > 3 && strcmp(argv[2], "start") == 0)
+        return measure_start(&config, (uint64_t)atoll(argv[3]));
     if (spool_open(&s, &config, &fault)) {
         fprintf(stderr, "%s\n", fault.text);
         return 1;

@@ -145,6 +145,8 @@ static bool brings_message(const struct spool_op *op)
 /* Why an operation is refused without being tried; OK: it is not. */
 static enum pt_err refusal(struct spool *s, const struct spool_op *op)
 {
+    if (s->config.read_only)
+        return PT_ERR_DENIED;
     if (!s->open)
         return s->no_space ? PT_ERR_NOSPACE : PT_ERR_IO;
     if (brings_message(op) && s->no_space && s->spares.count == 0)

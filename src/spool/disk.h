@@ -18,9 +18,10 @@ enum disk_open {
 };
 
 struct disk {
-    /* Opens the directory, making it if it is missing (its parent must exist; made durable). */
-    int (*open_directory)(struct disk *d, const char *path);
-    int (*open_subdirectory)(struct disk *d, int directory, const char *name);
+    /* Opens the directory. With `make` it is made if it is missing, durably; its parent must exist.
+     */
+    int (*open_directory)(struct disk *d, const char *path, bool make);
+    int (*open_subdirectory)(struct disk *d, int directory, const char *name, bool make);
 
     int (*open)(struct disk *d, int directory, const char *name, enum disk_open how);
     /* A file without a name, gone with its handle unless linked. -EOPNOTSUPP: not on this disk. */

@@ -41,25 +41,25 @@ static int sync_parent(const char *path)
     return r;
 }
 
-static int real_open_directory(struct disk *d, const char *path)
+static int real_open_directory(struct disk *d, const char *path, bool make)
 {
-    if (mkdir(path, 0700) == 0) {
+    if (make && mkdir(path, 0700) == 0) {
         int r = sync_parent(path);
 
         if (r < 0)
             return r;
-    } else if (errno != EEXIST) {
+    } else if (make && errno != EEXIST) {
         return failed();
     }
     return result(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
-static int real_open_subdirectory(struct disk *d, int directory, const char *name)
+static int real_open_subdirectory(struct disk *d, int directory, const char *name, bool make)
 {
-    if (mkdirat(directory, name, 0700) == 0) {
+    if (make && mkdirat(directory, name, 0700) == 0) {
         if (fsync(directory) < 0)
             return failed();
-    } else if (errno != EEXIST) {
+    } else if (make && errno != EEXIST) {
         return failed();
     }
     return result(openat(directory, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -26,6 +26,7 @@ static struct spool_file *file_new(struct spool *s, uint64_t id)
 
     if (!f)
         return NULL;
+    spool_ref(s);
     f->spool = s;
     f->id = id;
     f->handle = -1;
@@ -61,6 +62,7 @@ static void file_unref(struct spool_file *f)
         f->spool->disk->close(f->spool->disk, f->handle);
     buf_done(&f->table);
     pthread_mutex_destroy(&f->lock);
+    spool_unref(f->spool);
     free(f);
 }
 
@@ -253,7 +255,8 @@ void spool_file_remove(struct spool_file *f)
 
 void spool_file_leave(struct spool_file *f)
 {
-    if (!f->adopted && (f->kept || f->named))
+    /* After the spool was closed the next start removes it. */
+    if (!f->adopted && (f->kept || f->named) && !atomic_load(&f->spool->closed))
         spool_file_remove(f);
     file_unref(f);
 }

@@ -64,6 +64,8 @@ struct spool {
     struct disk *disk;
     int directory, large; /* handles */
     _Atomic uint64_t next_id;
+    _Atomic uint32_t refs; /* 1 while open, 1 for each struct spool_file */
+    _Atomic bool closed;   /* only what files need is left of it */
     struct spool_workers workers;
 
     /* How others reach the commit thread: newest first. */
@@ -100,6 +102,11 @@ struct spool {
     pthread_mutex_t lock;
     struct spool_stats stats;
 };
+
+/* ---- spool.c ---- */
+
+void spool_ref(struct spool *s);
+void spool_unref(struct spool *s);
 
 /* ---- commit.c ---- */
 

@@ -41,7 +41,7 @@ static int list_one(void *ctx, const char *name)
     uint32_t slot;
 
     if (has_suffix(name, ".new")) {
-        int r = s->disk->unlink(s->disk, s->directory, name);
+        int r = s->config.read_only ? 0 : s->disk->unlink(s->disk, s->directory, name);
 
         return r == -ENOENT ? 0 : r;
     }
@@ -71,6 +71,8 @@ static int put_aside(struct spool *s, struct spool_segment *g)
     replay_report(s, 0, PT_ERR_CORRUPT,
                   "segment %08x has no valid header; its messages are lost. Kept as %s", g->slot,
                   to);
+    if (s->config.read_only)
+        return 0;
     r = s->disk->rename(s->disk, s->directory, from, to);
     return r ? r : s->disk->sync_directory(s->disk, s->directory);
 }
@@ -126,7 +128,8 @@ static int open_one(struct spool *s, uint32_t slot, struct replay *r)
     if (!g)
         return -ENOMEM;
     segment_name(slot, ".seg", name);
-    g->handle = s->disk->open(s->disk, s->directory, name, DISK_READWRITE);
+    g->handle = s->disk->open(s->disk, s->directory, name,
+                              s->config.read_only ? DISK_READ : DISK_READWRITE);
     state = g->handle < 0 ? g->handle : segment_read_header(g, &h);
     if (state == FORMAT_HEADER_OK && sane(&h)) {
         adopt(s, g, &h, r);
@@ -354,6 +357,11 @@ static enum pt_err finish(struct spool *s, struct replay *r, struct spool_messag
     enum pt_err err;
 
     place_all(s, all, count);
+    if (s->config.read_only) {
+        s->stats.segments = s->used.count;
+        tell(s, all, count);
+        return PT_ERR_OK;
+    }
     err = sweep(s, all, count);
     if (err)
         pt_fault_set(&s->stats.fault, err, "spool %s: removing what is left over in large/",

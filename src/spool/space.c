@@ -402,6 +402,8 @@ static void clean(struct spool *s)
 
 void space_manage(struct spool *s)
 {
+    if (s->config.read_only)
+        return;
     if (atomic_load_explicit(&s->unpinned, memory_order_relaxed)) {
         atomic_store(&s->unpinned, false);
         s->space_changed = true;

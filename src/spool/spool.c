@@ -26,6 +26,7 @@ static struct spool *make(const struct spool_config *config)
     s->disk = config->disk;
     s->directory = s->large = -1;
     s->next_epoch = 1;
+    atomic_init(&s->refs, 1);
     s->now_us = config->now_us;
     s->lazy_due_us = s->retry_us = INT64_MAX;
     pthread_mutex_init(&s->lock, NULL);
@@ -38,10 +39,10 @@ static enum pt_err open_directories(struct spool *s, struct pt_fault *fault)
 {
     struct disk *d = s->disk;
 
-    s->directory = d->open_directory(d, s->config.directory);
+    s->directory = d->open_directory(d, s->config.directory, !s->config.read_only);
     if (s->directory < 0)
         return pt_fault_errno(fault, -s->directory, "opening %s", s->config.directory);
-    s->large = d->open_subdirectory(d, s->directory, "large");
+    s->large = d->open_subdirectory(d, s->directory, "large", !s->config.read_only);
     if (s->large < 0)
         return pt_fault_errno(fault, -s->large, "opening %s/large", s->config.directory);
     return PT_ERR_OK;
@@ -94,7 +95,19 @@ static void destroy(struct spool *s)
         d->close(d, s->directory);
     free(s->batch.scratch);
     pthread_mutex_destroy(&s->lock);
-    free(s);
+    atomic_store(&s->closed, true);
+    spool_unref(s);
+}
+
+void spool_ref(struct spool *s)
+{
+    atomic_fetch_add(&s->refs, 1);
+}
+
+void spool_unref(struct spool *s)
+{
+    if (atomic_fetch_sub(&s->refs, 1) == 1)
+        free(s);
 }
 
 enum pt_err spool_open(struct spool **out, const struct spool_config *config,

@@ -175,6 +175,7 @@ struct spool_config {
     uint64_t segment_size; /* 64 MiB; smaller in tests; a multiple of 4096 */
     int64_t now_us;        /* wall time at start */
     bool manual;           /* no threads: the caller turns spool_turn() (simulations) */
+    bool read_only;        /* changes nothing, refuses operations: for a look from outside */
     /* Called on the commit thread after a batch with new messages is durable, before their `done`:
      * the messages, bounces included, in ID order. Takes references if it keeps them. */
     void (*committed)(void *ctx, struct spool_message *const *messages, uint32_t count);
@@ -189,7 +190,8 @@ struct spool_config {
 PT_NODISCARD enum pt_err spool_open(struct spool **out, const struct spool_config *config,
                                     struct pt_fault *fault);
 
-/* Commits what waits, ends the threads, closes. Nothing may be submitted any more. */
+/* Commits what waits, ends the threads, closes. Nothing may be submitted any more; messages and
+ * files may be let go afterwards. */
 void spool_close(struct spool *s);
 
 /* With `manual`: commits all that waits now as one batch, or one batch's worth; true if there was

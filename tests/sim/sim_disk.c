@@ -270,20 +270,22 @@ static uint64_t some_percent(struct sim_disk *d)
 
 /* ---- the face ---- */
 
-static int sim_open_directory(struct disk *face, const char *path)
+static int sim_open_directory(struct disk *face, const char *path, bool make)
 {
     struct sim_disk *d = self(face);
 
     return d->crashed ? -EIO : handle_new(d, d->root);
 }
 
-static int sim_open_subdirectory(struct disk *face, int directory, const char *name)
+static int sim_open_subdirectory(struct disk *face, int directory, const char *name, bool make)
 {
     struct sim_disk *d = self(face);
     struct entry *e = find_entry(node_of(d, directory), name, true);
 
     if (d->crashed)
         return -EIO;
+    if (!e->seen && !make)
+        return -ENOENT;
     if (!e->seen)
         e->seen = e->kept = node_new(d, true); /* made and synced in one */
     return handle_new(d, e->seen);
