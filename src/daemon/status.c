@@ -78,11 +78,11 @@ static void disk(const struct process *p, struct api_status *out)
     out->spool.disk_free = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
     out->spool.disk_size = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize;
     if (fs.f_type == TMPFS_MAGIC)
-        warn(out, true, "put the state folder on a disk",
+        warn(out, false, "put the state folder on a disk",
              "the spool lies in memory (tmpfs): accepted mail does not survive a restart of this "
              "host");
     else if (fs.f_type == OVERLAYFS_SUPER_MAGIC)
-        warn(out, true, "mount a volume at the state folder",
+        warn(out, false, "mount a volume at the state folder",
              "the spool lies on a container's own layer (overlay): accepted mail is lost with the "
              "container");
 }
