@@ -178,6 +178,20 @@ void api_readyz(struct http_exchange *x)
     api_job(x, readyz_job);
 }
 
+/* ---- the log ---- */
+
+static void flush_job(struct http_exchange *x)
+{
+    log_flush();
+    http_answer_empty(x, 204);
+}
+
+/* For those who read the log's files and want the last moment too. */
+void api_log_flush(struct http_exchange *x)
+{
+    api_job(x, flush_job);
+}
+
 /* ---- the addresses of this host ---- */
 
 static void interfaces_job(struct http_exchange *x)

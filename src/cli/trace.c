@@ -16,7 +16,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 
-enum { ROTATED = 7, GROUPS_MAX = 100000 };
+enum { ROTATED = 7, GROUPS_MAX = 100000, FLUSH_TIMEOUT_MS = 2000 };
 
 struct group {
     char id[MSGID_SIZE]; /* "": lines without a message */
@@ -399,6 +399,22 @@ static int start(struct trace *t, const char *what)
     return CLI_OK;
 }
 
+/* Asks a running gateway for the lines that it has not written yet. A gateway that is down, or does
+ * not answer in time, is no reason not to show what there is. */
+static void flush_log(const struct cli *c)
+{
+    char path[4200];
+    struct http_call call = { .method = "POST", .target = "/api/v1/log/flush" };
+    struct http_client *client;
+    struct http_reply reply;
+
+    snprintf(path, sizeof path, "%s/api.sock", c->state);
+    client = http_client_new(path, FLUSH_TIMEOUT_MS);
+    if (client && http_client_call(client, &call, &reply, NULL) == PT_ERR_OK)
+        http_reply_done(&reply);
+    http_client_free(client);
+}
+
 static bool anything(const struct trace *t)
 {
     for (size_t i = 0; i < t->count; i++)
@@ -413,6 +429,7 @@ int cli_trace(struct cli *c)
     int status = start(&t, c->args[0]);
 
     if (status == CLI_OK) {
+        flush_log(c);
         if (t.address)
             read_log(&t, c->state, find_messages);
         if (!t.failed && json_object_size(t.index))

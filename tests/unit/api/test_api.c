@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "base/msgid.h"
 #include "fake_gateway.h"
 #include "http/client.h"
@@ -478,6 +480,28 @@ static void the_description_has_what_is_there(void **state)
     json_decref(v);
 }
 
+static void the_log_is_written_when_asked(void **state)
+{
+    char path[400], line[1000];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/log", fake.directory);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(log_open(path, NULL), PT_ERR_OK);
+    log_text(LOG_INFO, "test", "a line");
+    expect(204, "POST", "/api/v1/log/flush", NULL);
+    snprintf(path, sizeof path, "%s/log/postern.log", fake.directory);
+    f = fopen(path, "re");
+    assert_non_null(f);
+    assert_non_null(fgets(line, sizeof line, f));
+    assert_non_null(strstr(line, "a line"));
+    fclose(f);
+    log_close();
+    unlink(path);
+    *strrchr(path, '/') = 0;
+    rmdir(path);
+}
+
 static void paths_and_methods_that_are_not_there(void **state)
 {
     expect(404, "GET", "/api/v1/nothing", NULL);
@@ -510,6 +534,7 @@ int main(void)
         T(an_address_is_tested),
         T(interfaces_have_loopback_among_them),
         T(the_description_has_what_is_there),
+        T(the_log_is_written_when_asked),
         T(paths_and_methods_that_are_not_there),
     };
 
