@@ -91,7 +91,7 @@ static bool compose(struct relay_op *op, struct spool_message *notice,
         .envid = m->envid,
         .original_id = str_of(original_id),
         .arrival_us = m->received_us,
-        .smtputf8 = m->flags & SPOOL_SMTPUTF8,
+        .smtputf8 = relay_message_flags(m) & SPOOL_SMTPUTF8,
         .ret = m->ret,
         .rcpts = rcpts,
         .rcpt_count = count,
@@ -122,7 +122,7 @@ static bool address(struct spool_message *notice, const struct spool_message *m)
 
 static struct spool_message *make(struct relay_op *op, const struct block_chain *original)
 {
-    struct spool_message *notice = spool_message_new();
+    struct spool_message *notice = op->relay->spool ? spool_message_new() : NULL;
 
     if (!notice)
         return NULL;

@@ -32,7 +32,7 @@ struct relay_reader *relay_reader_start(struct relay_loop *rl, struct spool_mess
                                         void (*done)(struct relay_reader *reader, void *owner),
                                         void *owner)
 {
-    struct relay_reader *reader = malloc(sizeof *reader);
+    struct relay_reader *reader = rl->relay->spool ? malloc(sizeof *reader) : NULL;
 
     if (!reader)
         return NULL;
@@ -190,17 +190,18 @@ static bool header_8bit(const struct block *b)
 static void fill_mail(struct relay_delivery *d)
 {
     const struct spool_message *m = d->message;
+    uint32_t flags = relay_message_flags(m);
 
     d->m.mail = (struct smtp_mail){
         .reverse_path = m->reverse_path,
         .size_given = true,
         .size = m->size,
-        .body = m->flags & (SPOOL_8BIT | SPOOL_BODY_8BITMIME) ? SMTP_BODY_8BITMIME : SMTP_BODY_NONE,
+        .body = flags & (SPOOL_8BIT | SPOOL_BODY_8BITMIME) ? SMTP_BODY_8BITMIME : SMTP_BODY_NONE,
         .ret = m->ret,
-        .smtputf8 = m->flags & SPOOL_SMTPUTF8,
+        .smtputf8 = flags & SPOOL_SMTPUTF8,
         .envid = m->envid,
     };
-    d->m.has_8bit = m->flags & SPOOL_8BIT;
+    d->m.has_8bit = flags & SPOOL_8BIT;
     for (uint32_t i = 0; i < d->group->count; i++) {
         const struct spool_recipient *r = &m->recipients[d->group->indexes[i]];
 

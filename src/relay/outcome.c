@@ -122,6 +122,8 @@ void relay_outcome_submit_unsaved(struct relay *r)
     struct spool_op *first = NULL, **end = &first;
     struct relay_op *op;
 
+    if (!r->spool)
+        return;
     relay_lock(r);
     op = r->unsaved;
     r->unsaved = NULL;
@@ -137,6 +139,19 @@ void relay_outcome_submit_unsaved(struct relay *r)
         spool_submit(r->spool, first);
 }
 
+/* The spool is closed already: what comes now is lost with this run, as a crash would lose it. */
+static void keep_unsaved(struct relay *r, struct spool_op *first)
+{
+    while (first) {
+        struct spool_op *next = first->next;
+
+        relay_lock(r);
+        add_unsaved(r, PT_CONTAINER_OF(first, struct relay_op, op));
+        relay_unlock(r);
+        first = next;
+    }
+}
+
 void relay_outcome_submit(void *relay_loop)
 {
     struct relay_loop *rl = relay_loop;
@@ -146,7 +161,10 @@ void relay_outcome_submit(void *relay_loop)
         return;
     rl->ops = NULL;
     rl->ops_end = &rl->ops;
-    spool_submit(rl->relay->spool, first);
+    if (rl->relay->spool)
+        spool_submit(rl->relay->spool, first);
+    else
+        keep_unsaved(rl->relay, first);
 }
 
 void relay_outcome_wait_init(struct relay_outcome_wait *w)
@@ -415,15 +433,15 @@ void relay_outcome(struct relay_loop *rl, struct relay_group *g, const struct re
         return;
     }
     plan_next(op, via, now_us);
-    if (via->host)
-        snprintf(op->host, sizeof op->host, "%s", via->host);
     for (uint8_t state = SPOOL_QUEUED; state <= SPOOL_IN_DOUBT; state++)
         log_state(op, results, state, via, now_us);
     count_results(op);
-    if (relay_bounce_is_due(op))
-        relay_bounce_make(op);
-    else
+    if (!relay_bounce_is_due(op)) {
         relay_outcome_commit(op, NULL);
+        return;
+    }
+    snprintf(op->host, sizeof op->host, "%s", via->host ? via->host : "");
+    relay_bounce_make(op);
 }
 
 void relay_outcome_all(struct relay_loop *rl, struct relay_group *g,

@@ -56,7 +56,8 @@ struct relay *relay_new(const struct relay_config *config);
 void relay_free(struct relay *r);
 
 /* Before the first loop starts: where outcomes go. The spool calls relay_recovered() while it
- * opens, so it may be set after that. */
+ * opens, so it may be set after that. NULL once it is closed, while no loop runs: what is still
+ * under way then ends unheard. */
 void relay_set_spool(struct relay *r, struct spool *spool);
 
 /* spool_config.recovered and .committed, with the relay as `ctx`. */

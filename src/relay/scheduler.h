@@ -62,6 +62,12 @@ struct relay_item {
     _Atomic bool deleted; /* by an administrator; deliveries not begun do not begin */
 };
 
+/* The flags of a message that others may hold or release at this moment. */
+static inline uint32_t relay_message_flags(const struct spool_message *m)
+{
+    return __atomic_load_n(&m->flags, __ATOMIC_RELAXED);
+}
+
 struct relay_sched {
     struct retry_policy retry;
     struct rng rng;

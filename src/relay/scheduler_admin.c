@@ -49,7 +49,7 @@ bool relay_sched_hold(struct relay_sched *s, struct relay_item *item)
 {
     if (item->message->flags & SPOOL_HELD)
         return false;
-    item->message->flags |= SPOOL_HELD;
+    __atomic_fetch_or(&item->message->flags, (uint32_t)SPOOL_HELD, __ATOMIC_RELAXED);
     for (struct relay_group *g = item->groups; g; g = g->sibling) {
         if (g->state == RELAY_GROUP_BUSY)
             continue; /* held when it comes back */
@@ -63,7 +63,7 @@ bool relay_sched_release(struct relay_sched *s, struct relay_item *item, int64_t
 {
     if (!(item->message->flags & SPOOL_HELD))
         return false;
-    item->message->flags &= ~(uint32_t)SPOOL_HELD;
+    __atomic_fetch_and(&item->message->flags, ~(uint32_t)SPOOL_HELD, __ATOMIC_RELAXED);
     for (struct relay_group *g = item->groups; g; g = g->sibling) {
         if (g->state != RELAY_GROUP_HELD)
             continue;
