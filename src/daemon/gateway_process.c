@@ -178,8 +178,10 @@ static void end_mail(struct process *p)
         }
     /* The spool goes first among the rest: its last commit may still report to the loops, whose
      * mailboxes are read once more below. */
-    if (p->spool)
+    if (p->spool) {
         spool_close(p->spool);
+        relay_set_spool(p->relay, NULL);
+    }
     for (unsigned i = 0; i < p->loop_count; i++) {
         struct loop_thread *t = &p->loops[i];
 
