@@ -211,7 +211,10 @@ void relay_dial_mark(struct relay_conn *conn, bool bad)
 
 static void failed(struct relay_conn *conn, const char *what)
 {
-    note(conn, "4.4.1 %s (%s): %s", conn->host, conn->peer, what);
+    if (strncmp(conn->peer, conn->host, strlen(conn->host)) == 0)
+        note(conn, "4.4.1 %s: %s", conn->peer, what);
+    else
+        note(conn, "4.4.1 %s (%s): %s", conn->host, conn->peer, what);
     net_watch_close(&conn->watch);
     net_stream_close(&conn->stream);
     relay_count(&conn->rl->relay->counters.connect_failures, 1);

@@ -161,13 +161,18 @@ struct relay_item *relay_item_new(struct relay_sched *s, struct spool_message *m
     return item;
 }
 
+uint64_t relay_item_content_cost(const struct relay_item *item)
+{
+    return (item->message->size + BLOCK_ROOM - 1) / BLOCK_ROOM * BLOCK_SIZE;
+}
+
 void relay_item_uncache(struct relay_sched *s, struct relay_item *item)
 {
     if (!item->counted)
         return;
     pt_assert(!item->busy);
     item->counted = false;
-    s->cached -= item->message->size;
+    s->cached -= relay_item_content_cost(item);
     spool_message_uncache(item->message);
 }
 
@@ -177,7 +182,7 @@ void relay_item_free(struct relay_sched *s, struct relay_item *item)
     relay_index_remove(&s->index, item);
     s->messages--;
     if (item->counted)
-        s->cached -= item->message->size;
+        s->cached -= relay_item_content_cost(item);
     spool_message_unref(item->message);
     if (s->free_item_count >= KEEP_FREE) {
         free(item);

@@ -31,7 +31,7 @@ static void fill_defaults(struct relay_config *c)
     if (!c->read_budget)
         c->read_budget = UINT64_C(16) << 20;
     if (!c->client_flags)
-        c->client_flags = SMTP_CLIENT_PIPELINE | SMTP_CLIENT_AHEAD;
+        c->client_flags = SMTP_CLIENT_PIPELINE | SMTP_CLIENT_AHEAD | SMTP_CLIENT_BDAT;
     if (!c->now_us)
         c->now_us = system_now;
     c->connect_ms = or_default(c->connect_ms, 30000);

@@ -38,7 +38,7 @@ struct relay_config {
     const struct settings *settings;       /* a reference is taken */
     struct net_resolver *resolver;         /* NULL: only literals, for tests */
     const struct retry_policy *retry;      /* NULL: retry_policy_default */
-    uint64_t cache_budget;                 /* octets of queued content in memory; 0: 64 MiB */
+    uint64_t cache_budget;                 /* octets of memory for queued content; 0: 64 MiB */
     uint64_t read_budget;                  /* octets read back per loop; 0: 16 MiB */
     uint64_t seed;                         /* for jitter */
     uint32_t connect_ms, idle_ms, tick_ms; /* 0: 30 s, 5 s, 1 s */

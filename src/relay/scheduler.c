@@ -74,7 +74,7 @@ static void count_content(struct relay_sched *s, struct relay_item *item)
 
     if (!m->cached)
         return;
-    s->cached += m->size;
+    s->cached += relay_item_content_cost(item);
     item->counted = true;
     if (s->cached > s->cache_budget)
         relay_item_uncache(s, item);

@@ -72,7 +72,7 @@ struct relay_sched {
     struct retry_policy retry;
     struct rng rng;
     unsigned loops;
-    uint64_t cache_budget; /* octets of content that queued messages may keep in memory */
+    uint64_t cache_budget; /* octets of memory that the content of queued messages may take */
 
     struct relay_item *index; /* private from here on */
     struct due_heap due;

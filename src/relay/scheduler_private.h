@@ -29,6 +29,8 @@ void relay_group_leave(struct relay_group *g);
 struct relay_item *relay_item_new(struct relay_sched *s, struct spool_message *m);
 /* Out of the index, its message released. It must have no groups. */
 void relay_item_free(struct relay_sched *s, struct relay_item *item);
+/* What its content takes in memory: whole blocks. */
+uint64_t relay_item_content_cost(const struct relay_item *item);
 void relay_item_uncache(struct relay_sched *s, struct relay_item *item);
 
 /* ---- grouping.c: by the routes of today ---- */

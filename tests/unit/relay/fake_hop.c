@@ -14,8 +14,9 @@ struct fake_session {
     struct net_watch watch;
     unsigned number;
     struct buf in, out;
-    bool mail, data, silent, gone;
+    bool mail, data, bdat, silent, gone;
     size_t taken; /* of `in` */
+    size_t chunk; /* octets of a BDAT chunk still to come */
     struct fake_message m;
     unsigned accepted;
 };
@@ -99,6 +100,9 @@ static void on_command(struct fake_session *s, struct str line, const char *text
     } else if (str_starts_nocase(line, STR("DATA"))) {
         say(s, text, s->accepted ? "354 go on\r\n" : "554 5.5.1 no valid recipients\r\n");
         s->data = !s->gone && !s->silent && s->out.n > before && s->out.p[before] == '3';
+    } else if (str_starts_nocase(line, STR("BDAT"))) {
+        pt_assert(sscanf(text, "BDAT %zu LAST", &s->chunk) == 1 && s->accepted);
+        s->bdat = true;
     } else if (str_starts_nocase(line, STR("QUIT"))) {
         say(s, text, "221 2.0.0 bye\r\n");
     } else {
@@ -125,6 +129,22 @@ static void on_content_line(struct fake_session *s, struct str line, const char 
         line = str_from(line, 1);
     buf_add_str(&s->m.content, line);
     BUF_LIT(&s->m.content, "\r\n");
+}
+
+/* The octets of a chunk; true when it is complete. */
+static bool take_chunk(struct fake_session *s)
+{
+    size_t n = PT_MIN(s->chunk, s->in.n - s->taken);
+
+    buf_add(&s->m.content, s->in.p + s->taken, n);
+    s->taken += n;
+    s->chunk -= n;
+    if (s->chunk)
+        return false;
+    s->bdat = false;
+    s->hop->chunks++;
+    on_content_line(s, STR("."), ".");
+    return !s->gone;
 }
 
 static bool take_line(struct fake_session *s)
@@ -179,7 +199,7 @@ static void on_io(struct net_watch *w, unsigned ready)
     s->in.n += (size_t)n;
     if (s->silent)
         return;
-    while (take_line(s))
+    while (s->bdat ? take_chunk(s) : take_line(s))
         ;
     buf_drop(&s->in, s->taken);
     s->taken = 0;

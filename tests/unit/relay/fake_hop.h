@@ -35,6 +35,7 @@ struct fake_hop {
     unsigned sessions;      /* so far */
     unsigned open;          /* now */
     unsigned reads;         /* that gave something */
+    unsigned chunks;        /* messages that came by BDAT */
     uint32_t count;
     struct fake_message messages[FAKE_MESSAGES_MAX];
     struct fake_session *list;

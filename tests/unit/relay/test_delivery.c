@@ -95,6 +95,25 @@ static void a_hop_without_extensions_is_served_step_by_step(void **state)
     assert_int_equal(w->hop->count, 3);
 }
 
+static void chunks_carry_content_as_it_is(void **state)
+{
+    enum { MANY = 20 };
+    struct world *w = *state;
+    struct rule refuse[] = { { "RCPT TO:<none@", "550 5.1.1 no such user\r\n", 0 }, { 0 } };
+
+    w->hop->extensions = "250-PIPELINING\r\n250-8BITMIME\r\n250 CHUNKING\r\n";
+    world_rules(w->hop, refuse);
+    world_begin(w, false);
+    for (unsigned i = 0; i < MANY; i++)
+        world_submit(w, i % 5 ? "b@b.example" : "none@b.example");
+    UNTIL(w, world_stats(w).delivered >= MANY * 4 / 5 && world_stats(w).failed == MANY / 5);
+    assert_true(w->hop->chunks >= MANY * 4 / 5);
+    for (unsigned i = 0; i < MANY * 4 / 5; i++)
+        if (w->hop->messages[i].from[0])
+            assert_string_equal(buf_cstr(&w->hop->messages[i].content),
+                                "Subject: x\r\n\r\nhello\r\n.dot\r\n");
+}
+
 /* ---- content that is not in memory ---- */
 
 static char *letters(size_t n)
@@ -364,6 +383,7 @@ int main(void)
         WORLD_TEST(the_next_message_begins_in_the_write_of_the_last_dot),
         WORLD_TEST(many_messages_share_a_few_connections),
         WORLD_TEST(a_hop_without_extensions_is_served_step_by_step),
+        WORLD_TEST(chunks_carry_content_as_it_is),
         WORLD_TEST(large_content_is_streamed_in_pieces),
         WORLD_TEST(a_deferred_message_is_read_back),
         WORLD_TEST(damaged_content_fails_and_is_told),
