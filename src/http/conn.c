@@ -7,6 +7,7 @@
 
 enum {
     READ_SIZE = 16 * 1024,
+    READS_PER_TURN = 16,
     DRAIN_MAX = 1024 * 1024,
     DRAIN_MS = 1000,
     DATE_SIZE = CLOCK_RFC5322_SIZE,
@@ -328,6 +329,11 @@ static bool run_reading(struct http_conn *c)
         return false;
     }
     if (c->in.n == 0) {
+        /* Others get their turn, however much one client has to say. */
+        if (c->reads++ == READS_PER_TURN) {
+            net_watch_want(&c->watch, NET_READ);
+            return false;
+        }
         if (!buf_reserve(&c->in, READ_SIZE)) {
             http_conn_close(c);
             return false;
@@ -386,6 +392,7 @@ static bool cannot_go_on(const struct http_conn *c)
 /* Goes on until the socket or a handler must do something first. May free `c`. */
 static void conn_run(struct http_conn *c)
 {
+    c->reads = 0;
     for (;;) {
         switch (c->state) {
         case CONN_READING:

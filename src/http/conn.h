@@ -29,6 +29,7 @@ struct http_conn {
     size_t body_done;
     uint64_t body_left; /* octets of the response's body that are still to be written */
     size_t drained;
+    unsigned reads; /* in this turn */
     struct http_exchange *x;
     bool head_made; /* the response's head was put into `out` */
     bool close_after;

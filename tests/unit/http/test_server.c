@@ -125,7 +125,7 @@ static const struct http_route routes[] = {
     { HTTP_METHOD_POST, "/json", parse, .body_max = 1000 },
 };
 
-static int set_up(void **state)
+static int start(unsigned deadline_ms)
 {
     static const char *const hosts[] = { "gw" };
     struct http_server_config config = {
@@ -134,8 +134,8 @@ static int set_up(void **state)
         .hosts = hosts,
         .host_count = 1,
         .max_connections = 2,
-        .deadline_ms = 300,
-        .idle_ms = 400,
+        .deadline_ms = deadline_ms,
+        .idle_ms = 20000,
     };
 
     loop = net_loop_new(0);
@@ -143,6 +143,16 @@ static int set_up(void **state)
     server = http_server_new(&config);
     work = http_work_new(1, 1);
     return loop && server && work ? 0 : -1;
+}
+
+static int set_up(void **state)
+{
+    return start(20000);
+}
+
+static int set_up_hasty(void **state)
+{
+    return start(50);
 }
 
 static int tear_down(void **state)
@@ -424,8 +434,9 @@ int main(void)
         T(a_long_body_comes_in_pieces),
         T(a_body_that_cannot_be_finished_breaks_the_connection),
         T(a_body_is_never_longer_or_other_than_announced),
-        T(a_slow_request_is_cut_off),
-        T(a_handler_that_takes_too_long_is_left_behind),
+        cmocka_unit_test_setup_teardown(a_slow_request_is_cut_off, set_up_hasty, tear_down),
+        cmocka_unit_test_setup_teardown(a_handler_that_takes_too_long_is_left_behind, set_up_hasty,
+                                        tear_down),
         T(a_client_that_leaves_takes_nothing_with_it),
         T(expect_continue_is_answered_before_the_body),
         T(connections_have_a_limit_and_idle_ones_give_way),
