@@ -48,6 +48,16 @@ static json_t *message_json(const struct api_message *m, uint32_t most)
     return v;
 }
 
+/* What went wrong with the queue. */
+static void queue_problem(struct http_exchange *x, enum pt_err err, const char *detail)
+{
+    if (err == PT_ERR_NOTFOUND && !*detail)
+        detail = "There is no message with that ID in the queue.";
+    if (err == PT_ERR_AGAIN && !*detail)
+        detail = "The queue is not to be had now; see the status for why.";
+    api_problem(x, err, detail);
+}
+
 /* ---- the list ---- */
 
 struct listing {
@@ -97,7 +107,7 @@ static void list_job(struct http_exchange *x)
     err = a->deps.queue_list(a->deps.ctx, &filter, list_one, &l, &total);
     if (err) {
         json_decref(l.items);
-        api_problem(x, err, NULL);
+        queue_problem(x, err, "");
         return;
     }
     msgid_format(l.last, next);
@@ -127,10 +137,8 @@ static void show_job(struct http_exchange *x)
     if (!api_param_id(x, &id))
         return;
     err = a->deps.queue_show(a->deps.ctx, id, show_one, &body);
-    if (err == PT_ERR_NOTFOUND)
-        http_problem(x, 404, "There is no message with that ID in the queue.");
-    else if (err)
-        api_problem(x, err, NULL);
+    if (err)
+        queue_problem(x, err, "");
     else
         http_answer_json(x, 200, body);
 }
@@ -181,7 +189,7 @@ static void act(struct http_exchange *x, enum api_queue_action action,
     enum pt_err err = a->deps.queue_act(a->deps.ctx, action, selection, &count, &fault);
 
     if (err) {
-        api_problem(x, err, fault.text);
+        queue_problem(x, err, fault.text);
         return;
     }
     if (count)

@@ -21,42 +21,40 @@ static void add(json_t *changes, const char *key, const char *a_name, json_t *a,
     json_array_append_new(changes, change);
 }
 
+/* Adds `by` to how often the element occurs; gives the new number. */
+static json_int_t count(json_t *counts, const json_t *element, json_int_t by)
+{
+    char *text = json_dumps(element, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
+    json_int_t n = by;
+
+    if (text) {
+        n += json_integer_value(json_object_get(counts, text));
+        json_object_set_new(counts, text, json_integer(n));
+    }
+    free(text);
+    return n;
+}
+
 /* The elements of `list` that are not in `other`, each as often as it is there more often. */
 static json_t *surplus(const json_t *list, const json_t *other)
 {
-    json_t *left = json_copy((json_t *)other), *out = json_array(), *v, *w;
-    size_t i, j;
+    json_t *counts = json_object(), *out = json_array(), *v;
+    size_t i;
 
+    json_array_foreach(other, i, v) count(counts, v, 1);
     json_array_foreach(list, i, v)
     {
-        bool found = false;
-
-        json_array_foreach(left, j, w)
-        {
-            if (json_equal(v, w)) {
-                json_array_remove(left, j);
-                found = true;
-                break;
-            }
-        }
-        if (!found)
+        if (count(counts, v, -1) < 0)
             json_array_append(out, v);
     }
-    json_decref(left);
+    json_decref(counts);
     return out;
 }
 
 static void diff_lists(json_t *changes, const char *key, json_t *from, json_t *to)
 {
-    json_t *removed, *added;
+    json_t *removed = surplus(from, to), *added = surplus(to, from);
 
-    /* Beyond this the comparison of all with all would take too long. */
-    if (json_array_size(from) * json_array_size(to) > 100u * 1000 * 1000) {
-        add(changes, key, "from", from, "to", to);
-        return;
-    }
-    removed = surplus(from, to);
-    added = surplus(to, from);
     if (json_array_size(removed) || json_array_size(added))
         add(changes, key, "removed", removed, "added", added);
     else
