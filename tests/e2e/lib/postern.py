@@ -19,6 +19,13 @@ from .places import ROOT, free_port, temporary_folder
 BINARY = Path(
     os.environ.get("POSTERN_BINARY") or os.environ.get("POSTERN_BIN") or ROOT / "build" / "postern"
 ).resolve()
+SIGNS_OF_BUGS = (
+    "AddressSanitizer",
+    "LeakSanitizer",
+    "ThreadSanitizer",
+    "runtime error:",
+    "assertion failed",
+)
 START_LIMIT = 30.0  # seconds, for a loaded machine and a sanitized program
 
 
@@ -278,19 +285,19 @@ class Postern:
 
     # ---- what it said ----
 
+    def log_octets(self) -> bytes:
+        """All that was logged: what went to standard error, then the log of the gateway."""
+        files = [self.log_path, *sorted((self.state / "log").glob("postern.log*"), reverse=True)]
+        return b"".join(path.read_bytes() for path in files)
+
     def log(self) -> str:
-        return self.log_path.read_text(errors="replace")[-20000:]
+        """The last of it, for people."""
+        return self.log_octets().decode(errors="replace")[-20000:]
 
     def check_log(self) -> None:
         """Nothing that must never happen has happened."""
-        text = self.log_path.read_text(errors="replace")
-        for sign in (
-            "AddressSanitizer",
-            "runtime error:",
-            "ThreadSanitizer",
-            "LeakSanitizer",
-            "assertion failed",
-        ):
+        text = self.log_octets().decode(errors="replace")
+        for sign in SIGNS_OF_BUGS:
             assert sign not in text, f"{sign} in the log:\n{text[-20000:]}"
 
     def _show(self) -> None:
