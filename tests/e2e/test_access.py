@@ -45,15 +45,6 @@ def test_deny_all_except_lets_in_the_permit_list_alone():
                 pass
 
 
-def test_a_refusal_ends_in_a_reference():
-    with Postern(
-        settings={"connections": {"control": {"deny_list": ["127.0.0.2"]}}}
-    ) as gateway, gateway.client(source="127.0.0.2", greeting=None) as client:
-        reply = client.expect(554)
-    word = reply.text.rpartition("[ref ")[2]
-    assert len(word) == 10 and word[4] == "-" and word[-1] == "]", reply
-
-
 def test_one_connection_too_many_is_told_so_and_the_others_stay():
     with Postern(settings={"connections": {"interface": {"max_connections": 3}}}) as gateway:
         clients = [gateway.client() for _ in range(3)]

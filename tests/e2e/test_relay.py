@@ -41,17 +41,8 @@ def deferred(gateway, count=1):
 
     def tried():
         items = gateway.queue()
-        return (
-            items
-            if len(items) == count
-            and all(
-                r["attempts"] > 0 and r["state"] in ("deferred", "in_doubt")
-                for m in items
-                for r in m["recipients"]
-                if r["state"] not in ("delivered", "failed")
-            )
-            else None
-        )
+        open_states = {r["state"] for m in items for r in m["recipients"]} - {"delivered", "failed"}
+        return items if len(items) == count and open_states <= {"deferred", "in_doubt"} else None
 
     return gateway.wait_until(tried, f"{count} deferred")
 

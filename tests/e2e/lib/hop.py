@@ -146,7 +146,8 @@ class _Session:
                 self._forget()
                 self._mail, self._mail_parameters = self._path(text)
         elif verb == "RCPT":
-            if self._answer("RCPT", text, "250 2.1.5 OK"):
+            usual = "503 5.5.1 MAIL first" if self._mail is None else "250 2.1.5 OK"
+            if self._answer("RCPT", text, usual):
                 address, parameters = self._path(text)
                 self._recipients.append(address)
                 self._rcpt_parameters.append(parameters)

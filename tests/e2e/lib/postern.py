@@ -24,7 +24,7 @@ SIGNS_OF_BUGS = (
     "LeakSanitizer",
     "ThreadSanitizer",
     "runtime error:",
-    "assertion failed",
+    "postern: bug at",
 )
 START_LIMIT = 30.0  # seconds, for a loaded machine and a sanitized program
 
