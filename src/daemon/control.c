@@ -273,6 +273,16 @@ static bool listen_now(struct control *c)
     return fault.err == PT_ERR_OK;
 }
 
+void control_stop_listening(struct control *c)
+{
+    pthread_mutex_lock(&c->change);
+    listening_release(&c->listening);
+    pthread_mutex_lock(&c->lock);
+    c->listening_count = 0;
+    pthread_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->change);
+}
+
 void control_serve(struct control *c, struct gateway *gateway, struct relay *relay)
 {
     pthread_mutex_lock(&c->change);

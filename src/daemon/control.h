@@ -56,6 +56,10 @@ void control_serve(struct control *c, struct gateway *gateway, struct relay *rel
 /* Tries to listen again where that failed; true when there is nothing (more) to try. */
 bool control_retry_listening(struct control *c);
 
+/* Lets go of the listening sockets: the gateway is about to end. Without this a client that
+ * connects meanwhile would wait in a queue that nobody empties. */
+void control_stop_listening(struct control *c);
+
 /* api_deps' settings_apply and settings_current. */
 enum pt_err control_change(struct control *c, const struct api_change *change,
                            struct api_change_result *out, struct pt_fault *fault);

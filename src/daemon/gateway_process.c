@@ -286,6 +286,7 @@ static void drain(struct process *p, int signals)
 
     notify_service("STOPPING=1");
     log_text(LOG_INFO, "stopping", "asked to stop");
+    control_stop_listening(&p->control);
     gateway_drain(p->gateway, GRACE_MS, on_drained, p);
     relay_stop(p->relay, on_stopped, p);
     while (!atomic_load(&p->drained) || !atomic_load(&p->stopped)) {

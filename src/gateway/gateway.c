@@ -114,13 +114,21 @@ void gateway_publish(struct gateway *g, struct policy_snapshot *snapshot,
 
 void gateway_drain(struct gateway *g, unsigned grace_ms, void (*drained)(void *ctx), void *ctx)
 {
+    struct gateway_listener *old[GATEWAY_LISTENERS_MAX];
+    unsigned old_count;
+
     pthread_mutex_lock(&g->lock);
+    old_count = g->listener_count;
+    memcpy(old, g->listeners, sizeof old);
+    g->listener_count = 0;
     g->draining = true;
     g->grace_ms = grace_ms;
     g->drained = drained;
     g->drained_ctx = ctx;
     atomic_store(&g->loops_draining, g->loop_count);
     pthread_mutex_unlock(&g->lock);
+    for (unsigned i = 0; i < old_count; i++)
+        gateway_listener_unref(old[i]);
     post_publish(g);
 }
 
