@@ -20,7 +20,7 @@ fuzz() {
     local corpus=tests/fuzz/corpus/$name finds=.dev/fuzz/$name
     mkdir -p "$corpus" "$finds"
     CC=clang configure build-fuzz -Dfuzzer=true -Db_sanitize=address,undefined -Db_lundef=false \
-        -Doptimization=2
+        -Doptimization=2 -Dwerror=false
     ninja -C build-fuzz "tests/fuzz/fuzz_$name" >&2
     if $minimise; then
         fuzz_minimise "$name" "$corpus" "$finds"

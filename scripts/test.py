@@ -149,9 +149,14 @@ def build(folder):
     """Everything of one build, configured first where it is new."""
     at = time.monotonic()
     log = KEPT / f"{folder}.log"
-    if not (ROOT / folder / "build.ninja").exists():
-        if run(["meson", "setup", folder, *BUILDS[folder]], log, BUILD_LIMIT) != 0:
+    configured = (ROOT / folder / "build.ninja").exists()
+    command = [folder, *BUILDS[folder]]
+    note = ROOT / folder / ".dev-options"  # as configure() in ./dev
+    if not configured or (note.exists() and note.read_text() != " ".join(command) + "\n"):
+        shutil.rmtree(ROOT / folder, ignore_errors=True)
+        if run(["meson", "setup", *command], log, BUILD_LIMIT) != 0:
             raise BuildFailed(f"cannot configure {folder}:\n{tail(log)}")
+        note.write_text(" ".join(command) + "\n")
     if run(["ninja", "-C", folder], log, BUILD_LIMIT) != 0:
         raise BuildFailed(f"cannot build {folder}:\n{ninja_failures(log)}")
     progress(f"{folder} built in {time.monotonic() - at:.0f} s")

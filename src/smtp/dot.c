@@ -45,7 +45,7 @@ static struct smtp_dot_step read_text(struct smtp_dot *dot, struct str in, size_
     struct smtp_dot_step step = { .status = SMTP_DOT_MORE, .eight_bit = scan.eight_bit };
 
     if (scan.clean > 0)
-        dot->state = state_after(text.p[scan.clean - 1]);
+        dot->state = (uint8_t)state_after(text.p[scan.clean - 1]);
     if (scan.clean < text.n && !(dots && text.p[scan.clean] == '.' && dot->state == LINE))
         return over(dot, SMTP_DOT_BARE, from + scan.clean);
     step.taken = from + scan.clean;
