@@ -146,10 +146,8 @@ static enum pt_err queue_act(void *ctx, enum api_queue_action action,
                              struct pt_fault *fault)
 {
     static const enum relay_view_action actions[] = {
-        [API_QUEUE_RETRY] = RELAY_VIEW_RETRY,
-        [API_QUEUE_HOLD] = RELAY_VIEW_HOLD,
-        [API_QUEUE_RELEASE] = RELAY_VIEW_RELEASE,
-        [API_QUEUE_DELETE] = RELAY_VIEW_DELETE,
+        [API_QUEUE_RETRY] = RELAY_VIEW_RETRY,     [API_QUEUE_HOLD] = RELAY_VIEW_HOLD,
+        [API_QUEUE_RELEASE] = RELAY_VIEW_RELEASE, [API_QUEUE_DELETE] = RELAY_VIEW_DELETE,
         [API_QUEUE_BOUNCE] = RELAY_VIEW_BOUNCE,
     };
     struct process *p = ctx;
