@@ -6,7 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-const char HOP_CLOSE[] = "close", HOP_RESET[] = "reset", HOP_SILENT[] = "silent";
+const char HOP_CLOSE[] = "close", HOP_RESET[] = "reset", HOP_SILENT[] = "silent",
+           HOP_TAKE[] = "take";
 
 struct fake_session {
     struct fake_session *next;
@@ -14,7 +15,7 @@ struct fake_session {
     struct net_watch watch;
     unsigned number;
     struct buf in, out;
-    bool mail, data, bdat, silent, gone;
+    bool mail, data, bdat, silent, take, gone;
     size_t taken; /* of `in` */
     size_t chunk; /* octets of a BDAT chunk still to come */
     struct fake_message m;
@@ -45,6 +46,10 @@ static void say(struct fake_session *s, const char *line, const char *usual)
         return;
     if (!text)
         text = usual;
+    if (text == HOP_TAKE) {
+        s->take = true;
+        text = HOP_CLOSE;
+    }
     if (text == HOP_SILENT)
         s->silent = true;
     else if (text == HOP_CLOSE || text == HOP_RESET) {
@@ -85,6 +90,8 @@ static void on_command(struct fake_session *s, struct str line, const char *text
         snprintf(hello, sizeof hello, "250-hop.example\r\n%s", s->hop->extensions);
         say(s, text, hello);
     } else if (str_starts_nocase(line, STR("MAIL"))) {
+        s->mail = false;
+        s->accepted = 0;
         say(s, text, "250 2.1.0 ok\r\n");
         if (accepted(s, before)) {
             new_message(s);
@@ -106,8 +113,17 @@ static void on_command(struct fake_session *s, struct str line, const char *text
     } else if (str_starts_nocase(line, STR("QUIT"))) {
         say(s, text, "221 2.0.0 bye\r\n");
     } else {
+        s->mail = false; /* RSET */
+        s->accepted = 0;
         say(s, text, "250 2.0.0 ok\r\n");
     }
+}
+
+static void keep_message(struct fake_session *s)
+{
+    pt_assert(s->hop->count < FAKE_MESSAGES_MAX);
+    s->hop->messages[s->hop->count++] = s->m;
+    s->m = (struct fake_message){ 0 };
 }
 
 static void on_content_line(struct fake_session *s, struct str line, const char *text)
@@ -118,11 +134,8 @@ static void on_content_line(struct fake_session *s, struct str line, const char 
         s->data = s->mail = false;
         s->accepted = 0;
         say(s, text, "250 2.0.0 queued\r\n");
-        if (accepted(s, before)) {
-            pt_assert(s->hop->count < FAKE_MESSAGES_MAX);
-            s->hop->messages[s->hop->count++] = s->m;
-            s->m = (struct fake_message){ 0 };
-        }
+        if (s->take || accepted(s, before))
+            keep_message(s);
         return;
     }
     if (line.n && line.p[0] == '.')

@@ -15,6 +15,7 @@ struct fake_hop;
 extern const char HOP_CLOSE[];  /* closes the connection */
 extern const char HOP_RESET[];  /* resets it */
 extern const char HOP_SILENT[]; /* says nothing any more, keeps it open */
+extern const char HOP_TAKE[];   /* at the end of data: takes the message and closes */
 
 struct fake_message {
     char from[320];

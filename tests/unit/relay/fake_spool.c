@@ -134,6 +134,7 @@ static void store_outcomes(struct fake_spool *s, const struct spool_op *op)
         to->recipient = o->recipient;
         to->state = o->state;
         to->code = o->code;
+        to->with_bounce = op->bounce && i == 0;
         if (n)
             memcpy(to->reply, o->reply.p, n);
         to->reply[n] = 0;

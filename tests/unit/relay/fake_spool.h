@@ -14,6 +14,7 @@ struct fake_outcome {
     uint32_t recipient;
     uint8_t state;
     uint16_t code;
+    bool with_bounce; /* the first outcome of an operation that made one */
     char reply[SPOOL_REPLY_MAX + 1];
 };
 
