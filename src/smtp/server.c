@@ -166,8 +166,8 @@ static void read_command(struct smtp_server *s, struct turn *t)
         return;
     s->begun = true;
     smtp_server_run(s, t, line);
-    /* What is asked about lies in the line. */
-    if (s->state == STATE_COMMAND)
+    /* What a verdict is asked about lies in the line. */
+    if (s->state != STATE_ASK_HELO && s->state != STATE_ASK_MAIL && s->state != STATE_ASK_RCPT)
         smtp_server_release(s);
 }
 
@@ -311,10 +311,8 @@ void smtp_server_answer(struct smtp_server *s, struct buf *out, const struct smt
         rcpt_answered(s, out, reply);
         break;
     case STATE_ASK_DATA:
-        /* Holds a failure in words until the end of a chunk. */
-        smtp_server_release(s);
         smtp_server_data_answered(s, out, no);
-        return;
+        return; /* what is held now is a failure in words */
     case STATE_ASK_COMMIT:
         commit_answered(s, out, reply);
         break;

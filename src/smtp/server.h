@@ -166,8 +166,9 @@ PT_NODISCARD struct smtp_server_step smtp_server_feed(struct smtp_server *s, str
 /*
  * The answer to HELO, MAIL, RCPT, DATA or COMMIT. NULL is the machine's own positive reply; a reply
  * with a code below 400 accepts in the caller's words (where there are any: not for HELO and DATA),
- * any other refuses. With 421 the session ends. A DATA that is refused leaves the transaction as it
- * was; with BDAT the transaction is over and the chunk is dropped. A COMMIT ends it either way.
+ * any other refuses. With 421 the session ends. A DATA that is refused ends the transaction, told
+ * as `reset` with the next step (the content of BDAT is dropped first); a COMMIT ends it either
+ * way.
  */
 void smtp_server_answer(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply);
 

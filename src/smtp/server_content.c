@@ -203,16 +203,20 @@ void smtp_server_drop_chunk(struct smtp_server *s, struct turn *t)
 
 void smtp_server_data_answered(struct smtp_server *s, struct buf *out, const struct smtp_reply *no)
 {
-    if (no && s->chunked) {
-        keep_failure(s, no);
+    bool chunked = s->chunked;
+
+    if (no) {
         smtp_server_drop_transaction(s);
-        smtp_server_enter(s, STATE_DROP_CHUNK);
-    } else if (no) {
-        smtp_server_enter(s, STATE_COMMAND);
-        smtp_reply_write(out, no);
+        if (chunked) {
+            keep_failure(s, no);
+            smtp_server_enter(s, STATE_DROP_CHUNK);
+        } else {
+            smtp_server_enter(s, STATE_COMMAND);
+            smtp_reply_write(out, no);
+        }
     } else {
         smtp_dot_init(&s->dot);
-        if (s->chunked) {
+        if (chunked) {
             smtp_server_enter(s, STATE_CHUNK);
         } else {
             smtp_server_enter(s, STATE_CONTENT);
