@@ -273,16 +273,6 @@ static bool listen_now(struct control *c)
     return fault.err == PT_ERR_OK;
 }
 
-void control_stop_listening(struct control *c)
-{
-    pthread_mutex_lock(&c->change);
-    listening_release(&c->listening);
-    pthread_mutex_lock(&c->lock);
-    c->listening_count = 0;
-    pthread_mutex_unlock(&c->lock);
-    pthread_mutex_unlock(&c->change);
-}
-
 void control_serve(struct control *c, struct gateway *gateway, struct relay *relay)
 {
     pthread_mutex_lock(&c->change);
@@ -304,6 +294,18 @@ bool control_retry_listening(struct control *c)
         done = listen_now(c);
     pthread_mutex_unlock(&c->change);
     return done;
+}
+
+void control_stop_listening(struct control *c)
+{
+    struct pt_fault none = { .err = PT_ERR_OK };
+    struct listening nothing = { .count = 0 };
+
+    pthread_mutex_lock(&c->change);
+    c->stopping = true;
+    if (c->gateway && c->current)
+        publish_all(c, &nothing, &none);
+    pthread_mutex_unlock(&c->change);
 }
 
 /* ---- changes ---- */
@@ -377,6 +379,8 @@ static enum pt_err change_locked(struct control *c, const struct api_change *cha
     char name[256];
     enum pt_err err;
 
+    if (c->stopping)
+        return pt_fault_set(fault, PT_ERR_CLOSED, "the gateway is shutting down");
     if (!c->store && !open_store(c)) {
         *fault = c->store_fault;
         return fault->err;

@@ -28,6 +28,7 @@ struct control {
     pthread_mutex_t change;       /* held during a change */
     struct settings_store *store; /* NULL: see store_fault */
     struct listening listening;
+    bool stopping; /* control_stop_listening() was called */
 
     pthread_mutex_t lock;                    /* guards what follows, for readers; held briefly */
     struct settings *current;                /* NULL: none could be read, see settings_fault */
@@ -56,8 +57,7 @@ void control_serve(struct control *c, struct gateway *gateway, struct relay *rel
 /* Tries to listen again where that failed; true when there is nothing (more) to try. */
 bool control_retry_listening(struct control *c);
 
-/* Lets go of the listening sockets: the gateway is about to end. Without this a client that
- * connects meanwhile would wait in a queue that nobody empties. */
+/* Closes the listening sockets, for good: no change opens one any more. */
 void control_stop_listening(struct control *c);
 
 /* api_deps' settings_apply and settings_current. */

@@ -24,6 +24,7 @@ static struct policy_facts facts_of(const struct session *s)
         .client = s->client.addr,
         .now_us = clock_wall_us(),
         .helo = smtp_server_helo(&s->smtp),
+        .ref = s->loop->next_ref,
     };
 }
 
@@ -33,10 +34,11 @@ static void drop_transaction(struct session *s)
     s->transaction = NULL;
 }
 
+/* `ref`: the reply carries the reference of this decision. */
 static void log_rejected(const struct session *s, const char *what, struct str address,
-                         const struct smtp_reply *reply, const char *rule)
+                         const struct smtp_reply *reply, const char *rule, bool ref)
 {
-    char client[NET_ENDPOINT_SIZE];
+    char client[NET_ENDPOINT_SIZE], ref_text[POLICY_REF_SIZE];
     struct log_line line;
 
     net_endpoint_format(&s->client, client);
@@ -47,6 +49,11 @@ static void log_rejected(const struct session *s, const char *what, struct str a
     log_cstr(&line, "rule", rule);
     log_u64(&line, "code", reply->code);
     log_str(&line, "reply", reply->text);
+    if (ref) {
+        policy_ref_format(s->loop->next_ref, ref_text);
+        log_cstr(&line, "ref", ref_text);
+        gateway_loop_ref_used(s->loop);
+    }
     log_end(&line);
 }
 
@@ -63,7 +70,7 @@ static void on_mail(struct session *s)
     policy_verdict_init(&v, false);
     policy_mail(s->loop->snapshot, &facts, &v);
     if (v.action != POLICY_ACCEPT) {
-        log_rejected(s, "reverse_path", facts.sender, &v.reply, policy_rule_name(v.rule));
+        log_rejected(s, "reverse_path", facts.sender, &v.reply, policy_rule_name(v.rule), true);
         answer(s, &v.reply);
         return;
     }
@@ -88,7 +95,7 @@ static void on_rcpt(struct session *s)
     policy_verdict_init(&v, false);
     policy_rcpt(t->snapshot, &facts, &v);
     if (v.action != POLICY_ACCEPT) {
-        log_rejected(s, "recipient", facts.recipient, &v.reply, policy_rule_name(v.rule));
+        log_rejected(s, "recipient", facts.recipient, &v.reply, policy_rule_name(v.rule), true);
         answer(s, &v.reply);
         return;
     }
@@ -127,7 +134,7 @@ static void on_complete(struct session *s)
 
     mime_header_end(&t->header);
     if (t->header.received >= RECEIVED_MAX) {
-        log_rejected(s, "reverse_path", t->message->reverse_path, &reply_loop, "mail loop");
+        log_rejected(s, "reverse_path", t->message->reverse_path, &reply_loop, "mail loop", false);
         GATEWAY_COUNT(s->loop->counters.rejected_messages, 1);
         answer(s, &reply_loop);
         drop_transaction(s);
@@ -182,7 +189,7 @@ void converse_committed(struct session *s, enum pt_err result)
 
     if (result != PT_ERR_OK) {
         GATEWAY_COUNT(s->loop->counters.rejected_messages, 1);
-        log_rejected(s, "reverse_path", m->reverse_path, reply_for(result), "storage");
+        log_rejected(s, "reverse_path", m->reverse_path, reply_for(result), "storage", false);
         answer(s, reply_for(result));
         drop_transaction(s);
         return;

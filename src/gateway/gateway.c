@@ -7,6 +7,7 @@
 #include "base/block.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/rng.h"
 #include "gateway/loop.h"
 #include "gateway/replies.h"
 #include "gateway/session.h"
@@ -156,7 +157,9 @@ void gateway_get_stats(struct gateway *g, struct gateway_stats *out)
 static bool admit(struct gateway_loop *l, const struct net_endpoint *peer, struct policy_verdict *v)
 {
     _Atomic uint32_t *count = &l->gateway->sessions;
-    struct policy_facts facts = { .client = peer->addr, .now_us = clock_wall_us() };
+    struct policy_facts facts = { .client = peer->addr,
+                                  .now_us = clock_wall_us(),
+                                  .ref = l->next_ref };
     uint32_t sessions = atomic_load_explicit(count, memory_order_relaxed);
 
     do {
@@ -168,18 +171,20 @@ static bool admit(struct gateway_loop *l, const struct net_endpoint *peer, struc
     return true;
 }
 
-static void log_refused(const struct net_endpoint *peer, const struct policy_verdict *v,
-                        const struct policy_snapshot *snapshot)
+static void log_refused(const struct gateway_loop *l, const struct net_endpoint *peer,
+                        const struct policy_verdict *v)
 {
-    char client[NET_ENDPOINT_SIZE];
+    char client[NET_ENDPOINT_SIZE], ref[POLICY_REF_SIZE];
     struct log_line line;
 
     net_endpoint_format(peer, client);
     log_begin(&line, LOG_INFO, "refused");
     log_cstr(&line, "client", client);
     log_cstr(&line, "rule", policy_rule_name(v->rule));
-    log_cstr(&line, "entry", policy_entry_text(snapshot, v->list, v->entry));
+    log_cstr(&line, "entry", policy_entry_text(l->snapshot, v->list, v->entry));
     log_u64(&line, "code", v->reply.code);
+    policy_ref_format(l->next_ref, ref);
+    log_cstr(&line, "ref", ref);
     log_end(&line);
 }
 
@@ -206,7 +211,8 @@ static void accepted(struct net_acceptor *a, int fd, const struct net_endpoint *
             GATEWAY_COUNT(l->counters.over_limit, 1);
         else
             GATEWAY_COUNT(l->counters.refused, 1);
-        log_refused(peer, &v, l->snapshot);
+        log_refused(l, peer, &v);
+        gateway_loop_ref_used(l);
         send_reply(fd, &v.reply);
         net_linger_take(l->linger, fd);
         return;
@@ -365,6 +371,20 @@ static void on_publish(struct mail *mail)
 
 /* ---- a loop: turns ---- */
 
+static uint64_t first_ref(const struct gateway_loop *l)
+{
+    struct rng rng;
+    uint64_t steps = l->gateway->loops_max;
+
+    rng_seed_from_system(&rng);
+    return rng_below(&rng, (UINT64_C(1) << 40) / steps) * steps + net_loop_index(l->loop);
+}
+
+void gateway_loop_ref_used(struct gateway_loop *l)
+{
+    l->next_ref = (l->next_ref + l->gateway->loops_max) & ((UINT64_C(1) << 40) - 1);
+}
+
 void gateway_loop_submit(struct gateway_loop *l, struct spool_op *op)
 {
     op->next = NULL;
@@ -429,6 +449,7 @@ struct gateway_loop *gateway_loop_new(struct gateway *g, struct net_loop *loop)
     }
     l->gateway = g;
     l->loop = loop;
+    l->next_ref = first_ref(l);
     l->publish.run = on_publish;
     buf_init(&l->out, OUT_MAX);
     buf_init(&l->scratch, SCRATCH_MAX);

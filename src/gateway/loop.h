@@ -65,6 +65,10 @@ struct gateway_loop {
     /* Messages of this turn for the commit thread. */
     struct spool_op *submit_first, *submit_last;
 
+    /* Names the next refusal. Each loop counts in steps of its own from a random start, so that no
+     * two refusals of a run have the same and a restart begins elsewhere. */
+    uint64_t next_ref;
+
     struct net_timer sweep; /* once a second while there are sessions */
     struct net_timer grace;
     bool sweeping, draining;
@@ -77,6 +81,9 @@ struct gateway_loop {
     struct buf scratch; /* a trace header, a log value */
     char input[65536];  /* what was just read, of whichever session */
 };
+
+/* The reference `next_ref` was given to a client. */
+void gateway_loop_ref_used(struct gateway_loop *l);
 
 /* Hands an operation to the commit thread at the end of this turn. */
 void gateway_loop_submit(struct gateway_loop *l, struct spool_op *op);
