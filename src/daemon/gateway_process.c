@@ -139,11 +139,11 @@ static bool run_loops(struct process *p)
 /* What handles mail: all of it, or nothing is left behind. */
 static enum pt_err start_mail(struct process *p, struct pt_fault *fault)
 {
-    enum pt_err err = PT_ERR_NOMEM;
+    enum pt_err err;
 
-    pt_fault_set(fault, err, "no memory or descriptors to start");
-    if (start_relay(p))
-        err = start_spool(p, fault);
+    if (!start_relay(p))
+        return pt_fault_set(fault, PT_ERR_NOMEM, "no memory or descriptors to start");
+    err = start_spool(p, fault);
     if (err != PT_ERR_OK)
         return err;
     relay_set_spool(p->relay, p->spool);
@@ -154,17 +154,6 @@ static enum pt_err start_mail(struct process *p, struct pt_fault *fault)
     control_serve(&p->control, p->gateway, p->relay);
     atomic_store(&p->serving, true);
     return PT_ERR_OK;
-}
-
-static enum pt_err start(struct process *p, const struct daemon_options *o, struct pt_fault *fault)
-{
-    struct api_deps deps;
-
-    control_init(&p->control, &p->state);
-    if (o->apply)
-        control_apply_file(&p->control, o->apply);
-    process_api_deps(p, &deps);
-    return api_new(&p->api, &deps, fault);
 }
 
 /* Ends what handles mail, in whatever state its start was left. */
@@ -225,26 +214,34 @@ static unsigned wait_signals(struct process *p, int signals, int timeout_ms)
     return n;
 }
 
-/* Tries until it succeeds: without its spool the gateway takes no mail, but the administrator gets
- * in and sees why. False: asked to stop before. */
-static bool start_mail_at_last(struct process *p, int signals)
+/* False: not yet; why is in spool_fault, and logged once for each reason. */
+static bool try_mail(struct process *p)
 {
-    struct pt_fault fault;
+    struct pt_fault fault = { .err = PT_ERR_OK };
+    bool news;
 
-    while (start_mail(p, &fault) != PT_ERR_OK) {
+    if (start_mail(p, &fault) != PT_ERR_OK)
         end_mail(p);
-        if (strcmp(p->spool_fault.text, fault.text) != 0)
-            log_text(LOG_ERROR, "start", "mail is not served: %s", fault.text);
-        pthread_mutex_lock(&p->control.lock);
-        p->spool_fault = fault;
-        pthread_mutex_unlock(&p->control.lock);
-        if (wait_signals(p, signals, RETRY_MS) > 0)
-            return false;
-    }
     pthread_mutex_lock(&p->control.lock);
-    p->spool_fault.err = PT_ERR_OK;
+    news = fault.err != PT_ERR_OK && strcmp(p->spool_fault.text, fault.text) != 0;
+    p->spool_fault = fault;
     pthread_mutex_unlock(&p->control.lock);
-    return true;
+    if (news)
+        log_text(LOG_ERROR, "start", "mail is not served: %s", fault.text);
+    return fault.err == PT_ERR_OK;
+}
+
+/* Without its spool the gateway takes no mail, but the administrator gets in and sees why. */
+static enum pt_err start(struct process *p, const struct daemon_options *o, struct pt_fault *fault)
+{
+    struct api_deps deps;
+
+    control_init(&p->control, &p->state);
+    if (o->apply)
+        control_apply_file(&p->control, o->apply);
+    PT_IGNORE(try_mail(p), "tried again by serve()");
+    process_api_deps(p, &deps);
+    return api_new(&p->api, &deps, fault);
 }
 
 static void serve(struct process *p, struct daemon_options *o, int signals)
@@ -252,9 +249,9 @@ static void serve(struct process *p, struct daemon_options *o, int signals)
     bool ready = false;
 
     do {
-        bool listening = control_retry_listening(&p->control);
-
-        if (listening && !ready) {
+        if (!atomic_load(&p->serving) && !try_mail(p))
+            continue;
+        if (control_retry_listening(&p->control) && !ready) {
             ready = true;
             say_ready(p, o);
         }
@@ -331,10 +328,9 @@ int gateway_process_run(struct daemon_options *o)
     err = start(&p, o, &fault);
     if (err == PT_ERR_OK) {
         notify_service("READY=1");
-        if (start_mail_at_last(&p, signals)) {
-            serve(&p, o, signals);
+        serve(&p, o, signals);
+        if (atomic_load(&p.serving))
             drain(&p, signals);
-        }
     } else {
         fprintf(stderr, "postern: %s\n", fault.text);
     }
