@@ -348,11 +348,14 @@ bool relay_conn_pump(struct relay_conn *conn)
 void relay_conn_quit(struct relay_conn *conn)
 {
     struct relay *r = conn->rl->relay;
+    uint64_t loops;
 
     relay_conn_put_back_all(conn);
     relay_lock(r);
     relay_sched_closed(&r->sched, conn->dest, conn->rl->index, false);
+    loops = relay_sched_wake_for(&r->sched, conn->dest); /* another may take its place */
     relay_unlock(r);
+    relay_wake_loops(r, loops);
     conn->dest = NULL;
     conn->phase = RELAY_CONN_QUITTING;
     smtp_client_quit(conn->client, &conn->out);

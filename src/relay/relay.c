@@ -83,7 +83,9 @@ static void log_not_queued(const struct spool_message *m)
 
     log_begin(&l, LOG_ERROR, "not_queued");
     log_id(&l, m->id);
-    log_cstr(&l, "text", "out of memory; the message is safe and is delivered after a restart");
+    log_cstr(&l, "text",
+             "out of memory; this message, and perhaps others of its batch, is safe and is "
+             "delivered after a restart");
     log_end(&l);
 }
 
@@ -163,21 +165,22 @@ void relay_committed(void *ctx, struct spool_message *const *messages, uint32_t 
     struct relay *r = ctx;
     struct relay_dest_set touched = { .count = 0 };
     int64_t now_us = relay_now(r);
-    uint32_t failed = 0;
+    const struct spool_message *lost = NULL;
     bool rests;
     uint64_t loops;
 
     relay_lock(r);
     for (uint32_t i = 0; i < count; i++)
-        failed += !relay_sched_add(&r->sched, messages[i], now_us, &touched);
+        if (!relay_sched_add(&r->sched, messages[i], now_us, &touched))
+            lost = messages[i];
     loops = wake_for_set(&r->sched, &touched);
     rests = any_rests(&touched);
     relay_unlock(r);
     relay_wake_loops(r, loops);
     if (rests)
         log_resting(r, messages, count);
-    for (uint32_t i = 0; failed && i < count; i++)
-        log_not_queued(messages[i]);
+    if (lost)
+        log_not_queued(lost);
 }
 
 void relay_wake_loops(struct relay *r, uint64_t loops)
@@ -232,8 +235,9 @@ void relay_stop(struct relay *r, void (*stopped)(void *ctx), void *ctx)
         n += r->loops[i] != NULL;
     atomic_store(&r->busy_loops, n);
     atomic_store(&r->stopping, true);
-    relay_wake_loops(r, n ? (n == 64 ? UINT64_MAX : (UINT64_C(1) << r->config.loops) - 1) : 0);
-    if (!n)
+    if (n)
+        relay_wake_loops(r, UINT64_MAX >> (64 - r->config.loops));
+    else
         stopped(ctx);
 }
 

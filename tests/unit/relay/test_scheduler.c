@@ -9,7 +9,6 @@
 
 #include "base/buf.h"
 #include "fake_spool.h"
-#include "relay/index.h"
 #include "relay/scheduler.h"
 #include "routes.h"
 
@@ -90,44 +89,6 @@ static void settle(struct world *w, struct relay_group *g, uint8_t state, int64_
     for (uint32_t i = 0; i < g->count; i++)
         results[i] = (struct relay_result){ .state = state, .code = 450, .reply = STR("later") };
     relay_sched_settle(&w->s, g, results, &again, w->now);
-}
-
-/* ---- retry ---- */
-
-static void the_first_retry_comes_within_a_minute_and_the_ceiling_is_an_hour(void **state)
-{
-    struct rng rng;
-    int64_t before = 0;
-
-    (void)state;
-    rng_seed(&rng, 1);
-    for (unsigned i = 0; i < 1000; i++) {
-        int64_t delay = retry_delay_us(&retry_policy_default, 1, &rng);
-
-        assert_in_range(delay, 24 * second, 36 * second);
-    }
-    for (uint32_t attempts = 1; attempts < 200; attempts++) {
-        int64_t delay = retry_delay_us(&retry_policy_default, attempts, &rng);
-
-        assert_true(delay <= 3600 * second);
-        if (attempts < 8)
-            assert_true(delay > before);
-        before = delay;
-        if (attempts > 8)
-            assert_true(delay >= 2880 * second);
-    }
-}
-
-static void the_last_attempt_comes_at_the_end_of_life(void **state)
-{
-    const struct retry_policy *p = &retry_policy_default;
-
-    (void)state;
-    assert_int_equal(retry_at_us(p, start, start, 30 * second), start + 30 * second);
-    assert_int_equal(retry_at_us(p, start, start + p->life_us - second, 3600 * second),
-                     start + p->life_us);
-    assert_false(retry_expired(p, start, start + p->life_us - 1));
-    assert_true(retry_expired(p, start, start + p->life_us));
 }
 
 /* ---- groups ---- */
@@ -604,77 +565,11 @@ static void a_message_to_thousands_of_domains_takes_one_pass(void **state)
     buf_done(&to);
 }
 
-/* ---- index and heap ---- */
-
-static void the_index_finds_and_orders_by_id(void **state)
-{
-    enum { N = 2000 };
-    static struct relay_item items[N];
-    struct relay_item *root = NULL, *item;
-    struct rng rng;
-    uint64_t last = 0;
-    unsigned left = 0, seen = 0;
-
-    (void)state;
-    rng_seed(&rng, 3);
-    for (unsigned i = 0; i < N; i++) {
-        items[i].id = (i * 7919u) % N + 1;
-        relay_index_insert(&root, &items[i]);
-    }
-    for (unsigned i = 0; i < N; i++) {
-        assert_ptr_equal(relay_index_find(root, items[i].id), &items[i]);
-        if (rng_below(&rng, 2)) {
-            relay_index_remove(&root, &items[i]);
-            assert_null(relay_index_find(root, items[i].id));
-        } else {
-            left++;
-        }
-    }
-    while ((item = relay_index_after(root, last))) {
-        assert_true(item->id > last);
-        last = item->id;
-        seen++;
-    }
-    assert_int_equal(seen, left);
-}
-
-static void the_heap_gives_the_earliest_first(void **state)
-{
-    enum { N = 3000 };
-    static struct due entries[N];
-    struct due_heap heap = { 0 };
-    struct rng rng;
-    int64_t last = INT64_MIN;
-    unsigned removed = 0, seen = 0;
-
-    (void)state;
-    rng_seed(&rng, 5);
-    assert_true(due_heap_reserve(&heap, N));
-    for (unsigned i = 0; i < N; i++) {
-        due_init(&entries[i], 0);
-        entries[i].at_us = (int64_t)rng_below(&rng, 500);
-        due_push(&heap, &entries[i]);
-    }
-    for (unsigned i = 0; i < N; i += 3, removed++)
-        due_remove(&heap, &entries[i]);
-    due_remove(&heap, &entries[0]);
-    for (struct due *d; (d = due_first(&heap)); seen++) {
-        assert_true(d->at_us >= last);
-        last = d->at_us;
-        due_remove(&heap, d);
-        assert_false(due_waits(d));
-    }
-    assert_int_equal(seen, N - removed);
-    due_heap_done(&heap);
-}
-
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_first_retry_comes_within_a_minute_and_the_ceiling_is_an_hour),
-        cmocka_unit_test(the_last_attempt_comes_at_the_end_of_life),
         T(recipients_are_grouped_by_destination),
         T(a_domain_without_route_waits_for_one),
         T(messages_leave_in_the_order_they_came),
@@ -699,8 +594,6 @@ int main(void)
         T(content_in_memory_keeps_to_its_budget),
         T(a_hundred_thousand_groups_are_handled_one_by_one),
         T(a_message_to_thousands_of_domains_takes_one_pass),
-        cmocka_unit_test(the_index_finds_and_orders_by_id),
-        cmocka_unit_test(the_heap_gives_the_earliest_first),
     };
 
     return cmocka_run_group_tests_name("relay/scheduler", tests, NULL, NULL);
