@@ -94,7 +94,8 @@ struct spool {
     uint64_t live_octets; /* of frames of kept messages */
     bool space_changed;   /* a segment may have become free */
     bool no_space;        /* the last segment could not be made */
-    int64_t retry_us;     /* when to try again what failed */
+    int64_t retry_us;     /* when to try again what failed; INT64_MAX: nothing did */
+    unsigned paused;      /* until then: 1 << enum segment_work */
     struct spool_copy copies[COPIES];
     unsigned copying;
 

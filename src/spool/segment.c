@@ -223,6 +223,8 @@ static int work_of(struct spool_segment *g)
         return write_footer(g);
     case SEGMENT_UNLINK:
         return unlink_segment(g);
+    case SEGMENT_COPY:
+        break;
     }
     return -EINVAL;
 }

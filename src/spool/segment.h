@@ -18,6 +18,7 @@ enum segment_work {
     SEGMENT_FREE,   /* a dead one gets a header "free" */
     SEGMENT_FOOT,   /* a left one gets its footer */
     SEGMENT_UNLINK, /* a free one is removed; the structure goes too */
+    SEGMENT_COPY,   /* the living in it are copied; no worker's affair */
 };
 
 struct spool_segment {

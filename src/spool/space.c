@@ -133,6 +133,18 @@ static void sealed(struct spool *s, struct spool_segment *g)
 
 /* ---- making segments ready ---- */
 
+/* No more of this work until it is time to try again. */
+static void pause_work(struct spool *s, enum segment_work work)
+{
+    s->paused |= 1u << work;
+    s->retry_us = PT_MIN(s->retry_us, s->now_us + RETRY_US);
+}
+
+static bool paused(const struct spool *s, enum segment_work work)
+{
+    return s->paused & 1u << work;
+}
+
 static void note_failure(struct spool *s, int r, const char *what)
 {
     s->retry_us = s->now_us + RETRY_US;
@@ -160,12 +172,14 @@ static void make_spare(struct spool *s)
 
     if (s->making)
         return;
-    if (g) {
+    if (g && !paused(s, SEGMENT_READY)) {
         segment_list_remove(&s->free, g);
         s->making++;
         start(s, g, SEGMENT_READY);
         return;
     }
+    if (paused(s, SEGMENT_CREATE))
+        return;
     g = segment_new(s, s->next_slot);
     if (!g) {
         note_failure(s, -ENOMEM, "making a segment");
@@ -186,6 +200,7 @@ static void made(struct spool *s, struct spool_segment *g)
         return;
     }
     note_failure(s, g->result, "making a segment");
+    pause_work(s, g->work);
     if (g->work == SEGMENT_CREATE)
         segment_free(g);
     else
@@ -196,6 +211,7 @@ static void freed(struct spool *s, struct spool_segment *g)
 {
     if (g->result) {
         note_failure(s, g->result, "freeing a segment");
+        pause_work(s, SEGMENT_FREE);
         return;
     }
     segment_list_remove(&s->used, g);
@@ -233,6 +249,8 @@ static void take_back(struct spool *s, struct spool_segment *g)
         break;
     case SEGMENT_UNLINK:
         segment_free(g);
+        break;
+    case SEGMENT_COPY:
         break;
     }
 }
@@ -326,7 +344,8 @@ static void tend(struct spool *s)
         for (struct spool_segment *g = s->used.first; g; g = next) {
             next = g->next;
             if (dead(s, g)) {
-                start(s, g, SEGMENT_FREE);
+                if (!paused(s, SEGMENT_FREE))
+                    start(s, g, SEGMENT_FREE);
             } else if (g->wants_footer && !g->busy) {
                 g->wants_footer = false;
                 start(s, g, SEGMENT_FOOT);
@@ -344,7 +363,7 @@ static void copied(struct spool_op *op)
     struct spool *s = c->spool;
 
     if (op->result != PT_ERR_OK && op->result != PT_ERR_NOTFOUND && op->result != PT_ERR_AGAIN)
-        s->retry_us = s->now_us + RETRY_US;
+        pause_work(s, SEGMENT_COPY);
     block_chain_done(&c->read.content);
     op->message->place.copying = false;
     spool_message_unref(op->message);
@@ -410,22 +429,21 @@ void space_manage(struct spool *s)
     }
     if (s->now_us >= s->retry_us) {
         s->retry_us = INT64_MAX;
+        s->paused = 0;
         s->space_changed = true;
         if (!s->open)
             PT_IGNORE(!space_open_next(s), "it sets the next time to try");
     }
-    if (s->retry_us == INT64_MAX) {
-        tend(s);
-        while (s->retry_us == INT64_MAX && s->spares.count + s->making < SPARES_WANTED &&
-               !atomic_load(&s->stop)) {
-            unsigned before = s->spares.count;
+    tend(s);
+    while (s->spares.count + s->making < SPARES_WANTED && !atomic_load(&s->stop)) {
+        unsigned before = s->spares.count;
 
-            make_spare(s);
-            space_collect(s);
-            if (s->spares.count == before) /* a worker is at it */
-                break;
-        }
-        clean(s);
+        make_spare(s);
+        space_collect(s);
+        if (s->spares.count == before) /* a worker is at it, or it has failed */
+            break;
     }
+    if (!paused(s, SEGMENT_COPY))
+        clean(s);
     show(s);
 }

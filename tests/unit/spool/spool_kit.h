@@ -15,11 +15,17 @@ char kit_octet(uint64_t id, uint64_t at);
 /* The same for a message whose content goes into a file of its own, finished. With `manual`. */
 struct spool_message *kit_large(struct spool *s, uint64_t size);
 
+/* The time that turns are told, in microseconds; a test may move it on. */
+extern int64_t kit_now_us;
+
 /* Submits, turns, and returns the result. With `manual`. */
 enum pt_err kit_keep(struct spool *s, struct spool_message *m);
 enum pt_err kit_do(struct spool *s, enum spool_op_kind kind, struct spool_message *m);
 enum pt_err kit_outcome(struct spool *s, struct spool_message *m, uint32_t recipient,
                         enum spool_state state, const char *reply, struct spool_message *bounce);
+
+/* A spool_op.done for those who look at the result themselves. */
+void kit_nothing_done(struct spool_op *op);
 
 /* Reads all of the content and compares it with what it should be. With `manual`. */
 enum pt_err kit_check(struct spool *s, struct spool_message *m);
