@@ -198,7 +198,7 @@ static void put_copy(struct spool *s, struct spool_copy *c)
 
 static void put_bare(struct spool *s, enum frame_type type, struct spool_message *m)
 {
-    put_frame(s, (struct format_frame){ .id = m->id, .type = type }, 0, NULL, NULL);
+    put_frame(s, (struct format_frame){ .id = m->id, .type = (uint8_t)type }, 0, NULL, NULL);
     space_refer(s->batch.segment, m->place.oldest);
 }
 
