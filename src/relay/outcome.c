@@ -7,226 +7,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "relay/bounce.h"
+#include "relay/operation.h"
 #include "smtp/envelope.h"
 
 enum { RECIPIENTS_LOGGED_MAX = 4096 };
-
-/* ---- operations, reused ---- */
-
-static struct relay_op *take_free(struct relay_loop *rl)
-{
-    struct relay *r = rl->relay;
-    struct relay_op *op = rl->free_ops;
-
-    if (!op)
-        op = atomic_exchange_explicit(&r->returned_ops[rl->index], NULL, memory_order_acquire);
-    if (op)
-        rl->free_ops = op->next;
-    return op;
-}
-
-/* With results and outcomes for `count` recipients; `message` is referenced. */
-static struct relay_op *op_new(struct relay_loop *rl, struct spool_message *m, uint32_t count)
-{
-    struct relay_op *op = take_free(rl);
-
-    if (!op)
-        op = malloc(sizeof *op);
-    if (!op)
-        return NULL;
-    *op = (struct relay_op){ .relay = rl->relay, .rl = rl, .home = rl->index, .count = count };
-    op->results = &op->one_result;
-    op->outcomes = &op->one_outcome;
-    if (count > 1) {
-        op->results = calloc(count, sizeof *op->results);
-        op->outcomes = calloc(count, sizeof *op->outcomes);
-        if (!op->results || !op->outcomes) {
-            free(op->results);
-            free(op->outcomes);
-            op->next = rl->free_ops;
-            rl->free_ops = op;
-            return NULL;
-        }
-    }
-    op->message = spool_message_ref(m);
-    return op;
-}
-
-static void release_parts(struct relay_op *op)
-{
-    spool_message_unref(op->op.bounce);
-    spool_message_unref(op->message);
-    if (op->results != &op->one_result)
-        free(op->results);
-    if (op->outcomes != &op->one_outcome)
-        free(op->outcomes);
-    free(op->texts);
-    op->op.bounce = op->message = NULL;
-    op->texts = NULL;
-}
-
-/* Back to the loop it came from. Any thread. */
-static void op_return(struct relay_op *op)
-{
-    _Atomic(struct relay_op *) *list = &op->relay->returned_ops[op->home];
-    struct relay_op *head = atomic_load_explicit(list, memory_order_relaxed);
-
-    release_parts(op);
-    do
-        op->next = head;
-    while (!atomic_compare_exchange_weak_explicit(list, &head, op, memory_order_release,
-                                                  memory_order_relaxed));
-}
-
-static void add_unsaved(struct relay *r, struct relay_op *op)
-{
-    op->next = NULL;
-    *r->unsaved_end = op;
-    r->unsaved_end = &op->next;
-    r->unsaved_count++;
-}
-
-static void tell(struct relay_op *op, enum pt_err result)
-{
-    struct relay_outcome_wait *w = op->wait;
-
-    if (!w)
-        return;
-    op->wait = NULL;
-    pthread_mutex_lock(&w->lock);
-    w->pending--;
-    if (!w->err)
-        w->err = result;
-    pthread_cond_signal(&w->stored);
-    pthread_mutex_unlock(&w->lock);
-}
-
-/* On the commit thread. */
-static void on_stored(struct spool_op *stored)
-{
-    struct relay_op *op = PT_CONTAINER_OF(stored, struct relay_op, op);
-    struct relay *r = op->relay;
-
-    tell(op, stored->result == PT_ERR_NOTFOUND ? PT_ERR_OK : stored->result);
-    if (stored->result == PT_ERR_OK || stored->result == PT_ERR_NOTFOUND) {
-        op_return(op);
-        return;
-    }
-    relay_lock(r);
-    add_unsaved(r, op);
-    relay_unlock(r);
-}
-
-void relay_outcome_submit_unsaved(struct relay *r)
-{
-    struct spool_op *first = NULL, **end = &first;
-    struct relay_op *op;
-
-    if (!r->spool)
-        return;
-    relay_lock(r);
-    op = r->unsaved;
-    r->unsaved = NULL;
-    r->unsaved_end = &r->unsaved;
-    r->unsaved_count = 0;
-    relay_unlock(r);
-    for (; op; op = op->next) {
-        op->op.next = NULL;
-        *end = &op->op;
-        end = &op->op.next;
-    }
-    if (first)
-        spool_submit(r->spool, first);
-}
-
-/* The spool is closed already: what comes now is lost with this run, as a crash would lose it. */
-static void keep_unsaved(struct relay *r, struct spool_op *first)
-{
-    while (first) {
-        struct spool_op *next = first->next;
-
-        relay_lock(r);
-        add_unsaved(r, PT_CONTAINER_OF(first, struct relay_op, op));
-        relay_unlock(r);
-        first = next;
-    }
-}
-
-void relay_outcome_submit(void *relay_loop)
-{
-    struct relay_loop *rl = relay_loop;
-    struct spool_op *first = rl->ops;
-
-    if (!first)
-        return;
-    rl->ops = NULL;
-    rl->ops_end = &rl->ops;
-    if (rl->relay->spool)
-        spool_submit(rl->relay->spool, first);
-    else
-        keep_unsaved(rl->relay, first);
-}
-
-void relay_outcome_wait_init(struct relay_outcome_wait *w)
-{
-    *w = (struct relay_outcome_wait){ .err = PT_ERR_OK };
-    pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->stored, NULL);
-}
-
-void relay_outcome_wait(struct relay_outcome_wait *w, uint32_t at_most)
-{
-    pthread_mutex_lock(&w->lock);
-    while (w->pending > at_most)
-        pthread_cond_wait(&w->stored, &w->lock);
-    pthread_mutex_unlock(&w->lock);
-}
-
-enum pt_err relay_outcome_wait_done(struct relay_outcome_wait *w)
-{
-    pthread_cond_destroy(&w->stored);
-    pthread_mutex_destroy(&w->lock);
-    return w->err;
-}
-
-bool relay_outcome_submit_kind(struct relay *r, struct spool_message *m, enum spool_op_kind kind,
-                               struct relay_outcome_wait *wait)
-{
-    struct relay_op *op = malloc(sizeof *op);
-
-    if (!op)
-        return false;
-    *op = (struct relay_op){ .relay = r, .message = spool_message_ref(m), .wait = wait };
-    op->results = &op->one_result;
-    op->outcomes = &op->one_outcome;
-    op->op = (struct spool_op){ .kind = kind, .message = m, .done = on_stored };
-    pthread_mutex_lock(&wait->lock);
-    wait->pending++;
-    pthread_mutex_unlock(&wait->lock);
-    spool_submit(r->spool, &op->op);
-    return true;
-}
-
-void relay_outcome_free_all(struct relay *r)
-{
-    while (r->unsaved) {
-        struct relay_op *op = r->unsaved;
-
-        r->unsaved = op->next;
-        release_parts(op);
-        free(op);
-    }
-    for (unsigned i = 0; i < RELAY_LOOPS_MAX; i++) {
-        struct relay_op *op = atomic_exchange(&r->returned_ops[i], NULL);
-
-        while (op) {
-            struct relay_op *next = op->next;
-
-            free(op);
-            op = next;
-        }
-    }
-}
 
 /* ---- deciding ---- */
 
@@ -420,7 +204,7 @@ void relay_outcome(struct relay_loop *rl, struct relay_group *g, const struct re
                    const struct relay_via *via)
 {
     struct spool_message *m = g->item->message;
-    struct relay_op *op = op_new(rl, m, g->count);
+    struct relay_op *op = relay_op_new(rl, m, g->count);
     int64_t now_us = relay_now(rl->relay);
     bool old = retry_expired(&rl->relay->sched.retry, m->received_us, now_us);
 
@@ -429,7 +213,7 @@ void relay_outcome(struct relay_loop *rl, struct relay_group *g, const struct re
     if (!op || !copy_results(op, results) || (old && !give_up_old(op))) {
         settle_unsaved(rl->relay, g, results);
         if (op)
-            op_return(op);
+            relay_op_return(op);
         return;
     }
     plan_next(op, via, now_us);
@@ -473,7 +257,7 @@ static void fill_outcomes(struct relay_op *op)
         .outcomes = op->outcomes,
         .outcome_count = op->count,
         .lazy = true,
-        .done = on_stored,
+        .done = relay_op_stored,
     };
     for (uint32_t i = 0; i < op->count; i++) {
         const struct relay_result *res = &op->results[i];
@@ -506,12 +290,12 @@ void relay_outcome_commit(struct relay_op *op, struct spool_message *bounce)
     relay_sched_settle(&r->sched, op->group, op->results, &op->again, relay_now(r));
     op->group = NULL;
     if (!deleted && r->unsaved)
-        add_unsaved(r, op); /* behind the others: the order stays */
+        relay_op_add_unsaved(r, op); /* behind the others: the order stays */
     else if (!deleted) {
         *rl->ops_end = &op->op;
         rl->ops_end = &op->op.next;
     }
     relay_unlock(r);
     if (deleted)
-        op_return(op);
+        relay_op_return(op);
 }
