@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "api/resources.h"
+#include "base/block.h"
 #include "base/log.h"
 
 enum {
@@ -77,6 +78,7 @@ static void *serve(void *ctx)
     struct api *a = ctx;
 
     net_loop_run(a->loop);
+    block_thread_done();
     return NULL;
 }
 

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/block.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -107,6 +108,7 @@ static void *loop_main(void *ctx)
     snprintf(name, sizeof name, "loop %u", net_loop_index(t->loop));
     prctl(PR_SET_NAME, name);
     net_loop_run(t->loop);
+    block_thread_done();
     return NULL;
 }
 
