@@ -231,6 +231,7 @@ class Postfix(Peer):
                 "virtual_uid_maps": f"static:{MAILBOX_UID}",
                 "virtual_gid_maps": f"static:{MAILBOX_UID}",
                 "message_drop_headers": "",
+                "local_header_rewrite_clients": "",
                 "virtual_mailbox_limit": "0",
                 "maillog_file": str(self.work / "mail.log"),
                 "maillog_file_prefixes": str(self.work),

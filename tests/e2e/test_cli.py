@@ -286,7 +286,9 @@ def test_trace_tells_the_life_of_a_message():
         )
         assert identity in reply
         text = gateway.wait_until(
-            lambda: (lambda t: t if "nobody here" in t else None)(gateway.cli("trace", identity, status=None)),
+            lambda: (lambda t: t if "nobody here" in t else None)(
+                gateway.cli("trace", identity, status=None)
+            ),
             "the log has it all",
         )
         assert all(

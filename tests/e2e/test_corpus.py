@@ -224,7 +224,7 @@ def test_on_to_a_real_postfix_and_a_maildir(root):
             folder / "postfix",
             0,
             maildir=True,
-            settings={"smtpd_client_message_rate_limit": "0", "line_length_limit": "2097152"},
+            settings={"line_length_limit": "2097152"},
         ) as postfix, Postern(postfix) as gateway:
             sent = {
                 f"m{n}@source.example": m
@@ -245,21 +245,20 @@ def test_on_to_a_real_postfix_and_a_maildir(root):
 
 def check_mailbox_copy(content: bytes, sent: dict) -> None:
     """Under what Postfix puts on top stands our trace header, and under it the message, but for
-    what Postfix itself changes: line ends, a From line in front of the header, a missing empty
-    line."""
-    fields = content.split(b"\n")
-    sender = next(f for f in fields if f.startswith(b"Return-Path: "))[14:-1].decode()
+    what Postfix itself changes: line ends, and an empty line where it sees the header end."""
+    lines = content.split(b"\n")
+    sender = next(line for line in lines if line.startswith(b"Return-Path: "))[14:-1].decode()
     original = sent.pop(sender)
-    trace = (
-        content.index(b"\tby gw.example")
-        if b"\tby gw.example" in content
-        else content.index(b"by gw.example")
-    )
-    start = content.rindex(b"\nReceived: ", 0, trace) + 1
+    ours = content.index(b"by gw.example")
+    start = content.rindex(b"\nReceived: ", 0, ours) + 1
     rest = split_trace(content[start:].replace(b"\n", b"\r\n"))[1]
-    wire = original.wire
-    if wire.startswith(b"From "):
-        wire = wire[wire.index(b"\r\n") + 2 :]
-    assert rest == wire or rest.replace(b"\r\n\r\n", b"\r\n", 1) == wire.replace(
-        b"\r\n\r\n", b"\r\n", 1
+    assert rest in (original.wire, b"\r\n" + original.wire) or one_empty_line_more(
+        rest, original.wire
     ), original.name
+
+
+def one_empty_line_more(copy: bytes, wire: bytes) -> bool:
+    """True if the copy is the message with one empty line put in."""
+    same = next((n for n, (a, b) in enumerate(zip(copy, wire)) if a != b), len(wire))
+    at = wire.rfind(b"\r\n", 0, same) + 2
+    return copy == wire[:at] + b"\r\n" + wire[at:]

@@ -217,11 +217,18 @@ class Postern:
 
     def kill(self) -> None:
         """kill -9 to every process of it, at once."""
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
+        if self.process is None:
+            return
+        group = self.process.pid
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+        pause = threading.Event()
+        with contextlib.suppress(ProcessLookupError):
+            while True:  # until the kernel has taken down the last of them
+                os.killpg(group, 0)
+                pause.wait(0.002)
 
     def restart(self) -> "Postern":
         if self.process is not None:
@@ -287,12 +294,14 @@ class Postern:
 
     def log_octets(self) -> bytes:
         """All that was logged: what went to standard error, then the log of the gateway."""
-        files = [self.log_path, *sorted((self.state / "log").glob("postern.log*"), reverse=True)]
-        return b"".join(path.read_bytes() for path in files)
+        return b"".join(path.read_bytes() for path in self._log_files())
+
+    def _log_files(self) -> list[Path]:
+        return [self.log_path, *sorted((self.state / "log").glob("postern.log*"), reverse=True)]
 
     def log(self) -> str:
-        """The last of it, for people."""
-        return self.log_octets().decode(errors="replace")[-20000:]
+        """The last of each file, for people."""
+        return "\n".join(p.read_text(errors="replace")[-8000:] for p in self._log_files())
 
     def check_log(self) -> None:
         """Nothing that must never happen has happened."""
