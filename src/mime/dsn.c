@@ -12,7 +12,12 @@
  * after the head, each recipient, each part.
  */
 
-enum { PIECE_MAX = 64 * 1024, BOUNDARY_SIZE = 48, FIELD_VALUE_MAX = 900 };
+enum {
+    PIECE_MAX = 64 * 1024,
+    QUOTED_HEADER_MAX = PIECE_MAX / 4, /* quoted-printable makes up to three octets of one */
+    BOUNDARY_SIZE = 48,
+    FIELD_VALUE_MAX = 900,
+};
 
 struct writer {
     const struct mime_dsn *d;
@@ -22,11 +27,13 @@ struct writer {
     bool ok;
     bool quoted;      /* the text goes as quoted-printable */
     bool utf8_status; /* addresses beyond ASCII: message/global-delivery-status */
+    bool seven_bit;
     struct {
         uint64_t size; /* octets of the original that are returned; 0: none */
         bool whole;
         bool has_8bit;
-        bool utf8; /* message/global… */
+        bool utf8;   /* message/global… */
+        bool quoted; /* the header goes as quoted-printable */
         struct mime_header header;
     } original;
     char boundary[BOUNDARY_SIZE];
@@ -59,12 +66,12 @@ static bool return_whole(const struct mime_dsn *d)
 }
 
 /* Octets of the header to return: to a whole line where it is very long or not all at hand. */
-static uint64_t header_size(const struct mime_dsn *d, const struct mime_header *h)
+static uint64_t header_size(const struct mime_dsn *d, const struct mime_header *h, uint64_t most)
 {
     bool part = h->size == d->original->size && d->original->size < d->original_size;
-    uint64_t at = 0, line_end = 0, max = PT_MIN(h->size, MIME_DSN_HEADER_MAX);
+    uint64_t at = 0, line_end = 0, max = PT_MIN(h->size, most);
 
-    if (h->size <= MIME_DSN_HEADER_MAX && !part)
+    if (h->size <= most && !part)
         return h->size;
     for (const struct block *b = d->original->first; b && at < max; b = b->next)
         for (uint32_t i = 0; i < b->used && at < max; i++)
@@ -73,10 +80,24 @@ static uint64_t header_size(const struct mime_dsn *d, const struct mime_header *
     return line_end;
 }
 
+/* True if there are octets above 127 in what is returned. */
+static bool returned_8bit(const struct writer *w)
+{
+    uint64_t left = w->original.size;
+
+    for (const struct block *b = w->d->original->first; b && left; b = b->next) {
+        struct str piece = str_head((struct str){ b->data, b->used }, left);
+
+        if (str_has_8bit(piece))
+            return true;
+        left -= piece.n;
+    }
+    return false;
+}
+
 static void look_at_original(struct writer *w)
 {
     const struct mime_dsn *d = w->d;
-    uint64_t left;
 
     mime_header_init(&w->original.header);
     if (!d->original || d->original->size == 0)
@@ -85,13 +106,15 @@ static void look_at_original(struct writer *w)
         mime_header_feed(&w->original.header, (struct str){ b->data, b->used });
     mime_header_end(&w->original.header);
     w->original.whole = return_whole(d);
-    w->original.size = w->original.whole ? d->original_size : header_size(d, &w->original.header);
-    left = w->original.size;
-    for (const struct block *b = d->original->first; b && left; b = b->next) {
-        struct str piece = str_head((struct str){ b->data, b->used }, left);
-
-        w->original.has_8bit = w->original.has_8bit || str_has_8bit(piece);
-        left -= piece.n;
+    w->original.size = w->original.whole ? d->original_size
+                                         : header_size(d, &w->original.header, MIME_DSN_HEADER_MAX);
+    w->original.has_8bit = returned_8bit(w);
+    if (w->seven_bit && w->original.has_8bit) {
+        w->original.whole = false;
+        w->original.size = header_size(d, &w->original.header, QUOTED_HEADER_MAX);
+        w->original.quoted = returned_8bit(w);
+        w->original.has_8bit = false;
+        return;
     }
     w->original.utf8 = d->smtputf8 && w->original.header.has_8bit;
 }
@@ -117,6 +140,39 @@ static void typed_field(struct writer *w, struct str name, struct str type, stru
     BUF_LIT(&w->b, "; ");
     dsn_clean(&w->b, value, !w->utf8_status);
     BUF_LIT(&w->b, "\r\n");
+}
+
+/* The code point at the front of well-formed UTF-8; takes it. */
+static unsigned take_code_point(struct str *s)
+{
+    unsigned char lead = (unsigned char)s->p[0];
+    size_t n = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    unsigned point = n == 1 ? lead : lead & (0x7Fu >> n);
+
+    n = PT_MIN(n, s->n);
+    for (size_t i = 1; i < n; i++)
+        point = point << 6 | ((unsigned char)s->p[i] & 0x3F);
+    *s = str_from(*s, n);
+    return point;
+}
+
+/* A UTF-8 address as utf-8-addr-xtext (RFC 6533 section 3), which is ASCII. */
+static void utf8_address_field(struct writer *w, struct str name, struct str address)
+{
+    struct buf value;
+
+    buf_init(&value, FIELD_VALUE_MAX);
+    while (address.n) {
+        unsigned c = take_code_point(&address);
+
+        if (c > ' ' && c < 0x7F && c != '+' && c != '=' && c != '\\')
+            buf_add_char(&value, (char)c);
+        else
+            buf_addf(&value, "\\x{%X}", c);
+    }
+    if (!value.failed)
+        typed_field(w, name, STR("utf-8"), buf_str(&value));
+    buf_done(&value);
 }
 
 static void date_field(struct writer *w, struct str name, int64_t when_us)
@@ -180,7 +236,10 @@ static void original_recipient_field(struct writer *w, struct str orcpt)
         if (type.p[i] <= ' ' || type.p[i] >= 0x7F)
             return;
     if (str_eq_nocase(type, STR("utf-8"))) {
-        typed_field(w, STR("Original-Recipient:"), type, address);
+        if (!w->utf8_status && str_has_8bit(address))
+            utf8_address_field(w, STR("Original-Recipient:"), address);
+        else
+            typed_field(w, STR("Original-Recipient:"), type, address);
         return;
     }
     buf_init(&value, FIELD_VALUE_MAX);
@@ -323,8 +382,12 @@ static void rcpt_fields(struct writer *w, const struct mime_dsn_rcpt *r)
     BUF_LIT(&w->b, "\r\n");
     if (r->orcpt.n)
         original_recipient_field(w, r->orcpt);
-    typed_field(w, STR("Final-Recipient:"), str_has_8bit(r->address) ? STR("utf-8") : STR("rfc822"),
-                r->address);
+    if (!str_has_8bit(r->address))
+        typed_field(w, STR("Final-Recipient:"), STR("rfc822"), r->address);
+    else if (w->utf8_status)
+        typed_field(w, STR("Final-Recipient:"), STR("utf-8"), r->address);
+    else
+        utf8_address_field(w, STR("Final-Recipient:"), r->address);
     field(w, STR("Action:"), actions[r->action]);
     buf_addf(&w->b, "Status: %u.%u.%u\r\n", r->status[0], r->status[1], r->status[2]);
     if (r->remote.n)
@@ -351,6 +414,24 @@ static void status_part(struct writer *w)
         rcpt_fields(w, &d->rcpts[i]);
 }
 
+/* The header of a message with 8-bit octets in it, over a way that takes none. */
+static void quoted_header(struct writer *w)
+{
+    uint64_t left = w->original.size;
+
+    for (const struct block *b = w->d->original->first; b && left; b = b->next) {
+        struct str piece = str_head((struct str){ b->data, b->used }, left);
+
+        buf_add_str(&w->text, piece);
+        left -= piece.n;
+    }
+    if (!str_ends_nocase(buf_str(&w->text), STR("\r\n")))
+        BUF_LIT(&w->text, "\r\n");
+    dsn_quoted_printable(&w->b, buf_str(&w->text));
+    flush(w);
+    buf_clear(&w->text);
+}
+
 static void original_part(struct writer *w)
 {
     uint64_t left = w->original.size;
@@ -361,8 +442,14 @@ static void original_part(struct writer *w)
     if (left == 0)
         return;
     open_part(w, type, whole ? STR("Your message") : STR("Your message's header"),
-              w->original.has_8bit ? STR("8bit") : STR(""));
+              w->original.quoted     ? STR("quoted-printable")
+              : w->original.has_8bit ? STR("8bit")
+                                     : STR(""));
     flush(w);
+    if (w->original.quoted) {
+        quoted_header(w);
+        return;
+    }
     for (const struct block *b = w->d->original->first; b && left; b = b->next) {
         struct str piece = str_head((struct str){ b->data, b->used }, left);
 
@@ -384,7 +471,8 @@ bool mime_dsn_write(struct block_chain *out, const struct mime_dsn *d,
     /* "=_" occurs in no quoted-printable text (RFC 2045 6.7); the rest is not to be guessed. */
     snprintf(w.boundary, sizeof w.boundary, "=_%016llx%016llx", (unsigned long long)d->random[0],
              (unsigned long long)d->random[1]);
-    for (uint32_t i = 0; i < d->rcpt_count; i++)
+    w.seven_bit = d->seven_bit && !str_has_8bit(d->to);
+    for (uint32_t i = 0; i < d->rcpt_count && !w.seven_bit; i++)
         w.utf8_status =
             w.utf8_status || str_has_8bit(d->rcpts[i].address) || str_has_8bit(d->rcpts[i].orcpt);
     look_at_original(&w);

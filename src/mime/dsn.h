@@ -52,6 +52,10 @@ struct mime_dsn {
     int64_t arrival_us;
     bool smtputf8; /* the message came with SMTPUTF8 */
     uint8_t ret;   /* enum smtp_ret */
+    /* The next hop takes 7-bit only, as the failure has shown: nothing beyond ASCII is written. Of
+     * a message with 8-bit content the header is returned, quoted-printable; UTF-8 addresses take
+     * the form of RFC 6533 3 that is ASCII. Without effect when `to` is such an address. */
+    bool seven_bit;
 
     const struct mime_dsn_rcpt *rcpts;
     uint32_t rcpt_count;

@@ -65,6 +65,17 @@ static struct mime_dsn_rcpt *describe(const struct relay_op *op, uint32_t count)
     return rcpts;
 }
 
+/* Was something given up because the next hop cannot take it as it is (RFC 3463 X.6.3, X.6.7)? A
+ * notice that needs the same would never arrive. */
+static bool way_is_seven_bit(const struct mime_dsn_rcpt *rcpts, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (rcpts[i].code == 0 && rcpts[i].status[1] == 6 &&
+            (rcpts[i].status[2] == 3 || rcpts[i].status[2] == 7))
+            return true;
+    return false;
+}
+
 static bool compose(struct relay_op *op, struct spool_message *notice,
                     const struct block_chain *original)
 {
@@ -93,6 +104,7 @@ static bool compose(struct relay_op *op, struct spool_message *notice,
         .arrival_us = m->received_us,
         .smtputf8 = relay_message_flags(m) & SPOOL_SMTPUTF8,
         .ret = m->ret,
+        .seven_bit = way_is_seven_bit(rcpts, count),
         .rcpts = rcpts,
         .rcpt_count = count,
         .original = original,

@@ -118,6 +118,63 @@ static const char bounce[] =
     "\r\n"
     "--" BOUNDARY "--\r\n";
 
+static void over_a_way_of_seven_bits_nothing_else_is_written(void **state)
+{
+    struct mime_dsn_rcpt rcpt = unknown_user;
+    struct mime_dsn d = notice(&rcpt, 1);
+    struct mime_dsn_needs needs;
+    struct block_chain original;
+    char *text;
+
+    (void)state;
+    rcpt.address = STR("\xce\xb4+x@example.org");
+    rcpt.orcpt = STR("utf-8;\xf0\x9f\x90\x8e@example.org");
+    block_chain_init(&original);
+    add(&original, "Subject: Gr\xc3\xbc\xc3\x9f"
+                   "e\r\nX: y\r\n\r\nremark \xff\r\n");
+    d.original = &original;
+    d.original_size = original.size;
+    d.smtputf8 = true;
+    d.seven_bit = true;
+    text = write_notice(&d, &needs);
+    assert_false(needs.has_8bit || needs.smtputf8);
+    for (const char *p = text; *p; p++)
+        assert_true((unsigned char)*p < 0x80);
+    assert_non_null(strstr(text, "Content-Type: message/delivery-status\r\n"));
+    assert_non_null(strstr(text, "Final-Recipient: utf-8; \\x{3B4}\\x{2B}x@example.org\r\n"));
+    assert_non_null(strstr(text, "Original-Recipient: utf-8; \\x{1F40E}@example.org\r\n"));
+    assert_non_null(strstr(text, "Content-Type: text/rfc822-headers\r\n"
+                                 "Content-Description: Your message's header\r\n"
+                                 "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+                                 "Subject: Gr=C3=BC=C3=9Fe\r\nX: y\r\n"));
+    assert_null(strstr(text, "remark"));
+    free(text);
+    block_chain_done(&original);
+}
+
+static void a_long_header_is_cut_to_what_fits_quoted(void **state)
+{
+    struct mime_dsn_rcpt rcpt = unknown_user;
+    struct mime_dsn d = notice(&rcpt, 1);
+    struct mime_dsn_needs needs;
+    struct block_chain original;
+    char *text;
+
+    (void)state;
+    block_chain_init(&original);
+    for (int i = 0; i < 3000; i++)
+        add(&original, "X: \xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\r\n");
+    add(&original, "\r\nbody\r\n");
+    d.original = &original;
+    d.original_size = original.size;
+    d.seven_bit = true;
+    text = write_notice(&d, &needs);
+    assert_false(needs.has_8bit);
+    assert_non_null(strstr(text, "X: =C3=BC"));
+    free(text);
+    block_chain_done(&original);
+}
+
 static void a_bounce_octet_for_octet(void **state)
 {
     struct mime_dsn_rcpt rcpt = unknown_user;
@@ -421,6 +478,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bounce_octet_for_octet),
+        cmocka_unit_test(over_a_way_of_seven_bits_nothing_else_is_written),
+        cmocka_unit_test(a_long_header_is_cut_to_what_fits_quoted),
         cmocka_unit_test(a_delay_says_until_when),
         cmocka_unit_test(each_recipient_has_its_action),
         cmocka_unit_test(what_is_returned_depends_on_size_and_wish),
