@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "../unit/spool/spool_kit.h"
-#include "base/rng.h"
-#include "sim_disk.h"
+#include "spool_world.h"
 
 /*
  * The spool on a simulated disk, crashed again and again: spool_sim [--seed N] [--points N]
@@ -25,65 +24,9 @@
  * The first thing wrong ends the program, with the command that repeats it.
  */
 
-enum {
-    POINTS_PER_WORLD = 25,
-    LIVING_MAX = 40,
-    MESSAGES_MAX = 8192,
-    OPS_MAX = 8192,
-    RECIPIENTS_MAX = 3,
-    SEGMENT = 64 << 10,
-};
-
-struct state {
-    bool present;
-    bool held;
-    uint8_t state[RECIPIENTS_MAX];
-    uint32_t serial[RECIPIENTS_MAX]; /* of the operation that said so: kept as `attempts` */
-};
-
-struct sim_message {
-    uint64_t id, size;
-    uint32_t recipients;
-    struct state known; /* what was answered */
-    bool finished;      /* refused, ended: never to be seen again */
-    struct spool_message *object;
-    struct spool_message *found; /* by the recovery under way */
-};
-
-/* One submitted operation. */
-struct sim_op {
-    struct spool_op op;
-    struct spool_outcome outcomes[RECIPIENTS_MAX];
-    struct sim_message *message, *bounce;
-    uint32_t serial;
-    bool open;  /* not answered */
-    bool maybe; /* answered with an error by a spool that could not write: both is allowed */
-    int happened, bounce_happened; /* -1: cannot be told */
-};
-
-struct world {
-    uint64_t seed;
-    struct rng rng;
-    struct sim_disk *disk;
-    struct spool *spool;
-    struct spool_config config;
-    int64_t now_us;
-    unsigned points;
-    bool faults;
-    uint64_t highest_id;
-
-    struct sim_message *messages[MESSAGES_MAX];
-    unsigned message_count;
-    struct sim_op *ops[OPS_MAX]; /* since the last recovery, in order */
-    unsigned op_count;
-    uint32_t serial;
-    struct spool_message *strangers; /* none expected */
-};
-
 static struct world *current;
 
-static void fail(const char *fmt, ...) PT_PRINTF(1, 2);
-static void fail(const char *fmt, ...)
+void world_fail(const struct world *w, const char *fmt, ...)
 {
     va_list args;
 
@@ -93,7 +36,7 @@ static void fail(const char *fmt, ...)
     va_end(args);
     fprintf(stderr,
             "\nat point %u of its world; to repeat: spool_sim --seed %" PRIu64 " --points %u\n",
-            current->points, current->seed, POINTS_PER_WORLD);
+            w->points, w->seed, POINTS_PER_WORLD);
     abort();
 }
 
@@ -105,43 +48,6 @@ static uint64_t below(struct world *w, uint64_t n)
 static bool one_in(struct world *w, uint64_t n)
 {
     return below(w, n) == 0;
-}
-
-/* ---- what an operation does ---- */
-
-static bool final(uint8_t state)
-{
-    return state == SPOOL_DELIVERED || state == SPOOL_FAILED;
-}
-
-static void apply_outcomes(struct state *to, const struct sim_op *op, uint32_t recipients)
-{
-    bool left = false;
-
-    for (uint32_t i = 0; i < op->op.outcome_count; i++) {
-        const struct spool_outcome *o = &op->outcomes[i];
-
-        if (final(to->state[o->recipient]))
-            continue;
-        to->state[o->recipient] = o->state;
-        to->serial[o->recipient] = op->serial;
-    }
-    for (uint32_t i = 0; i < recipients; i++)
-        left = left || !final(to->state[i]);
-    if (!left)
-        to->present = false;
-}
-
-static void apply(struct state *to, const struct sim_op *op, const struct sim_message *m)
-{
-    if (m == op->bounce || op->op.kind == SPOOL_OP_MESSAGE)
-        to->present = true;
-    else if (op->op.kind == SPOOL_OP_OUTCOME)
-        apply_outcomes(to, op, m->recipients);
-    else if (op->op.kind == SPOOL_OP_DELETE)
-        to->present = false;
-    else
-        to->held = op->op.kind == SPOOL_OP_HOLD;
 }
 
 /* ---- answers ---- */
@@ -156,13 +62,22 @@ static void answered_well(struct sim_op *op)
 {
     struct sim_message *m = op->message;
 
-    apply(&m->known, op, m);
+    state_apply(&m->known, op, m);
     if (!m->known.present) {
         m->finished = true;
         release(m);
     }
     if (op->bounce)
-        apply(&op->bounce->known, op, op->bounce);
+        state_apply(&op->bounce->known, op, op->bounce);
+}
+
+/* An operation submitted before is under way that may end the message. */
+static bool may_be_ending(const struct world *w, const struct sim_op *op)
+{
+    for (unsigned i = 0; i < w->op_count && w->ops[i] != op; i++)
+        if (w->ops[i]->open && w->ops[i]->message == op->message)
+            return true;
+    return false;
 }
 
 static void answered_badly(struct world *w, struct sim_op *op)
@@ -171,8 +86,10 @@ static void answered_badly(struct world *w, struct sim_op *op)
     struct spool_stats stats;
 
     if (!w->faults && op->op.result != PT_ERR_NOTFOUND)
-        fail("message %" PRIu64 ": operation %d refused without a reason: %s", op->message->id,
-             (int)op->op.kind, pt_err_text(op->op.result));
+        world_fail(w, "message %" PRIu64 ": operation %d refused without a reason: %s",
+                   op->message->id, (int)op->op.kind, pt_err_text(op->op.result));
+    if (op->op.result == PT_ERR_NOTFOUND && op->message->known.present && !may_be_ending(w, op))
+        world_fail(w, "message %" PRIu64 ": not found, but it is there", op->message->id);
     spool_get_stats(w->spool, &stats);
     op->maybe = op->op.wrote && !stats.accepting;
     if (created && !op->maybe) {
@@ -232,7 +149,7 @@ static struct sim_message *add_message(struct world *w, struct spool_message *ob
 
     pt_assert(m && w->message_count < MESSAGES_MAX);
     if (object->id <= w->highest_id)
-        fail("message ID %" PRIu64 " given twice", object->id);
+        world_fail(w, "message ID %" PRIu64 " given twice", object->id);
     w->highest_id = object->id;
     m->id = object->id;
     m->size = object->size;
@@ -337,7 +254,7 @@ static void submit(struct world *w)
         spool_submit(w->spool, &new_op(w, one_in(w, 2) ? SPOOL_OP_HOLD : SPOOL_OP_RELEASE, m)->op);
     } else if (kit_check(w->spool, m->object) != PT_ERR_OK && !sim_disk_crashed(w->disk) &&
                m->known.present) {
-        fail("message %" PRIu64 " cannot be read back", m->id);
+        world_fail(w, "message %" PRIu64 " cannot be read back", m->id);
     }
 }
 
@@ -350,142 +267,16 @@ static void on_recovered(void *ctx, struct spool_message *object)
     for (unsigned i = 0; i < w->message_count; i++)
         if (w->messages[i]->id == object->id) {
             if (w->messages[i]->found)
-                fail("message %" PRIu64 " found twice", object->id);
+                world_fail(w, "message %" PRIu64 " found twice", object->id);
             w->messages[i]->found = spool_message_ref(object);
             return;
         }
-    fail("message %" PRIu64 " was never submitted", object->id);
+    world_fail(w, "message %" PRIu64 " was never submitted", object->id);
 }
 
 static void on_damaged(void *ctx, uint64_t id, const struct pt_fault *fault)
 {
-    fail("taken for bit-rot: %s", fault->text);
-}
-
-static struct state state_of(const struct spool_message *found)
-{
-    struct state s = { .present = found != NULL };
-
-    if (!found)
-        return s;
-    s.held = found->flags & SPOOL_HELD;
-    for (uint32_t i = 0; i < found->recipient_count; i++) {
-        s.state[i] = found->recipients[i].state;
-        s.serial[i] = found->recipients[i].attempts;
-    }
-    return s;
-}
-
-static bool same(const struct state *a, const struct state *b)
-{
-    return a->present == b->present &&
-           (!a->present ||
-            (a->held == b->held && memcmp(a->state, b->state, sizeof a->state) == 0 &&
-             memcmp(a->serial, b->serial, sizeof a->serial) == 0));
-}
-
-static const char *show(const struct state *s)
-{
-    static char text[4][160];
-    static unsigned next;
-    char *to = text[next++ % 4];
-
-    if (!s->present)
-        return "absent";
-    snprintf(to, sizeof text[0], "%s, %u by %u, %u by %u, %u by %u", s->held ? "held" : "there",
-             s->state[0], s->serial[0], s->state[1], s->serial[1], s->state[2], s->serial[2]);
-    return to;
-}
-
-static bool concerns(const struct sim_op *op, const struct sim_message *m)
-{
-    return op->open && (op->message == m || op->bounce == m);
-}
-
-/* The state after the last batch that could be neither written nor cut off. Earlier such batches
- * were cut off when the spool could write again, if only for a moment. */
-static bool maybes_explain(struct world *w, const struct sim_message *m, const struct state *found)
-{
-    for (unsigned from = 0; from < w->op_count; from++) {
-        struct state expected = m->known;
-
-        if (!w->ops[from]->maybe || (w->ops[from]->message != m && w->ops[from]->bounce != m))
-            continue;
-        for (unsigned i = from; i < w->op_count; i++)
-            if (w->ops[i]->maybe && (w->ops[i]->message == m || w->ops[i]->bounce == m))
-                apply(&expected, w->ops[i], m);
-        if (same(found, &expected))
-            return true;
-    }
-    return false;
-}
-
-static void note_fate(struct sim_op *op, const struct sim_message *m, int happened)
-{
-    if (op->bounce == m)
-        op->bounce_happened = happened;
-    else
-        op->happened = happened;
-}
-
-/* The state found must be the one known, with the first so many of the open operations. Where two
- * numbers of them give one state, which it was cannot be told. */
-static void judge(struct world *w, struct sim_message *m)
-{
-    struct state found = state_of(m->found), expected = m->known;
-    unsigned fits = same(&found, &expected), ambiguous = 0, at = 0, n = 0;
-
-    for (unsigned i = 0; i < w->op_count; i++) {
-        if (!concerns(w->ops[i], m))
-            continue;
-        n++;
-        if (expected.present || w->ops[i]->bounce == m || w->ops[i]->op.kind == SPOOL_OP_MESSAGE)
-            apply(&expected, w->ops[i], m);
-        if (same(&found, &expected)) {
-            ambiguous += fits;
-            at = fits ? at : n;
-            fits = 1;
-        }
-    }
-    if (maybes_explain(w, m, &found)) {
-        ambiguous += fits;
-        at = fits ? at : 0;
-        fits = 1;
-    }
-    if (!fits) {
-        for (unsigned i = 0; i < w->op_count; i++)
-            if (w->ops[i]->message == m || w->ops[i]->bounce == m)
-                fprintf(stderr, "operation %u, kind %d: %s, %s\n", w->ops[i]->serial,
-                        (int)w->ops[i]->op.kind, w->ops[i]->open ? "not answered" : "answered",
-                        pt_err_text(w->ops[i]->op.result));
-        fail("message %" PRIu64 ": found (%s), known (%s), with %u open operations (%s)", m->id,
-             show(&found), show(&m->known), n, show(&expected));
-    }
-    n = 0;
-    for (unsigned i = 0; i < w->op_count; i++)
-        if (concerns(w->ops[i], m))
-            note_fate(w->ops[i], m, ambiguous ? -1 : n++ < at);
-    m->known = found;
-}
-
-/* What happened of the open operations is what was submitted first. */
-static void judge_order(struct world *w)
-{
-    bool ended = false;
-
-    for (unsigned i = 0; i < w->op_count; i++) {
-        const struct sim_op *op = w->ops[i];
-
-        if (!op->open)
-            continue;
-        if (op->bounce && op->happened >= 0 && op->bounce_happened >= 0 &&
-            op->happened != op->bounce_happened)
-            fail("message %" PRIu64 ": the outcome %s, its bounce %s", op->message->id,
-                 op->happened ? "is there" : "is not there", op->bounce_happened ? "is" : "is not");
-        if (op->happened == 1 && ended)
-            fail("message %" PRIu64 ": a later operation without an earlier one", op->message->id);
-        ended = ended || op->happened == 0;
-    }
+    world_fail(ctx, "taken for bit-rot: %s", fault->text);
 }
 
 static void adopt(struct world *w, struct sim_message *m)
@@ -497,9 +288,9 @@ static void adopt(struct world *w, struct sim_message *m)
         return;
     }
     if (m->object->size != m->size || m->object->recipient_count != m->recipients)
-        fail("message %" PRIu64 " has another envelope", m->id);
+        world_fail(w, "message %" PRIu64 " has another envelope", m->id);
     if (kit_check(w->spool, m->object) != PT_ERR_OK)
-        fail("message %" PRIu64 " is not whole", m->id);
+        world_fail(w, "message %" PRIu64 " is not whole", m->id);
 }
 
 static void forget_ops(struct world *w)
@@ -525,9 +316,7 @@ static void forget_finished(struct world *w)
 static void verify(struct world *w)
 {
     sim_disk_crash_in(w->disk, 0);
-    for (unsigned i = 0; i < w->message_count; i++)
-        judge(w, w->messages[i]);
-    judge_order(w);
+    world_judge(w);
     for (unsigned i = 0; i < w->message_count; i++)
         adopt(w, w->messages[i]);
     forget_ops(w);
@@ -568,7 +357,8 @@ static void open_again(struct world *w)
             sim_disk_crash_in(w->disk, 1 + below(w, 60));
         if (w->faults && one_in(w, 2) && tries < 3)
             sim_disk_fail_one_in(w->disk, 2 + below(w, 20));
-        w->config.now_us = w->now_us + 1;
+        /* The clock may have been set back. */
+        w->config.now_us = one_in(w, 4) ? 1 + (int64_t)below(w, 1000000) : w->now_us + 1;
         if (spool_open(&w->spool, &w->config, &fault) == PT_ERR_OK)
             break;
         let_go(w);
@@ -576,9 +366,9 @@ static void open_again(struct world *w)
             w->points++;
             sim_disk_restart(w->disk, !one_in(w, 4));
         } else if (!w->faults) {
-            fail("cannot be opened: %s", fault.text);
+            world_fail(w, "cannot be opened: %s", fault.text);
         } else if (tries > 3) {
-            fail("cannot be opened although the disk works: %s", fault.text);
+            world_fail(w, "cannot be opened although the disk works: %s", fault.text);
         } else {
             sim_disk_restart(w->disk, false);
         }
@@ -616,7 +406,7 @@ static void expect_mended(struct world *w)
     }
     spool_get_stats(w->spool, &stats);
     if (!sim_disk_crashed(w->disk) && !stats.accepting)
-        fail("not accepting although the disk works: %s", stats.fault.text);
+        world_fail(w, "not accepting although the disk works: %s", stats.fault.text);
 }
 
 static void run_round(struct world *w)

@@ -1,0 +1,180 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "spool_world.h"
+
+/*
+ * What may be found after a crash, and whether it was.
+ */
+
+static bool final(uint8_t state)
+{
+    return state == SPOOL_DELIVERED || state == SPOOL_FAILED;
+}
+
+static void apply_outcomes(struct state *to, const struct sim_op *op, uint32_t recipients)
+{
+    bool left = false;
+
+    for (uint32_t i = 0; i < op->op.outcome_count; i++) {
+        const struct spool_outcome *o = &op->outcomes[i];
+
+        if (final(to->state[o->recipient]))
+            continue;
+        to->state[o->recipient] = o->state;
+        to->serial[o->recipient] = op->serial;
+    }
+    for (uint32_t i = 0; i < recipients; i++)
+        left = left || !final(to->state[i]);
+    if (!left)
+        to->present = false;
+}
+
+void state_apply(struct state *to, const struct sim_op *op, const struct sim_message *m)
+{
+    if (m == op->bounce || op->op.kind == SPOOL_OP_MESSAGE)
+        to->present = true;
+    else if (op->op.kind == SPOOL_OP_OUTCOME)
+        apply_outcomes(to, op, m->recipients);
+    else if (op->op.kind == SPOOL_OP_DELETE)
+        to->present = false;
+    else
+        to->held = op->op.kind == SPOOL_OP_HOLD;
+}
+
+static struct state state_of(const struct spool_message *found)
+{
+    struct state s = { .present = found != NULL };
+
+    if (!found)
+        return s;
+    s.held = found->flags & SPOOL_HELD;
+    for (uint32_t i = 0; i < found->recipient_count; i++) {
+        s.state[i] = found->recipients[i].state;
+        s.serial[i] = found->recipients[i].attempts;
+    }
+    return s;
+}
+
+static bool same(const struct state *a, const struct state *b)
+{
+    return a->present == b->present &&
+           (!a->present ||
+            (a->held == b->held && memcmp(a->state, b->state, sizeof a->state) == 0 &&
+             memcmp(a->serial, b->serial, sizeof a->serial) == 0));
+}
+
+static const char *show(const struct state *s)
+{
+    static char text[4][160];
+    static unsigned next;
+    char *to = text[next++ % 4];
+
+    if (!s->present)
+        return "absent";
+    snprintf(to, sizeof text[0], "%s, %u by %u, %u by %u, %u by %u", s->held ? "held" : "there",
+             s->state[0], s->serial[0], s->state[1], s->serial[1], s->state[2], s->serial[2]);
+    return to;
+}
+
+static bool concerns(const struct sim_op *op, const struct sim_message *m)
+{
+    return op->open && (op->message == m || op->bounce == m);
+}
+
+/* The state after the last batch that could be neither written nor cut off. Earlier such batches
+ * were cut off when the spool could write again, if only for a moment. */
+static bool maybes_explain(const struct world *w, const struct sim_message *m,
+                           const struct state *found)
+{
+    for (unsigned from = 0; from < w->op_count; from++) {
+        struct state expected = m->known;
+
+        if (!w->ops[from]->maybe || (w->ops[from]->message != m && w->ops[from]->bounce != m))
+            continue;
+        for (unsigned i = from; i < w->op_count; i++)
+            if (w->ops[i]->maybe && (w->ops[i]->message == m || w->ops[i]->bounce == m))
+                state_apply(&expected, w->ops[i], m);
+        if (same(found, &expected))
+            return true;
+    }
+    return false;
+}
+
+static void note_fate(struct sim_op *op, const struct sim_message *m, int happened)
+{
+    if (op->bounce == m)
+        op->bounce_happened = happened;
+    else
+        op->happened = happened;
+}
+
+/* The state found must be the one known, with the first so many of the open operations. Where two
+ * numbers of them give one state, which it was cannot be told. */
+static void judge(const struct world *w, struct sim_message *m)
+{
+    struct state found = state_of(m->found), expected = m->known;
+    unsigned fits = same(&found, &expected), ambiguous = 0, at = 0, n = 0;
+
+    for (unsigned i = 0; i < w->op_count; i++) {
+        if (!concerns(w->ops[i], m))
+            continue;
+        n++;
+        if (expected.present || w->ops[i]->bounce == m || w->ops[i]->op.kind == SPOOL_OP_MESSAGE)
+            state_apply(&expected, w->ops[i], m);
+        if (same(&found, &expected)) {
+            ambiguous += fits;
+            at = fits ? at : n;
+            fits = 1;
+        }
+    }
+    if (maybes_explain(w, m, &found)) {
+        ambiguous += fits;
+        at = fits ? at : 0;
+        fits = 1;
+    }
+    if (!fits) {
+        for (unsigned i = 0; i < w->op_count; i++)
+            if (w->ops[i]->message == m || w->ops[i]->bounce == m)
+                fprintf(stderr, "operation %u, kind %d: %s, %s\n", w->ops[i]->serial,
+                        (int)w->ops[i]->op.kind, w->ops[i]->open ? "not answered" : "answered",
+                        pt_err_text(w->ops[i]->op.result));
+        world_fail(w, "message %" PRIu64 ": found (%s), known (%s), with %u open operations (%s)",
+                   m->id, show(&found), show(&m->known), n, show(&expected));
+    }
+    n = 0;
+    for (unsigned i = 0; i < w->op_count; i++)
+        if (concerns(w->ops[i], m))
+            note_fate(w->ops[i], m, ambiguous ? -1 : n++ < at);
+    m->known = found;
+}
+
+/* What happened of the open operations is what was submitted first. */
+static void judge_order(const struct world *w)
+{
+    bool ended = false;
+
+    for (unsigned i = 0; i < w->op_count; i++) {
+        const struct sim_op *op = w->ops[i];
+
+        if (!op->open)
+            continue;
+        if (op->bounce && op->happened >= 0 && op->bounce_happened >= 0 &&
+            op->happened != op->bounce_happened)
+            world_fail(w, "message %" PRIu64 ": the outcome %s, its bounce %s", op->message->id,
+                       op->happened ? "is there" : "is not there",
+                       op->bounce_happened ? "is" : "is not");
+        if (op->happened == 1 && ended)
+            world_fail(w, "message %" PRIu64 ": a later operation without an earlier one",
+                       op->message->id);
+        ended = ended || op->happened == 0;
+    }
+}
+
+void world_judge(struct world *w)
+{
+    for (unsigned i = 0; i < w->message_count; i++)
+        judge(w, w->messages[i]);
+    judge_order(w);
+}
