@@ -78,6 +78,14 @@ void relay_op_add_unsaved(struct relay *r, struct relay_op *op)
     r->unsaved_count++;
 }
 
+void relay_op_settle(struct relay_op *op)
+{
+    struct relay *r = op->relay;
+
+    relay_sched_settle(&r->sched, op->group, op->results, &op->again, relay_now(r));
+    op->group = NULL;
+}
+
 static void tell(struct relay_op *op, enum pt_err result)
 {
     struct relay_outcome_wait *w = op->wait;
@@ -100,6 +108,11 @@ void relay_op_stored(struct spool_op *stored)
 
     tell(op, stored->result == PT_ERR_NOTFOUND ? PT_ERR_OK : stored->result);
     if (stored->result == PT_ERR_OK || stored->result == PT_ERR_NOTFOUND) {
+        if (op->group) {
+            relay_lock(r);
+            relay_op_settle(op);
+            relay_unlock(r);
+        }
         relay_op_return(op);
         return;
     }

@@ -18,5 +18,8 @@ void relay_op_return(struct relay_op *op);
 /* spool_op.done */
 void relay_op_stored(struct spool_op *stored);
 
+/* The scheduler is told; op->group is NULL afterwards. Under the relay's lock. */
+void relay_op_settle(struct relay_op *op);
+
 /* Under the relay's lock. */
 void relay_op_add_unsaved(struct relay *r, struct relay_op *op);

@@ -287,8 +287,10 @@ void relay_outcome_commit(struct relay_op *op, struct spool_message *bounce)
         op->op.lazy = false;
     relay_lock(r);
     deleted = atomic_load_explicit(&op->group->item->deleted, memory_order_relaxed);
-    relay_sched_settle(&r->sched, op->group, op->results, &op->again, relay_now(r));
-    op->group = NULL;
+    /* With a notice the message stays until the notice is queued: somebody who looks sees one of
+     * them at any moment. */
+    if (deleted || !bounce)
+        relay_op_settle(op);
     if (!deleted && r->unsaved)
         relay_op_add_unsaved(r, op); /* behind the others: the order stays */
     else if (!deleted) {

@@ -298,6 +298,27 @@ static void eight_bits_are_not_sent_to_a_hop_without_8bitmime(void **state)
     UNTIL(w, world_stored(w, id, 0, SPOOL_FAILED));
     assert_non_null(strstr(fake_spool_outcome(w->spool, id, 0)->reply, "5.6.3"));
     assert_null(fake_hop_find(w->hop, "b@b.example"));
+    /* The notice takes the same way, so it is plain. */
+    UNTIL(w, fake_hop_find(w->hop, "sender@a.example"));
+    assert_false(str_has_8bit(buf_str(&fake_hop_find(w->hop, "sender@a.example")->content)));
+}
+
+static void a_message_is_queued_until_its_notice_is(void **state)
+{
+    struct world *w = *state;
+    struct rule none[] = { { "RCPT TO:<b@", "550 5.1.1 no such user\r\n", 0 }, { 0 } };
+    uint64_t id;
+
+    world_rules(w->hop, none);
+    world_begin(w, false);
+    id = world_submit(w, "b@b.example");
+    while (!w->spool->first) /* the outcome waits for the commit thread */
+        net_loop_turn(w->loop, 2);
+    assert_int_equal(world_stats(w).messages, 1);
+    fake_spool_turn(w->spool);
+    assert_true(world_stored(w, id, 0, SPOOL_FAILED));
+    assert_int_equal(world_stats(w).messages, 1);
+    UNTIL(w, world_stats(w).messages == 0);
 }
 
 static void what_is_too_old_is_given_up_with_the_last_reason(void **state)
@@ -394,6 +415,7 @@ int main(void)
         WORLD_TEST(no_bounce_for_the_null_sender_or_never),
         WORLD_TEST(a_bounce_of_what_was_read_back_returns_it),
         WORLD_TEST(eight_bits_are_not_sent_to_a_hop_without_8bitmime),
+        WORLD_TEST(a_message_is_queued_until_its_notice_is),
         WORLD_TEST(what_is_too_old_is_given_up_with_the_last_reason),
         WORLD_TEST(an_outcome_that_cannot_be_stored_is_stored_later),
         WORLD_TEST(stopping_gives_back_what_is_not_past_its_dot),
