@@ -261,8 +261,7 @@ struct converse_result converse(struct session *s, struct str in)
     } while (act(s, &step));
     return (struct converse_result){
         .closing = step.want == SMTP_WANT_CLOSE,
-        .quit = step.want == SMTP_WANT_CLOSE && in.n == 0 && !s->kept &&
-                !smtp_server_in_content(&s->smtp),
+        .quit = step.want == SMTP_WANT_CLOSE && smtp_server_quit(&s->smtp) && in.n == 0 && !s->kept,
         .rest = in,
     };
 }

@@ -367,6 +367,11 @@ bool smtp_server_idle(const struct smtp_server *s)
     return s->state == STATE_COMMAND && !s->transaction && s->held_n == 0 && !s->skipping && !s->cr;
 }
 
+bool smtp_server_quit(const struct smtp_server *s)
+{
+    return s->quit;
+}
+
 bool smtp_server_in_transaction(const struct smtp_server *s)
 {
     return s->transaction;

@@ -136,6 +136,7 @@ struct smtp_server {
     bool skipping;    /* the rest of this line is dropped: it was answered */
     bool cr;          /* the line so far ends in CR */
     bool reset;       /* to be told with the next step */
+    bool quit;        /* the client said QUIT */
     union {
         struct {
             struct str name;
@@ -204,6 +205,12 @@ const char *smtp_server_doing(const struct smtp_server *s);
 
 bool smtp_server_idle(const struct smtp_server *s); /* between commands, no transaction, no octet
                                                        of a line */
+
+/* The session is over because the client said QUIT: it sends no more and waits for the close. Any
+ * other close has to drain, or what the client is still sending resets the connection before the
+ * last reply is read. */
+bool smtp_server_quit(const struct smtp_server *s);
+
 bool smtp_server_in_transaction(const struct smtp_server *s);
 bool smtp_server_in_content(const struct smtp_server *s); /* between 354 and its end, in a chunk */
 bool smtp_server_esmtp(const struct smtp_server *s);      /* EHLO, not HELO */

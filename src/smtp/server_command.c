@@ -123,6 +123,7 @@ static void run_NOOP(struct smtp_server *s, struct turn *t, struct str args)
 
 static void run_QUIT(struct smtp_server *s, struct turn *t, struct str args)
 {
+    s->quit = true;
     smtp_server_close(s, t->out, &smtp_reply_bye);
 }
 
@@ -196,8 +197,8 @@ void smtp_server_run(struct smtp_server *s, struct turn *t, struct str line)
     uint64_t size = 0;
     bool last;
 
-    if (is_ended(s)) {
-        smtp_server_close(s, t->out, c.verb == SMTP_QUIT ? &smtp_reply_bye : s->end);
+    if (is_ended(s) && c.verb != SMTP_QUIT) {
+        smtp_server_close(s, t->out, s->end);
         return;
     }
     if (c.verb == SMTP_UNKNOWN) {

@@ -123,6 +123,8 @@ static void endless_lines_end_the_session(void **state)
         talk_feed(&t, &o, (struct str){ octets, sizeof octets });
     talk_read_replies(&t);
     assert_string_equal(buf_cstr(&t.codes), "220 500/5.5.2 421/4.7.0");
+    assert_true(t.closed);
+    assert_false(smtp_server_quit(&t.server));
     talk_done(&t);
 }
 
@@ -299,6 +301,8 @@ static void questions_are_answered(void **state)
     talk_feed(&t, &o, STR("\r\n.\r\n"));
     assert_true(smtp_server_idle(&t.server));
     assert_false(smtp_server_eight_bit(&t.server));
+    talk_feed(&t, &o, STR("QUIT\r\n"));
+    assert_true(smtp_server_quit(&t.server));
     talk_done(&t);
 }
 
