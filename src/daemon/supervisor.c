@@ -79,7 +79,7 @@ static void exec_child(const struct supervisor *s, const struct child *c, int re
     }
     argv[n] = NULL;
     execv("/proc/self/exe", (char **)argv);
-    fprintf(stderr, "postern: cannot start the %s: %s\n", c->command, strerror(errno));
+    fprintf(stderr, "postern: cannot start the %s: %s\n", c->command, strerrordesc_np(errno));
     _exit(127);
 }
 
@@ -90,7 +90,7 @@ static void start(struct supervisor *s, struct child *c)
 
     c->start_at_ms = now_ms() + c->pause_ms;
     if (pipe2(fds, O_CLOEXEC) < 0) {
-        fprintf(stderr, "postern: cannot start the %s: %s\n", c->command, strerror(errno));
+        fprintf(stderr, "postern: cannot start the %s: %s\n", c->command, strerrordesc_np(errno));
         return;
     }
     pid = fork();
@@ -100,7 +100,7 @@ static void start(struct supervisor *s, struct child *c)
     }
     close(fds[1]);
     if (pid < 0) {
-        fprintf(stderr, "postern: cannot start the %s: %s\n", c->command, strerror(errno));
+        fprintf(stderr, "postern: cannot start the %s: %s\n", c->command, strerrordesc_np(errno));
         close(fds[0]);
         return;
     }
@@ -255,7 +255,7 @@ int supervisor_run(const struct daemon_options *o)
 
     s.signals = take_signals();
     if (s.signals < 0) {
-        fprintf(stderr, "postern: cannot wait for signals: %s\n", strerror(errno));
+        fprintf(stderr, "postern: cannot wait for signals: %s\n", strerrordesc_np(errno));
         return 1;
     }
     for (;;) {
