@@ -378,13 +378,26 @@ static bool scratch_fits(struct spool_batch *b, uint64_t n)
     return true;
 }
 
-static bool segment_fits(const struct spool_batch *b, const struct spool_segment *g, uint64_t at,
-                         uint64_t octets)
+static bool segment_fits(const struct spool_segment *g, uint64_t at, uint64_t octets)
 {
     uint64_t entries = g->entries.n / FORMAT_ENTRY_SIZE + 2;
     uint64_t end = format_align(at + octets + FORMAT_COMMIT_SIZE, FORMAT_PAGE);
 
     return end + format_footer_size(entries) <= g->size;
+}
+
+/* The smallest size of segment that takes the octets: the usual one, or doubled; 0: none does. */
+static uint64_t least_size(const struct spool *s, uint64_t octets)
+{
+    struct spool_segment empty = { .size = s->segment_now };
+
+    /* The first page of a segment is its SEAL's. */
+    while (!segment_fits(&empty, FORMAT_DATA + FORMAT_PAGE, octets)) {
+        if (empty.size == s->config.segment_size)
+            return 0;
+        empty.size = PT_MIN(2 * empty.size, s->config.segment_size);
+    }
+    return empty.size;
 }
 
 static enum batch_added refuse(struct spool_op *op, enum pt_err err)
@@ -404,13 +417,9 @@ enum batch_added batch_add(struct spool *s, struct spool_op *op)
     n = need_of(op);
     if (b->frames && (b->at - b->start + n.octets > BATCH_OCTETS || b->ops == BATCH_OPS))
         return BATCH_FULL;
-    if (!segment_fits(b, b->segment, b->at, n.octets)) {
-        struct spool_segment empty = { .size = s->config.segment_size };
-
-        /* The first page of a segment is its SEAL's. */
-        if (!segment_fits(b, &empty, FORMAT_DATA + FORMAT_PAGE, n.octets))
-            return refuse(op, PT_ERR_TOOBIG);
-        return BATCH_SEGMENT_FULL;
+    if (!segment_fits(b->segment, b->at, n.octets)) {
+        b->least = least_size(s, n.octets);
+        return b->least ? BATCH_SEGMENT_FULL : refuse(op, PT_ERR_TOOBIG);
     }
     if (!scratch_fits(b, n.scratch + FORMAT_COMMIT_SIZE))
         return b->frames ? BATCH_FULL : refuse(op, PT_ERR_NOMEM);

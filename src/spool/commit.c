@@ -160,7 +160,7 @@ static bool next_segment(struct spool *s, struct spool_op *op)
     /* The last spare is for what frees space. */
     if (brings_message(op) && s->no_space && s->spares.count < SPARES_WANTED)
         return false;
-    return space_open_next(s);
+    return space_open_next(s, s->batch.least);
 }
 
 /* ---- one batch ---- */
@@ -249,7 +249,7 @@ static void fail_batch(struct spool *s)
     pthread_mutex_unlock(&s->lock);
     commit_fault(s, -s->batch.error, "writing");
     s->no_space = s->no_space || s->batch.error == -ENOSPC;
-    PT_IGNORE(!space_open_next(s), "then nothing is accepted until it can be mended");
+    PT_IGNORE(!space_open_next(s, 0), "then nothing is accepted until it can be mended");
     tell_done(s->batch.first);
 }
 

@@ -20,6 +20,8 @@ enum {
     BATCH_SCRATCH = 1 << 20, /* frame headers and meta parts of a batch */
     BATCH_OCTETS = 4 << 20,  /* a batch is closed beyond this */
     SPARES_WANTED = 2,       /* segments ready for use, the last of them for outcomes only */
+    SEGMENT_FIRST = 4 << 20, /* size of the first ones */
+    GROW_US = 10000000,      /* one that filled in less makes the next ones larger */
     FREE_KEPT = 8,           /* free segments beyond these are removed */
     COPIES = 16,             /* messages being copied at a time */
     LAZY_US = 1000000,       /* the longest a lazy operation waits */
@@ -37,6 +39,7 @@ struct spool_batch {
     uint32_t frames, crc;
     int error; /* negative errno: the batch has failed */
     size_t entries_before;
+    uint64_t least; /* with BATCH_SEGMENT_FULL: the size of segment that will do */
 
     struct iovec iov[BATCH_IOV];
     int iov_count;
@@ -87,6 +90,8 @@ struct spool {
     struct segment_list spares; /* ready, by epoch */
     struct segment_list free;
     struct spool_segment *open; /* NULL: nothing can be written, see fault */
+    uint64_t segment_now;       /* size of the next ones */
+    int64_t opened_us;          /* when the last one was opened */
     unsigned working;           /* segments that workers have */
     unsigned making;            /* spares being made by a worker */
     uint64_t next_epoch;
@@ -139,8 +144,9 @@ void batch_undo(struct spool *s);
 
 /* Takes what workers gave back. */
 void space_collect(struct spool *s);
-/* Opens the next segment, its SEAL durable. False: there is none, or the disk refuses. */
-bool space_open_next(struct spool *s);
+/* Opens the next segment, of `least` octets at least, its SEAL durable. False: there is none, or
+ * the disk refuses. */
+bool space_open_next(struct spool *s, uint64_t least);
 /* Begins to free a segment that holds nothing. */
 void space_free(struct spool *s, struct spool_segment *g);
 /* Frees, recycles, makes ready, cleans. */

@@ -99,6 +99,7 @@ static void insert_by_epoch(struct segment_list *l, struct spool_segment *g)
         before->next = g;
     else
         l->first = g;
+    l->octets += g->size;
     l->count++;
 }
 
@@ -115,6 +116,7 @@ static void adopt(struct spool *s, struct spool_segment *g, const struct format_
     g->cut = true;
     s->next_epoch = PT_MAX(s->next_epoch, h->epoch + 1);
     r->id_mark = PT_MAX(r->id_mark, h->id_mark);
+    s->segment_now = PT_MAX(s->segment_now, PT_MIN(h->size, s->config.segment_size));
     insert_by_epoch(&s->used, g);
 }
 
@@ -344,7 +346,7 @@ static enum pt_err open_for_writing(struct spool *s, struct pt_fault *fault)
         commit_wait_returned(s);
         space_collect(s);
     }
-    if (space_open_next(s))
+    if (space_open_next(s, 0))
         return PT_ERR_OK;
     *fault = s->stats.fault;
     return fault->err ? fault->err : PT_ERR_IO;

@@ -20,6 +20,7 @@ void segment_list_append(struct segment_list *l, struct spool_segment *g)
     else
         l->first = g;
     l->last = g;
+    l->octets += g->size;
     l->count++;
 }
 
@@ -34,6 +35,7 @@ void segment_list_remove(struct segment_list *l, struct spool_segment *g)
     else
         l->last = g->previous;
     g->next = g->previous = NULL;
+    l->octets -= g->size;
     l->count--;
 }
 
@@ -51,7 +53,7 @@ struct spool_segment *segment_new(struct spool *s, uint32_t slot)
     g->spool = s;
     g->slot = slot;
     g->handle = -1;
-    g->size = s->config.segment_size;
+    g->size = s->segment_now;
     g->end = FORMAT_DATA;
     g->refers = g->seals = UINT64_MAX;
     atomic_init(&g->pins, 0);

@@ -58,6 +58,7 @@ struct spool_segment {
 struct segment_list {
     struct spool_segment *first, *last;
     uint32_t count;
+    uint64_t octets; /* of all together */
 };
 
 void segment_list_append(struct segment_list *l, struct spool_segment *g);

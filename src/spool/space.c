@@ -164,14 +164,30 @@ void space_free(struct spool *s, struct spool_segment *g)
     start(s, g, SEGMENT_FREE);
 }
 
+/* Removes free segments of a size no longer wanted, as long as others can be had. */
+static void drop_outgrown(struct spool *s)
+{
+    struct spool_segment *next;
+
+    for (struct spool_segment *g = s->free.first; g && !s->no_space; g = next) {
+        next = g->next;
+        if (g->size == s->segment_now)
+            continue;
+        segment_list_remove(&s->free, g);
+        start(s, g, SEGMENT_UNLINK);
+    }
+}
+
 /* Begins to make one, unless one is being made: they have to be ready in the order of their epochs.
  */
 static void make_spare(struct spool *s)
 {
-    struct spool_segment *g = s->free.first;
+    struct spool_segment *g;
 
     if (s->making)
         return;
+    drop_outgrown(s);
+    g = s->free.first;
     if (g && !paused(s, SEGMENT_READY)) {
         segment_list_remove(&s->free, g);
         s->making++;
@@ -217,7 +233,7 @@ static void freed(struct spool *s, struct spool_segment *g)
     segment_list_remove(&s->used, g);
     segment_renew(g);
     s->space_changed = true;
-    if (g->size == s->config.segment_size && s->free.count < FREE_KEPT)
+    if (s->no_space || (g->size == s->segment_now && s->free.count < FREE_KEPT))
         segment_list_append(&s->free, g);
     else
         start(s, g, SEGMENT_UNLINK);
@@ -295,17 +311,29 @@ static void show(struct spool *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-bool space_open_next(struct spool *s)
+/* The next segments are larger if the last one was filled quickly, or must be. */
+static void grow(struct spool *s, uint64_t least)
+{
+    if (s->opened_us && s->now_us - s->opened_us < GROW_US)
+        s->segment_now = PT_MIN(2 * s->segment_now, s->config.segment_size);
+    s->segment_now = PT_MAX(s->segment_now, least);
+    s->opened_us = s->now_us;
+}
+
+bool space_open_next(struct spool *s, uint64_t least)
 {
     s->open = NULL;
     s->space_changed = true;
-    for (int tries = 0; tries <= SPARES_WANTED; tries++) {
+    grow(s, least);
+    for (int tries = 0; tries <= 2 * SPARES_WANTED; tries++) {
         struct spool_segment *g = take_spare(s);
         int r;
 
         if (!g)
             break;
         segment_list_append(&s->used, g);
+        if (g->size < least) /* stays empty, and is freed */
+            continue;
         r = write_seal(s, g);
         if (r == 0) {
             sealed(s, g);
@@ -405,10 +433,8 @@ static void start_copy(struct spool *s, struct spool_message *m)
 static void clean(struct spool *s)
 {
     struct spool_segment *oldest = s->used.first;
-    uint64_t octets = s->used.count * s->config.segment_size;
-
     if (s->used.count <= CLEAN_SEGMENTS_MIN || oldest == s->open || atomic_load(&s->stop) ||
-        s->live_octets > octets / 100 * CLEAN_LIVE_PERCENT)
+        s->live_octets > s->used.octets / 100 * CLEAN_LIVE_PERCENT)
         return;
     for (struct spool_message *m = oldest->living, *next; m && s->copying < COPIES; m = next) {
         next = m->place.next;
@@ -432,7 +458,7 @@ void space_manage(struct spool *s)
         s->paused = 0;
         s->space_changed = true;
         if (!s->open)
-            PT_IGNORE(!space_open_next(s), "it sets the next time to try");
+            PT_IGNORE(!space_open_next(s, 0), "it sets the next time to try");
     }
     tend(s);
     while (s->spares.count + s->making < SPARES_WANTED && !atomic_load(&s->stop)) {

@@ -13,6 +13,10 @@ static enum pt_err check_config(const struct spool_config *c, struct pt_fault *f
         c->segment_size % FORMAT_PAGE)
         return pt_fault_set(fault, PT_ERR_INVALID, "a spool segment of %llu octets",
                             (unsigned long long)c->segment_size);
+    if (c->segment_first && (c->segment_first < FORMAT_SEGMENT_MIN ||
+                             c->segment_first > c->segment_size || c->segment_first % FORMAT_PAGE))
+        return pt_fault_set(fault, PT_ERR_INVALID, "a first spool segment of %llu octets",
+                            (unsigned long long)c->segment_first);
     return PT_ERR_OK;
 }
 
@@ -24,6 +28,8 @@ static struct spool *make(const struct spool_config *config)
         return NULL;
     s->config = *config;
     s->disk = config->disk;
+    s->segment_now = config->segment_first ? config->segment_first
+                                           : PT_MIN(config->segment_size, (uint64_t)SEGMENT_FIRST);
     s->directory = s->large = -1;
     s->next_epoch = 1;
     atomic_init(&s->refs, 1);
@@ -132,6 +138,9 @@ enum pt_err spool_open(struct spool **out, const struct spool_config *config,
         err = recover_all(s, fault);
     if (err == PT_ERR_OK) {
         space_manage(s);
+        /* From here on another clock may count: times noted so far say nothing. */
+        s->opened_us = 0;
+        s->retry_us = s->retry_us == INT64_MAX ? INT64_MAX : INT64_MIN;
         err = start_thread(s, fault);
     }
     if (err) {

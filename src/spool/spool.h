@@ -172,10 +172,12 @@ uint64_t spool_new_id(struct spool *s);
 struct spool_config {
     const char *directory; /* STATE/spool; made if missing */
     struct disk *disk;     /* where files are; disk_real() outside simulations */
-    uint64_t segment_size; /* 64 MiB; smaller in tests; a multiple of 4096 */
-    int64_t now_us;        /* wall time at start */
-    bool manual;           /* no threads: the caller turns spool_turn() (simulations) */
-    bool read_only;        /* changes nothing, refuses operations: for a look from outside */
+    /* 64 MiB; smaller in tests; a multiple of 4096. The first segments are of `segment_first`
+     * octets (0: 4 MiB), later ones larger if they fill quickly: little mail needs little disk. */
+    uint64_t segment_size, segment_first;
+    int64_t now_us; /* wall time at start */
+    bool manual;    /* no threads: the caller turns spool_turn() (simulations) */
+    bool read_only; /* changes nothing, refuses operations: for a look from outside */
     /* Called on the commit thread after a batch with new messages is durable, before their `done`:
      * the messages, bounces included, in ID order. Takes references if it keeps them. */
     void (*committed)(void *ctx, struct spool_message *const *messages, uint32_t count);

@@ -444,7 +444,8 @@ static unsigned run_world(uint64_t seed)
     w->config = (struct spool_config){
         .directory = "spool",
         .disk = sim_disk_face(w->disk),
-        .segment_size = SEGMENT,
+        .segment_size = w->seed % 2 ? SEGMENT : 4 * SEGMENT,
+        .segment_first = SEGMENT,
         .manual = true,
         .recovered = on_recovered,
         .damaged = on_damaged,

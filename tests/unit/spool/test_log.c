@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "check.h"
@@ -201,6 +202,61 @@ static void segments_are_used_again(void **state)
     assert_int_equal(f->found.damages, 0);
 }
 
+static uint64_t octets_of_segments(struct fixture *f)
+{
+    struct disk *d = f->config.disk;
+    uint64_t total = 0;
+    char name[32];
+
+    for (unsigned slot = 0; slot < 64; slot++) {
+        int directory = d->open_directory(d, f->directory, false), handle;
+
+        snprintf(name, sizeof name, "%08x.seg", slot);
+        handle = d->open(d, directory, name, DISK_READ);
+        if (handle >= 0) {
+            total += (uint64_t)d->size(d, handle);
+            d->close(d, handle);
+        }
+        d->close(d, directory);
+    }
+    return total;
+}
+
+/* Little mail needs little disk; a message that needs more gets it; and a burst makes them larger.
+ */
+static void segments_grow_when_they_must(void **state)
+{
+    struct fixture *f = *state;
+    struct spool_message *m;
+
+    f->config.segment_first = 64 << 10;
+    f->config.segment_size = 1 << 20;
+    spool_close(f->spool);
+    check_folder_remove(f->directory);
+    f->config.directory = f->directory = check_folder_new();
+    open_spool(f);
+    m = kit_message(f->spool, 3000, 1);
+    assert_int_equal(kit_keep(f->spool, m), PT_ERR_OK);
+    spool_message_unref(m);
+    assert_int_equal(octets_of_segments(f), 3 * (64 << 10));
+    m = kit_message(f->spool, 300000, 1);
+    assert_int_equal(kit_keep(f->spool, m), PT_ERR_OK);
+    assert_int_equal(kit_check(f->spool, m), PT_ERR_OK);
+    spool_message_unref(m);
+    assert_true(octets_of_segments(f) >= 512 << 10);
+    for (int i = 0; i < 1000; i++) {
+        m = kit_message(f->spool, 3000, 1);
+        assert_int_equal(kit_keep(f->spool, m), PT_ERR_OK);
+        if (i % 50)
+            assert_int_equal(kit_do(f->spool, SPOOL_OP_DELETE, m), PT_ERR_OK);
+        spool_message_unref(m);
+    }
+    reopen(f);
+    assert_int_equal(f->found.count, 22);
+    for (uint32_t i = 0; i < f->found.count; i++)
+        assert_int_equal(kit_check(f->spool, f->found.messages[i]), PT_ERR_OK);
+}
+
 static void too_big_for_a_segment_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -227,10 +283,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(a_message_comes_back_whole),        TEST(outcomes_come_back_and_the_last_one_ends_it),
-        TEST(a_bounce_is_kept_with_the_outcome), TEST(held_deleted_released),
-        TEST(large_content_has_a_file),          TEST(segments_are_used_again),
-        TEST(too_big_for_a_segment_is_refused),  TEST(ids_go_on_when_the_clock_goes_back),
+        TEST(a_message_comes_back_whole),         TEST(outcomes_come_back_and_the_last_one_ends_it),
+        TEST(a_bounce_is_kept_with_the_outcome),  TEST(held_deleted_released),
+        TEST(large_content_has_a_file),           TEST(segments_are_used_again),
+        TEST(segments_grow_when_they_must),       TEST(too_big_for_a_segment_is_refused),
+        TEST(ids_go_on_when_the_clock_goes_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
