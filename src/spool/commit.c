@@ -304,7 +304,8 @@ static void sleep_until_woken(struct spool *s)
         state = s->waiting ? ASLEEP_TIMED : ASLEEP;
     }
     atomic_store(&s->sleep, state);
-    if (!anything_new(s))
+    /* With `stop` only a worker is waited for, and it wakes us. */
+    if (!anything_new(s) && (!atomic_load(&s->stop) || s->working || s->copying))
         syscall(SYS_futex, &s->sleep, FUTEX_WAIT_PRIVATE, state, limit, NULL, 0);
     atomic_store(&s->sleep, AWAKE);
 }

@@ -15,8 +15,15 @@ static bool pin(struct spool *s, const struct spool_message *m, struct spool_pla
     bool kept;
 
     pthread_mutex_lock(&s->lock);
-    *out = m->place;
-    kept = out->segment && (out->life == LIFE_KEPT || out->life == LIFE_LEAVING);
+    /* Only what the commit thread changes under the lock. */
+    *out = (struct spool_place){
+        .segment = m->place.segment,
+        .offset = m->place.offset,
+        .meta = m->place.meta,
+        .content = m->place.content,
+        .content_crc = m->place.content_crc,
+    };
+    kept = out->segment;
     if (kept && !m->file)
         atomic_fetch_add(&out->segment->pins, 1);
     pthread_mutex_unlock(&s->lock);
