@@ -102,6 +102,7 @@ def test_a_null_reverse_path_gets_no_bounce():
 def test_a_bounce_that_cannot_be_delivered_makes_no_other():
     with Hop({"RCPT": "550 5.1.1 no"}) as hop, Postern(hop) as gateway:
         send(gateway, "nobody@sink.example")
+        hop.wait_for_step("MAIL", 2)
         gateway.settle()
         assert hop.messages == [] and hop.steps.count("MAIL") == 2
 
