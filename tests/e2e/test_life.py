@@ -232,7 +232,7 @@ def test_fifty_kills_under_load_lose_nothing():
     with Hop() as hop, Postern(hop) as gateway:
         load = Load(gateway.port, 8)
         for _ in range(50):
-            load.wait_for(rng.randrange(1, 60))
+            load.wait_for(rng.randrange(1, 30))
             gateway.kill()
             gateway.start(apply=False)
         load.stop()
