@@ -3,6 +3,7 @@
 #include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -324,6 +325,7 @@ void *commit_run(void *spool)
 {
     struct spool *s = spool;
 
+    prctl(PR_SET_NAME, "commit");
     for (;;) {
         s->now_us = clock_mono_ns() / 1000;
         if (commit_turn(s))

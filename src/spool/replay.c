@@ -192,6 +192,8 @@ static void note(struct replay *r, struct spool_segment *g, const struct scan_fr
     r->id_mark = PT_MAX(r->id_mark, f->head.id + 1);
     if (m && f->head.type != FRAME_MESSAGE)
         space_refer(g, m->place.oldest);
+    if (g->footed)
+        return;
     format_entry_write(octets, &e);
     buf_add(&g->entries, octets, sizeof octets);
 }

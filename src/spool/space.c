@@ -121,10 +121,10 @@ static int write_seal(struct spool *s, struct spool_segment *g)
 static void sealed(struct spool *s, struct spool_segment *g)
 {
     for (struct spool_segment *old = s->used.first; old; old = old->next) {
-        if (old == g || old->recorded)
+        if (old == g)
             continue;
         old->recorded = true;
-        if (!old->footed && !old->entries.failed && old->entries.n)
+        if (!old->footed && !old->busy && !old->entries.failed && old->entries.n)
             old->wants_footer = true;
     }
     s->open = g;

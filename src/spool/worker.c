@@ -1,6 +1,7 @@
 #include "spool/worker.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 
 #include "base/block.h"
 
@@ -26,6 +27,7 @@ static void *work(void *arg)
     struct spool_workers *w = arg;
     struct spool_job *job;
 
+    prctl(PR_SET_NAME, "files");
     while ((job = take(w)))
         job->run(job);
     block_thread_done();
