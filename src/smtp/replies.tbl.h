@@ -1,5 +1,5 @@
 /*
- * Every constant reply of the server, once: X(name, code, class, subject, detail, text). Class 0:
+ * Every constant reply that the server machine gives by itself, once: X(name, code, class, subject, detail, text). Class 0:
  * no enhanced status. Included by reply.h and reply.c, each with its own X; the list is also what
  * the documentation shows.
  */
@@ -18,24 +18,19 @@ X(send_data, 354, 0, 0, 0, "Send the message; end with <CRLF>.<CRLF>")
 
 /* The session ends. */
 X(timeout, 421, 4, 4, 2, "Nothing heard for too long; closing")
-X(shutting_down, 421, 4, 3, 2, "Shutting down; try again later")
-X(too_many_connections, 421, 4, 3, 2, "Too many connections; try again later")
 X(out_of_memory, 421, 4, 3, 0, "Out of memory; try again later")
 X(too_many_errors, 421, 4, 7, 0, "Too many errors; closing")
 X(too_many_refused, 421, 4, 7, 0, "Too many refused recipients; closing")
 X(too_many_messages, 421, 4, 7, 0, "Too many messages in this session; connect again")
-X(rules_changed, 421, 4, 7, 0, "The rules for your address have changed; closing")
 X(endless_line, 421, 4, 7, 0, "Endless line; closing")
 X(not_http, 554, 5, 5, 1, "This is an SMTP server; HTTP is not spoken here")
 X(not_tls, 554, 5, 5, 1, "This port begins in clear text; TLS here begins with STARTTLS")
-X(early_talker, 554, 5, 5, 1, "You spoke before the greeting")
 X(behind_starttls, 554, 5, 5, 1, "Nothing may follow STARTTLS in one write; closing")
 X(bare_in_data, 554, 5, 5, 2, "Bare CR, bare LF or NUL in the message; closing")
 X(bad_chunk_size, 501, 5, 5, 4, "BDAT takes a size in decimal digits and perhaps LAST; closing")
 X(endless_data, 552, 5, 3, 4, "Message far too large; closing")
 
 /* Not now. */
-X(no_storage, 452, 4, 3, 1, "Out of storage; try again later")
 X(cannot_store, 451, 4, 3, 0, "Could not store the message; try again later")
 X(too_many_recipients, 452, 4, 5, 3, "Too many recipients; send the others in another message")
 
@@ -70,8 +65,3 @@ X(needs_smtputf8, 553, 5, 6, 7, "An address outside ASCII needs SMTPUTF8")
 X(too_large, 552, 5, 3, 4, "Message too large")
 X(no_recipients, 554, 5, 5, 1, "No valid recipients")
 X(bare_in_chunk, 554, 5, 5, 2, "Bare CR, bare LF or NUL in the message")
-
-/* Verdicts that the gateway gives. */
-X(not_permitted, 554, 5, 7, 1, "Not permitted to connect")
-X(relay_denied, 550, 5, 7, 1, "Relaying denied")
-X(loop, 554, 5, 4, 6, "Too many hops; the message is in a loop")

@@ -5,17 +5,30 @@
 #include "smtp/replies.tbl.h"
 #undef X
 
+/* "250-255.255.255 ": what the types can hold, though no class has three digits. */
+enum { PREFIX_MAX = 16 };
+
+static size_t put_number(char *p, unsigned value)
+{
+    size_t n = value >= 100 ? 3 : value >= 10 ? 2 : 1;
+
+    for (size_t i = n; i-- > 0; value /= 10)
+        p[i] = (char)('0' + value % 10);
+    return n;
+}
+
 /* "250-2.1.0 " or "250 2.1.0 ". */
 static void write_prefix(struct buf *out, const struct smtp_reply *reply, bool last)
 {
-    buf_add_u64(out, reply->code);
-    buf_add_char(out, last ? ' ' : '-');
-    if (!reply->status[0])
-        return;
-    for (int i = 0; i < 3; i++) {
-        buf_add_u64(out, reply->status[i]);
-        buf_add_char(out, i < 2 ? '.' : ' ');
+    char prefix[PREFIX_MAX];
+    size_t n = put_number(prefix, reply->code);
+
+    prefix[n++] = last ? ' ' : '-';
+    for (int i = 0; reply->status[0] && i < 3; i++) {
+        n += put_number(prefix + n, reply->status[i]);
+        prefix[n++] = i < 2 ? '.' : ' ';
     }
+    buf_add(out, prefix, n);
 }
 
 /* Octets of the character at the front; 0: no character that may be sent. */
@@ -32,11 +45,21 @@ static size_t clean_character(struct str s)
     return n;
 }
 
+static bool is_plain(char c)
+{
+    return c >= ' ' && c <= '~';
+}
+
+/* Nearly all text is plain and goes out in one piece. */
 static void write_text(struct buf *out, struct str text)
 {
     while (text.n) {
-        size_t n = clean_character(text);
+        size_t n = 0;
 
+        while (n < text.n && is_plain(text.p[n]))
+            n++;
+        if (n == 0)
+            n = clean_character(text);
         if (n)
             buf_add(out, text.p, n);
         else
@@ -70,12 +93,11 @@ static size_t line_length(struct str text, size_t room, size_t *out_skip)
 
 void smtp_reply_write(struct buf *out, const struct smtp_reply *reply)
 {
-    const size_t prefix = sizeof "250-5.255.255 " - 1;
     struct str text = reply->text;
     size_t n, skip;
 
     do {
-        n = line_length(text, SMTP_REPLY_LINE_MAX - 2 - prefix, &skip);
+        n = line_length(text, SMTP_REPLY_LINE_MAX - 2 - PREFIX_MAX, &skip);
         write_prefix(out, reply, n + skip == text.n);
         write_text(out, str_head(text, n));
         BUF_LIT(out, "\r\n");

@@ -8,8 +8,8 @@
  * smtp/reply: answers as values.
  *
  * A reply is a code, an enhanced status (RFC 3463) and a text. All constant replies of the server
- * stand in replies.tbl.h, once; the same list feeds the documentation. Text is printable ASCII or
- * UTF-8 without CR and LF; whatever a client sent never appears in it raw.
+ * machine stand in replies.tbl.h, once; those of policy and storage are their rooms' own. Text is
+ * printable ASCII or UTF-8 without CR and LF; whatever a client sent never appears in it raw.
  */
 
 struct smtp_reply {

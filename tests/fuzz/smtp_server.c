@@ -39,6 +39,9 @@ struct driver {
     bool transaction, closed, waits;
 };
 
+static const struct smtp_reply no_storage = { 452, { 4, 3, 1 }, { "full", 4 } };
+static const struct smtp_reply shutting_down = { 421, { 4, 3, 2 }, { "down", 4 } };
+
 static void demand(bool what)
 {
     if (!what)
@@ -169,7 +172,7 @@ static void act(struct driver *d, const struct smtp_server_step *step)
         demand(d->transaction && step->content.n > 0);
         buf_add_str(&d->content, step->content);
         if ((d->input->flags & FLAG_FAIL) && d->content.n > d->input->verdicts[0]) {
-            smtp_server_fail_content(&d->server, &smtp_reply_no_storage);
+            smtp_server_fail_content(&d->server, &no_storage);
             d->transaction = false;
         }
     } else if (step->want == SMTP_WANT_TLS) {
@@ -241,7 +244,7 @@ static void play(struct driver *d, const struct input *input, size_t cut, bool r
         read_once(d, cut < left ? cut : left, random);
     }
     if (!d->closed && (input->flags & FLAG_END) &&
-        smtp_server_end(&d->server, &d->replies, &smtp_reply_shutting_down, SMTP_WHEN_IDLE))
+        smtp_server_end(&d->server, &d->replies, &shutting_down, SMTP_WHEN_IDLE))
         demand(!d->transaction);
     if (smtp_server_idle(&d->server))
         demand(d->server.held == NULL && !d->transaction);

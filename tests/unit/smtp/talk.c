@@ -22,6 +22,7 @@ struct talk_options talk_defaults(void)
 
 static const struct smtp_reply refused = { 550, { 5, 7, 1 }, { "no", 2 } };
 static const struct smtp_reply deferred = { 451, { 4, 7, 1 }, { "later", 5 } };
+static const struct smtp_reply no_storage = { 452, { 4, 3, 1 }, { "full", 4 } };
 static const struct smtp_reply goodbye = { 421, { 4, 7, 0 }, { "enough", 6 } };
 
 static const struct smtp_reply *verdict(struct str who)
@@ -116,7 +117,7 @@ static void ask(struct talk *t, enum smtp_want want)
         break;
     case SMTP_WANT_DATA:
         note(t, "DATA");
-        answer(t, t->nodata ? &smtp_reply_no_storage : NULL);
+        answer(t, t->nodata ? &no_storage : NULL);
         break;
     case SMTP_WANT_COMMIT:
         assert_int_equal(smtp_server_size(s), t->content.n);
@@ -136,7 +137,7 @@ static void ask(struct talk *t, enum smtp_want want)
 static void content(struct talk *t, struct str octets)
 {
     struct str fails = STR("nostore");
-    struct smtp_reply words = smtp_reply_no_storage;
+    struct smtp_reply words = no_storage;
     char *text;
 
     buf_add_str(&t->content, octets);

@@ -19,6 +19,9 @@
         lit, sizeof(lit) - 1                                                                       \
     }
 
+static const struct smtp_reply shutting_down = { 421, { 4, 3, 2 }, { "down", 4 } };
+static const struct smtp_reply not_permitted = { 554, { 5, 7, 1 }, { "not you", 7 } };
+
 static void run(const struct talk_options *o, const struct talk_case *cases, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -171,8 +174,8 @@ static void a_refusal_stands_in_place_of_the_greeting(void **state)
     (void)state;
     buf_init(&out, 4096);
     smtp_server_init(&s, &o.config, false);
-    smtp_server_refuse(&s, &out, &smtp_reply_not_permitted);
-    assert_string_equal(buf_cstr(&out), "554 5.7.1 Not permitted to connect\r\n");
+    smtp_server_refuse(&s, &out, &not_permitted);
+    assert_string_equal(buf_cstr(&out), "554 5.7.1 not you\r\n");
     assert_int_equal(smtp_server_feed(&s, STR("NOOP\r\n"), &out).want, SMTP_WANT_CLOSE);
     smtp_server_done(&s);
     buf_done(&out);
@@ -243,7 +246,7 @@ static void a_session_ends_when_it_may(void **state)
 
         talk_run(&t, &o, c->before);
         buf_clear(&t.replies);
-        assert_int_equal(smtp_server_end(&t.server, &t.replies, &smtp_reply_shutting_down, c->when),
+        assert_int_equal(smtp_server_end(&t.server, &t.replies, &shutting_down, c->when),
                          c->at_once);
         talk_feed(&t, &o, c->after);
         talk_read_replies(&t);
