@@ -128,8 +128,10 @@ class Peer:
             (self.work / "group", "/etc/group"),
             *self.mounts(),
         ]
-        script = "".join(f"mount --bind '{a}' '{b}' && " for a, b in mounts)
-        script += "exec " + " ".join(f"'{part}'" for part in self.command())
+        # The shell stays, as the first process of the namespace: it keeps the kernel's promise that
+        # it dies with its parent, which a server that changes its user would lose.
+        script = "set -e\n" + "".join(f"mount --bind '{a}' '{b}'\n" for a, b in mounts)
+        script += " ".join(f"'{part}'" for part in self.command()) + " &\nwait $!\n"
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script],
@@ -284,7 +286,7 @@ class Postfix(Peer):
         path.chmod(mode)
 
     def command(self) -> list[str]:
-        return [f"{self.root}/usr/lib/postfix/sbin/master", "-i", "-c", str(self.work / "etc")]
+        return [f"{self.root}/usr/lib/postfix/sbin/master", "-d", "-c", str(self.work / "etc")]
 
     def environment(self) -> dict[str, str]:
         return {
