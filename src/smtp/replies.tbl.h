@@ -1,7 +1,7 @@
 /*
- * Every constant reply that the server machine gives by itself, once: X(name, code, class, subject, detail, text). Class 0:
- * no enhanced status. Included by reply.h and reply.c, each with its own X; the list is also what
- * the documentation shows.
+ * Every constant reply that the server machine gives by itself, once: X(name, code, class, subject,
+ * detail, text). Class 0: no enhanced status. Included by reply.h and reply.c, each with its own X;
+ * the list is also what the documentation shows.
  */
 
 /* Positive ones. */
