@@ -7,6 +7,7 @@ _Static_assert(CLIENT_REPLY_TEXT_MAX == SMTP_CLIENT_TEXT_MAX, "one limit, two na
 void client_reply_init(struct client_reply *r)
 {
     r->code = r->lines = r->held = r->text_n = 0;
+    r->came = 0;
     r->complete = true;
 }
 
@@ -163,6 +164,8 @@ static enum client_reply_status take_line(struct client_reply *r, struct str lin
     return last ? CLIENT_REPLY_END : CLIENT_REPLY_LINE;
 }
 
+/* The code decides and stands in front: what a line has beyond LINE_MAX is dropped, not held
+ * against the message. A line that does not end is. */
 enum client_reply_status client_reply_read(struct client_reply *r, struct str *in,
                                            struct str *out_line)
 {
@@ -170,17 +173,21 @@ enum client_reply_status client_reply_read(struct client_reply *r, struct str *i
     size_t n = end < 0 ? in->n : (size_t)end;
     struct str line = { in->p, n };
 
-    if (n > CLIENT_REPLY_LINE_MAX - (size_t)r->held)
+    if (n > CLIENT_REPLY_LINE_GIVE_UP - (size_t)r->came)
         return CLIENT_REPLY_BROKEN;
+    r->came += (uint32_t)n;
     if (r->held || end < 0) {
-        if (n)
-            memcpy(r->line + r->held, in->p, n);
-        r->held += (uint16_t)n;
+        size_t kept = PT_MIN(n, CLIENT_REPLY_LINE_MAX - (size_t)r->held);
+
+        if (kept)
+            memcpy(r->line + r->held, in->p, kept);
+        r->held += (uint16_t)kept;
         line = (struct str){ r->line, r->held };
     }
     *in = str_from(*in, end < 0 ? n : n + 1);
     if (end < 0)
         return CLIENT_REPLY_MORE;
     r->held = 0;
-    return take_line(r, line, out_line);
+    r->came = 0;
+    return take_line(r, str_head(line, CLIENT_REPLY_LINE_MAX), out_line);
 }

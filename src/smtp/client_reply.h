@@ -11,7 +11,8 @@
  */
 
 enum {
-    CLIENT_REPLY_LINE_MAX = 2048, /* four times what RFC 5321 4.5.3.1.5 allows */
+    CLIENT_REPLY_LINE_MAX = 2048, /* kept: four times what RFC 5321 4.5.3.1.5 allows */
+    CLIENT_REPLY_LINE_GIVE_UP = 65536,
     CLIENT_REPLY_LINES_MAX = 200,
     CLIENT_REPLY_TEXT_MAX = 512,
 };
@@ -27,6 +28,7 @@ struct client_reply {
     uint16_t code;   /* of the reply under way or complete */
     uint16_t lines;  /* so far */
     uint16_t held;   /* private: octets in `line` */
+    uint32_t came;   /* private: octets of this line, kept or not */
     uint16_t text_n; /* octets in `text` */
     bool complete;   /* private: the next line begins a new reply */
     char line[CLIENT_REPLY_LINE_MAX];

@@ -136,6 +136,33 @@ static void a_long_text_is_cut_at_a_character(void **state)
     }
 }
 
+static void an_overlong_line_counts_by_its_code(void **state)
+{
+    static char wire[5000];
+
+    (void)state;
+    memset(wire, 'x', sizeof wire);
+    memcpy(wire, "550 5.1.1 ", 10);
+    memcpy(wire + sizeof wire - 2, "\r\n", 2);
+    for (size_t cut = 1; cut <= sizeof wire; cut += 499) {
+        enum client_reply_status status = CLIENT_REPLY_MORE;
+        struct client_reply r;
+        struct str line;
+
+        client_reply_init(&r);
+        for (size_t at = 0; at < sizeof wire; at += cut) {
+            struct str in = { wire + at, PT_MIN(cut, sizeof wire - at) };
+
+            assert_int_equal(status, CLIENT_REPLY_MORE);
+            status = client_reply_read(&r, &in, &line);
+        }
+        assert_int_equal(status, CLIENT_REPLY_END);
+        assert_int_equal(r.code, 550);
+        assert_int_equal(r.text_n, CLIENT_REPLY_TEXT_MAX);
+        assert_false(client_reply_pending(&r));
+    }
+}
+
 static void a_status_of_our_own_needs_no_code(void **state)
 {
     uint8_t got[3];
@@ -153,6 +180,7 @@ int main(void)
         cmocka_unit_test(every_cut_gives_the_same_reply),
         cmocka_unit_test(nothing_endless_is_read_for_ever),
         cmocka_unit_test(a_long_text_is_cut_at_a_character),
+        cmocka_unit_test(an_overlong_line_counts_by_its_code),
         cmocka_unit_test(a_status_of_our_own_needs_no_code),
     };
 
