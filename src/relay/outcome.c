@@ -143,7 +143,7 @@ static void log_state(const struct relay_op *op, const struct relay_result *resu
         return;
     log_begin(&l, LOG_INFO, events[state]);
     log_id(&l, op->message->id);
-    log_str(&l, "sender", op->message->reverse_path);
+    log_str(&l, "reverse_path", op->message->reverse_path);
     log_recipients(&l, op, state);
     log_cstr(&l, "next_hop", via->host);
     log_cstr(&l, "peer", via->peer);

@@ -110,7 +110,7 @@ static void log_waits(const struct spool_message *m, const char *error, int64_t 
     clock_rfc3339(until_us, at);
     log_begin(&l, LOG_INFO, "deferred");
     log_id(&l, m->id);
-    log_str(&l, "sender", m->reverse_path);
+    log_str(&l, "reverse_path", m->reverse_path);
     if (m->recipient_count)
         log_str(&l, "recipients", m->recipients[0].address);
     log_cstr(&l, "reply", error);
