@@ -412,7 +412,10 @@ static void on_sweep(struct net_timer *t)
 
     for (struct session *x = l->sessions, *next; x; x = next) {
         next = session_next(x);
-        session_check_idle(x);
+        if (l->draining)
+            session_shut_down(x, false); /* its message may have ended meanwhile */
+        else
+            session_check_idle(x);
     }
     l->sweeping = l->session_count > 0;
     if (l->sweeping)

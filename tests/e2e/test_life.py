@@ -26,6 +26,8 @@ def test_sigterm_lets_data_finish_and_ends_with_status_0():
         idle.expect(421, "4.3.2")
         idle.expect_closed()
         busy.sends(message[40:] + b".\r\n").expect(250)
+        busy.expect(421, "4.3.2")  # idle now, and not waited for
+        busy.expect_closed()
         assert gateway.wait() == 0
         gateway.start(apply=False)
         assert split_trace(sink.wait_for(1)[0].content)[1] == message
