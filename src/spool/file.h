@@ -47,7 +47,3 @@ void spool_file_leave(struct spool_file *f);
 /* Adds `n` octets from `offset` to `out`, checked. */
 PT_NODISCARD enum pt_err spool_file_read(struct spool_file *f, uint64_t offset, uint64_t n,
                                          struct block_chain *out);
-
-/* Removes all files that `keep` does not want. */
-PT_NODISCARD enum pt_err spool_file_sweep(struct spool *s, bool (*keep)(void *ctx, uint64_t id),
-                                          void *ctx);

@@ -157,6 +157,12 @@ void space_refer(struct spool_segment *in, uint64_t of);
 void space_add(struct spool *s, struct spool_message *m);
 void space_remove(struct spool *s, struct spool_message *m);
 
+/* ---- sweep.c ---- */
+
+/* Removes the large files of which no message speaks; lets go of messages whose file is gone, which
+ * is reported, and puts NULL in their place. */
+void sweep_large(struct spool *s, struct spool_message **messages, uint64_t count);
+
 /* ---- recover.c ---- */
 
 /* Reads what is there, opens a segment, tells config.recovered. */

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "spool/file.h"
 #include "spool/internal.h"
 #include "spool/replay.h"
 
@@ -273,44 +272,13 @@ static void settle_fields(struct spool_message *m)
     }
 }
 
-static bool file_is_wanted(void *ctx, uint64_t id)
-{
-    const struct map *files = ctx;
-
-    return map_get(files, id);
-}
-
-/* Removes the large files nobody speaks of. The table is of stand-ins, with the file's ID. */
-static enum pt_err sweep(struct spool *s, struct spool_message **all, uint64_t count)
-{
-    struct spool_message *stand_ins, *old;
-    struct map files = { 0 };
-    enum pt_err err = PT_ERR_OK;
-    uint64_t n = 0;
-
-    for (uint64_t i = 0; i < count; i++)
-        n += all[i] && all[i]->file;
-    stand_ins = calloc(n + 1, sizeof *stand_ins);
-    if (!stand_ins)
-        return PT_ERR_NOMEM;
-    n = 0;
-    for (uint64_t i = 0; i < count && err == PT_ERR_OK; i++)
-        if (all[i] && all[i]->file) {
-            stand_ins[n].id = all[i]->file->id;
-            err = map_put(&files, &stand_ins[n++], &old);
-        }
-    if (err == PT_ERR_OK)
-        err = spool_file_sweep(s, file_is_wanted, &files);
-    map_done(&files);
-    free(stand_ins);
-    return err;
-}
-
 static void place_all(struct spool *s, struct spool_message **all, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++) {
         struct spool_message *m = all[i];
 
+        if (!m)
+            continue;
         settle_fields(m);
         if (m->place.left == 0) {
             /* Its DONE has rotted. It would be without anything to do for ever. */
@@ -358,16 +326,13 @@ static enum pt_err finish(struct spool *s, struct replay *r, struct spool_messag
     uint64_t count = r->messages.count;
     enum pt_err err;
 
+    sweep_large(s, all, count);
     place_all(s, all, count);
     if (s->config.read_only) {
         s->stats.segments = s->used.count;
         tell(s, all, count);
         return PT_ERR_OK;
     }
-    err = sweep(s, all, count);
-    if (err)
-        pt_fault_set(&s->stats.fault, err, "spool %s: removing what is left over in large/",
-                     s->config.directory);
     atomic_store(&s->next_id, PT_MAX((uint64_t)PT_MAX(s->config.now_us, 1),
                                      r->id_mark ? r->id_mark + FORMAT_ID_MARGIN : 1));
     err = open_for_writing(s, fault);

@@ -31,6 +31,7 @@ struct sim_message {
     uint32_t recipients;
     struct state known; /* what was answered */
     bool finished;      /* refused, ended: never to be seen again */
+    bool file_dropped;
     struct spool_message *object;
     struct spool_message *found; /* by the recovery under way */
 };

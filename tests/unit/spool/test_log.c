@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "spool/disk.h"
@@ -173,6 +174,23 @@ static void large_content_has_a_file(void **state)
     assert_int_equal(f->found.count, 0);
 }
 
+static void a_large_file_that_is_gone_is_told(void **state)
+{
+    struct fixture *f = *state;
+    struct spool_message *m = kit_large(f->spool, 70000);
+    char path[600];
+
+    assert_int_equal(kit_keep(f->spool, m), PT_ERR_OK);
+    /* The file's ID was drawn right after the message's. */
+    snprintf(path, sizeof path, "%s/large/%016llx.eml", f->directory,
+             (unsigned long long)m->id + 1);
+    spool_message_unref(m);
+    assert_int_equal(unlink(path), 0);
+    reopen(f);
+    assert_int_equal(f->found.count, 0);
+    assert_int_equal(f->found.damages, 1);
+}
+
 static void segments_are_used_again(void **state)
 {
     struct fixture *f = *state;
@@ -283,11 +301,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(a_message_comes_back_whole),         TEST(outcomes_come_back_and_the_last_one_ends_it),
-        TEST(a_bounce_is_kept_with_the_outcome),  TEST(held_deleted_released),
-        TEST(large_content_has_a_file),           TEST(segments_are_used_again),
-        TEST(segments_grow_when_they_must),       TEST(too_big_for_a_segment_is_refused),
-        TEST(ids_go_on_when_the_clock_goes_back),
+        TEST(a_message_comes_back_whole),        TEST(outcomes_come_back_and_the_last_one_ends_it),
+        TEST(a_bounce_is_kept_with_the_outcome), TEST(held_deleted_released),
+        TEST(large_content_has_a_file),          TEST(a_large_file_that_is_gone_is_told),
+        TEST(segments_are_used_again),           TEST(segments_grow_when_they_must),
+        TEST(too_big_for_a_segment_is_refused),  TEST(ids_go_on_when_the_clock_goes_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
