@@ -30,6 +30,9 @@ enum {
     CLEAN_LIVE_PERCENT = 25, /* of used space; below, it is cleaned */
 };
 
+/* What spool_op.wrote holds. */
+enum { WROTE_NOTHING, WROTE_FRAME, WROTE_DONE };
+
 /* The batch under way. */
 struct spool_batch {
     struct spool_segment *segment;
@@ -136,6 +139,9 @@ void batch_begin(struct spool *s);
 enum batch_added batch_add(struct spool *s, struct spool_op *op);
 /* Ends it with a COMMIT and makes it durable: 0 or a negative errno. */
 int batch_write(struct spool *s);
+
+/* ---- apply.c ---- */
+
 /* Makes the batch's operations true, or undoes them. Under s->lock. */
 void batch_apply(struct spool *s);
 void batch_undo(struct spool *s);
