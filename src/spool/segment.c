@@ -85,6 +85,8 @@ void segment_renew(struct spool_segment *g)
 
 /* ---- the work ---- */
 
+/* One copy after the other, so that one is whole at any time. A write that fails may leave a
+ * mixture: the copy that it was about is the first to be written the next time. */
 static int write_header(struct spool_segment *g, bool in_use)
 {
     struct disk *d = g->spool->disk;
@@ -96,12 +98,20 @@ static int write_header(struct spool_segment *g, bool in_use)
         .id_mark = g->id_mark,
     };
     char page[FORMAT_PAGE] = { 0 };
-    struct iovec iov[2] = { { page, sizeof page }, { page, sizeof page } };
-    int r;
+    int r = 0;
 
     format_header_write(page, &h);
-    r = disk_write_all(d, g->handle, iov, 2, 0);
-    return r ? r : d->sync(d, g->handle);
+    for (int i = 0; i < 2 && r == 0; i++) {
+        struct iovec iov = { page, sizeof page };
+        uint8_t copy = g->weak_copy ^ (uint8_t)i;
+
+        r = disk_write_all(d, g->handle, &iov, 1, copy * FORMAT_PAGE);
+        if (r == 0)
+            r = d->sync(d, g->handle);
+        if (r)
+            g->weak_copy = copy;
+    }
+    return r;
 }
 
 /* The trailer goes only when the header says "free": until then it may be what tells the end. But
@@ -336,5 +346,7 @@ int segment_read_header(struct spool_segment *g, struct format_header *out)
         *out = b;
     else
         *out = a;
+    /* The newer one may be in the cache alone; the older one is on the disk. */
+    g->weak_copy = second != FORMAT_HEADER_OK || (first == FORMAT_HEADER_OK && b.epoch > a.epoch);
     return FORMAT_HEADER_OK;
 }

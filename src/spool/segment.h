@@ -35,10 +35,11 @@ struct spool_segment {
     bool recorded; /* a durable SEAL or footer says `end` */
     bool footed;   /* its footer is durable */
     bool wants_footer;
-    bool blank;      /* recovery: its header says "free" */
-    bool cut;        /* `end` is below what was written: a batch failed */
-    uint64_t refers; /* lowest epoch that frames in here speak of; UINT64_MAX: none but its own */
-    uint64_t seals;  /* lowest epoch that its SEAL names; UINT64_MAX: none */
+    bool blank;        /* recovery: its header says "free" */
+    uint8_t weak_copy; /* of the header: the one that may be damaged, if one is */
+    bool cut;          /* `end` is below what was written: a batch failed */
+    uint64_t refers;   /* lowest epoch that frames in here speak of; UINT64_MAX: none but its own */
+    uint64_t seals;    /* lowest epoch that its SEAL names; UINT64_MAX: none */
 
     struct spool_message *living;
     uint64_t live_octets, live_count;
