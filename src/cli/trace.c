@@ -288,6 +288,24 @@ static void word(const json_t *event, const char *name, const char *key)
         print_value(value);
 }
 
+/* Before a detail: the first one of a line begins it, under the event's name. */
+static void detail(bool *begun)
+{
+    fputs(*begun ? ", " : "\n                            ", stdout);
+    *begun = true;
+}
+
+static void detail_word(bool *begun, const json_t *event, const char *name, const char *key)
+{
+    const json_t *value = json_object_get(event, key);
+
+    if (!value || json_is_null(value))
+        return;
+    detail(begun);
+    printf("%s%s", name, *name ? " " : "");
+    print_value(value);
+}
+
 /* Keys that are said in words, or not at all; all others are printed as they are. */
 static bool said(const char *key)
 {
@@ -305,13 +323,59 @@ static bool said(const char *key)
     return false;
 }
 
-static void print_event(const json_t *event)
+/* The second line: what else is known. */
+static void print_details(const json_t *event)
 {
     json_int_t size = json_integer_value(json_object_get(event, "size"));
     json_int_t delay = json_integer_value(json_object_get(event, "delay_ms"));
-    const char *time = text_of(event, "time"), *key;
     char text[OUT_SIZE], next[32];
+    bool begun = false;
     const json_t *v;
+    const char *key;
+
+    detail_word(&begun, event, "client", "client");
+    detail_word(&begun, event, "HELO", "helo");
+    if (size) {
+        detail(&begun);
+        out_size((uint64_t)size, text);
+        printf("size %s", text);
+    }
+    if (delay) {
+        detail(&begun);
+        printf("after %.*f s", delay < 10000 ? 3 : 0, (double)delay / 1000);
+    }
+    if (text_of(event, "next_attempt")) {
+        detail(&begun);
+        out_time(text_of(event, "next_attempt"), next);
+        printf("next attempt %s", next);
+    }
+    json_object_foreach((json_t *)event, key, v)
+    {
+        if (!said(key)) {
+            detail(&begun);
+            out_safe(stdout, str_of(key));
+            printf("=");
+            print_value(v);
+        }
+    }
+}
+
+/* A line of its own for what was said, by the next hop or by us. */
+static void print_words(const json_t *event)
+{
+    bool begun = false;
+
+    detail_word(&begun, event, "", "reason");
+    detail_word(&begun, event, "", "text");
+    if (json_object_get(event, "reply"))
+        detail_word(&begun, event, "", "reply");
+    else
+        detail_word(&begun, event, "", "code");
+}
+
+static void print_event(const json_t *event)
+{
+    const char *time = text_of(event, "time");
 
     printf("  %.10s %.13s  ", time && strlen(time) > 20 ? time : "-",
            time && strlen(time) > 20 ? time + 11 : "-");
@@ -321,34 +385,9 @@ static void print_event(const json_t *event)
     word(event, "to", "recipient");
     word(event, "to", "recipients");
     word(event, "to", "to");
-    word(event, "client", "client");
-    word(event, "helo", "helo");
-    if (size) {
-        out_size((uint64_t)size, text);
-        printf(" size %s", text);
-    }
     word(event, "through", "next_hop");
-    if (delay)
-        printf(" after %.*f s", delay < 10000 ? 3 : 0, (double)delay / 1000);
-    if (text_of(event, "next_attempt")) {
-        out_time(text_of(event, "next_attempt"), next);
-        printf(" next attempt %s", next);
-    }
-    json_object_foreach((json_t *)event, key, v)
-    {
-        if (!said(key)) {
-            printf(" ");
-            out_safe(stdout, str_of(key));
-            printf("=");
-            print_value(v);
-        }
-    }
-    word(event, "-", "reason");
-    word(event, "-", "text");
-    if (json_object_get(event, "reply"))
-        word(event, "-", "reply");
-    else
-        word(event, "-", "code");
+    print_details(event);
+    print_words(event);
     putchar('\n');
 }
 

@@ -229,7 +229,7 @@ static void note_failure(struct net_query *q, enum pt_err err, const char *what,
     if (q->result != PT_ERR_OK && err == PT_ERR_NOTFOUND)
         return;
     q->result = err;
-    snprintf(q->reason, sizeof q->reason, "%.100s: %.90s", what, why);
+    snprintf(q->reason, sizeof q->reason, "%.100s: %.280s", what, why);
 }
 
 /* True if the answer holds data; otherwise the failure is noted. */

@@ -56,7 +56,7 @@ struct net_query {
     uint32_t ttl;       /* seconds, the smallest of all answers */
     struct net_target *targets;
     uint32_t target_count;
-    char reason[200]; /* for a person; empty when result is OK */
+    char reason[400]; /* for a person; empty when result is OK */
 
     struct net_lookup *lookup; /* private */
 };

@@ -48,7 +48,7 @@ static void an_id_gives_its_events_over_all_files(void **state)
     third = strstr(r->out, "delivered to bob@example.org");
     assert_true(first && second && third && first < second && second < third);
     run_has(r->out, "2026-11-24 08:34:30.123Z");
-    run_has(r->out, "client 192.0.2.1 helo mx.example size 4.2K");
+    run_has(r->out, "client 192.0.2.1, HELO mx.example, size 4.2K");
     run_has(r->out, "after 1.234 s");
     run_has(r->out, "451 4.3.0 later\\x1b[2J");
     run_has_not(r->out, "\x1b");
