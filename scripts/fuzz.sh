@@ -37,16 +37,16 @@ fuzz_dictionary() {
 }
 
 # A target's corpus becomes the inputs with a name that somebody gave them, and the fewest of the
-# others, old and found, that add coverage.
+# others, old and found, that reach a line the named ones do not. All others stay among the finds,
+# where the next run starts from.
 fuzz_minimise() {
-    local fresh
+    local fresh hashed='.*/[0-9a-f]{40}'
 
     fresh=$(mktemp -d .dev/fuzz/minimised.XXXXXX)
-    find "$2" -regextype posix-extended -type f ! -regex '.*/[0-9a-f]{40}' -exec cp -t "$fresh" {} +
-    "build-fuzz/tests/fuzz/fuzz_$1" -merge=1 "$fresh" "$2" "$3" >&2
-    find "$2" -type f -delete
-    find "$fresh" -type f -exec mv -t "$2" {} +
-    rmdir "$fresh"
-    find "$3" -regextype posix-extended -type f -regex '.*/[0-9a-f]{40}' -delete
+    find "$2" -regextype posix-extended -type f ! -regex "$hashed" -exec cp -t "$fresh" {} +
+    "build-fuzz/tests/fuzz/fuzz_$1" -set_cover_merge=1 -use_counters=0 "$fresh" "$2" "$3" >&2
+    find "$2" -regextype posix-extended -type f -regex "$hashed" -exec mv -t "$3" {} +
+    find "$fresh" -regextype posix-extended -type f -regex "$hashed" -exec mv -t "$2" {} +
+    rm -r "$fresh"
     say "$(find "$2" -type f | wc -l) inputs in $2"
 }
