@@ -79,6 +79,10 @@ static int console_command(int argc, char **argv)
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     console_run(running_console);
+    /* One more signal would stop what is being freed. */
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
     console_free(running_console);
     return CLI_OK;
 }

@@ -140,6 +140,14 @@ static void read_ready(struct supervisor *s, struct child *c)
 
 /* ---- ends ---- */
 
+static void pass_on(struct supervisor *s, int signal)
+{
+    if (s->gateway.pid)
+        kill(s->gateway.pid, signal);
+    if (s->console.pid)
+        kill(s->console.pid, signal);
+}
+
 static void ended(struct supervisor *s, struct child *c, int status)
 {
     int64_t lived = now_ms() - c->started_ms;
@@ -156,6 +164,7 @@ static void ended(struct supervisor *s, struct child *c, int status)
         /* It has said why, on stderr; trying again would say the same. */
         s->exit_status = EXIT_REFUSED;
         s->stopping = true;
+        pass_on(s, SIGTERM);
         return;
     }
     c->pause_ms = lived > STEADY_MS || c->pause_ms == 0 ? RESTART_FIRST_MS : c->pause_ms * 2;
@@ -180,14 +189,6 @@ static void reap(struct supervisor *s)
         else if (pid == s->console.pid)
             ended(s, &s->console, status);
     }
-}
-
-static void pass_on(struct supervisor *s, int signal)
-{
-    if (s->gateway.pid)
-        kill(s->gateway.pid, signal);
-    if (s->console.pid)
-        kill(s->console.pid, signal);
 }
 
 static void on_signals(struct supervisor *s)
@@ -262,8 +263,6 @@ int supervisor_run(const struct daemon_options *o)
         struct pollfd fds[3];
 
         start_due(&s);
-        if (s.stopping && !s.gateway.pid && s.console.pid)
-            kill(s.console.pid, SIGTERM);
         if (s.stopping && !s.gateway.pid && !s.console.pid)
             break;
         fds[0] = (struct pollfd){ s.signals, POLLIN, 0 };

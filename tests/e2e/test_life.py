@@ -60,6 +60,17 @@ def test_a_second_sigterm_means_now():
         gateway.wait(5)
 
 
+def test_many_signals_at_once_end_every_process():
+    # The console once stopped what it had freed already: it hung, and the supervisor with it.
+    for _ in range(3):
+        with Postern() as gateway:
+            for _ in range(20):
+                gateway.terminate()
+                if gateway.process.poll() is not None:
+                    break
+            assert gateway.wait(20) == 0
+
+
 def _refused(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), 5).close()
