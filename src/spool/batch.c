@@ -448,31 +448,13 @@ static void put_commit(struct spool *s)
     b->at = end;
 }
 
-/* In one call where the disk can and all fits. */
-static void write_and_sync(struct spool *s)
-{
-    struct spool_batch *b = &s->batch;
-    struct disk *d = s->disk;
-
-    if (d->write_durable && b->written == b->start) {
-        int64_t r = d->write_durable(d, b->segment->handle, b->iov, b->iov_count, b->written);
-
-        if (r < 0 || (uint64_t)r == b->at - b->start) {
-            b->error = r < 0 ? (int)r : 0;
-            return;
-        }
-        /* Written in part: once more in whole is simplest, and rare. */
-    }
-    flush(s);
-    if (b->error == 0)
-        b->error = d->sync(d, b->segment->handle);
-}
-
 int batch_write(struct spool *s)
 {
     struct spool_batch *b = &s->batch;
 
     put_commit(s);
-    write_and_sync(s);
+    flush(s);
+    if (b->error == 0)
+        b->error = s->disk->sync(s->disk, b->segment->handle);
     return b->error;
 }
