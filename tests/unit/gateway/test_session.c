@@ -46,14 +46,6 @@ static int64_t failing_write(struct disk *d, int handle, const struct iovec *iov
                                  : disk_real()->write(disk_real(), handle, iov, n, offset);
 }
 
-static int64_t failing_write_durable(struct disk *d, int handle, const struct iovec *iov, int n,
-                                     uint64_t offset)
-{
-    (void)d;
-    return the_disk->fail_writes ? -the_disk->fail_writes
-                                 : disk_real()->write_durable(disk_real(), handle, iov, n, offset);
-}
-
 static void on_committed(void *ctx, struct spool_message *const *messages, uint32_t count)
 {
     struct rig *r = ctx;
@@ -99,8 +91,6 @@ static int set_up(void **state)
     assert_non_null(mkdtemp(r->directory));
     r->disk.disk = *disk_real();
     r->disk.disk.write = failing_write;
-    if (r->disk.disk.write_durable)
-        r->disk.disk.write_durable = failing_write_durable;
     the_disk = &r->disk;
     assert_int_equal(spool_open(&r->spool,
                                 &(struct spool_config){ .directory = r->directory,
