@@ -312,6 +312,7 @@ class OpenSmtpd(Peer):
 
     def configure(self) -> None:
         (self.work / "etc" / "smtpd.conf").write_text(
+            "smtp limit max-mails 1000000\n"  # smtp-source ends at the first refusal
             f"listen on 127.0.0.1 port {self.port} hostname opensmtpd.example\n"
             f'action "out" relay host "smtp://127.0.0.1:{self.next_hop}"\n'
             'match from any for any action "out"\n'
