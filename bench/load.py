@@ -11,7 +11,7 @@ from pathlib import Path
 import peers
 import proc
 
-STALL = 120.0  # seconds without a single message at the sink: something is broken
+STALL = 60.0  # seconds without a single message at the sink: something is broken
 
 
 class Stalled(Exception):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import fcntl
 import os
 import platform
 import resource
@@ -213,23 +214,44 @@ class Bench:
         if "syscalls" in self.options.workloads:
             self.syscalls(running)
 
+    def round(self, running: dict, name: str, shape: Shape, messages: int) -> load.Run | None:
+        """One round of one server. A peer that keeps messages back is started anew, and the round
+        does not count; of Postern it would be a failure."""
+        server, sink = running[name]
+        try:
+            return load.run(shape, server, sink, self.count(messages))
+        except (load.Stalled, peers.PeerError) as error:
+            if name == "postern":
+                raise
+            self.say(f"{name}: {error}")
+            self.lines.append(f"{shape}: a round of {server.title} is left out: {error}.")
+        server.stop()
+        server = self.make(name, sink)
+        running[name] = (server, sink)
+        server.start()
+        return None
+
     def traffic(self, running: dict, name: str, t: Traffic) -> None:
         rate = Row(f"{t.shape}: messages/s", *t.rate)
         cpu = Row(f"{t.shape}: CPU s per 1,000", *t.cpu)
         peak = Row(f"{t.shape}: memory at most, MB", *t.peak) if t.peak else None
         direct = []
         for turn in range(self.options.rounds):
-            for server_name, (server, sink) in running.items():
+            for server_name in running:
                 if peak:
-                    proc.reset_peak(server.pid)
-                run = load.run(t.shape, server, sink, self.count(t.messages[server_name]))
+                    proc.reset_peak(running[server_name][0].pid)
+                run = self.round(running, server_name, t.shape, t.messages[server_name])
+                if run is None:
+                    continue
                 rate.add(server_name, run.rate)
                 cpu.add(server_name, run.cpu)
                 if peak:
-                    peak.add(server_name, proc.peak(server.pid) / (1 << 20))
+                    octets = proc.peak(running[server_name][0].pid)
+                    peak.add(server_name, octets / (1 << 20))
                 self.say(
                     f"{name} {turn + 1}: {server_name} {run.rate:.0f}/s, {run.cpu:.3f} CPU s/1,000"
                 )
+            sink = running[server_name][1]
             direct.append(load.ceiling(t.shape, sink, self.count(max(t.messages.values()))))
         self.rows += [rate, cpu] + ([peak] if peak else [])
         self.lines.append(
@@ -242,15 +264,14 @@ class Bench:
         """Octets written per message, once files that are used again have been used again."""
         row = Row("4 KB: KB written per message", *below(6, "KB"))
         shape = Shape(4096, 20, kept=True)
-        for name, (server, sink) in running.items():
-            warm = 60000 if name == "postern" else 500
-            load.run(shape, server, sink, self.count(warm))
+        for name in running:
+            self.round(running, name, shape, 60000 if name == "postern" else 500)
         for _ in range(self.options.rounds):
-            for name, (server, sink) in running.items():
-                messages = 20000 if name == "postern" else 1000
-                run = load.run(shape, server, sink, self.count(messages))
-                row.add(name, run.written / 1024)
-                self.say(f"written: {name} {run.written:.0f} octets a message")
+            for name in running:
+                run = self.round(running, name, shape, 20000 if name == "postern" else 1000)
+                if run is not None:
+                    row.add(name, run.written / 1024)
+                    self.say(f"written: {name} {run.written:.0f} octets a message")
         self.rows.append(row)
 
     def syscalls(self, running: dict) -> None:
@@ -260,13 +281,14 @@ class Bench:
         ):
             calls = Row(f"{shape}: system calls per message", *aim)
             syncs = Row(f"{shape}: syncs per message")
-            for name, (server, sink) in running.items():
-                messages = self.count(
-                    5000 if name == "postern" else 100 if name == "opensmtpd" else 1000
-                )
-                load.run(shape, server, sink, min(messages, 100))  # have the processes there
-                with proc.Syscalls(server.pid) as counter:
-                    load.run(shape, server, sink, messages)
+            for name in running:
+                wanted = {"postern": 5000, "opensmtpd": 100}.get(name, 1000)
+                messages = self.count(wanted)
+                self.round(running, name, shape, wanted // 10)  # have the processes there
+                with proc.Syscalls(running[name][0].pid) as counter:
+                    run = self.round(running, name, shape, wanted)
+                if run is None:
+                    continue
                 calls.add(name, counter.calls / messages)
                 if counter.tool == "perf" or counter.syncs:
                     syncs.add(name, counter.syncs / messages)
@@ -430,11 +452,23 @@ def parse_options() -> argparse.Namespace:
     return options
 
 
+def wait_for_turn() -> int:
+    """Two benchmarks at a time measure each other: the second waits."""
+    lock = os.open("/var/tmp/postern-bench.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("bench: another one runs on this machine; waiting for its end", file=sys.stderr)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
 def main() -> int:
     options = parse_options()
     if os.geteuid() != 0:
         print("bench: the peers run in namespaces of their own: root is needed", file=sys.stderr)
         return 1
+    lock = wait_for_turn()  # held until the process ends
     options.work.mkdir(parents=True, exist_ok=True)
     if servers.filesystem(options.work) in ("tmpfs", "ramfs", "overlay"):
         print(f"bench: {options.work} is not on a disk (--work)", file=sys.stderr)
@@ -452,6 +486,7 @@ def main() -> int:
     print(text)
     if options.write:
         write_readme(text)
+    os.close(lock)
     return 0
 
 
