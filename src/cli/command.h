@@ -92,5 +92,7 @@ int cli_queue_list(struct cli *c);
 int cli_queue_show(struct cli *c);
 int cli_queue_act(struct cli *c); /* retry, hold, release, delete, bounce */
 int cli_queue_export(struct cli *c);
+int cli_spool_check(struct cli *c);
+int cli_spool_export(struct cli *c);
 int cli_trace(struct cli *c);
 int cli_status(struct cli *c);

@@ -217,6 +217,29 @@ const struct cli_command cli_commands[] = {
     },
 
     {
+        .name = "spool",
+        .verb = "check",
+        .summary = "verify the spool, every message's content included; the gateway must be down",
+        .text =
+            "Changes nothing. Damage is told on standard error, a line for each, and makes the\n"
+            "status 1.",
+        .options = { JSON },
+        .run = cli_spool_check,
+    },
+    {
+        .name = "spool",
+        .verb = "export",
+        .args = "DIR",
+        .summary = "write every kept message as a file; the gateway must be down",
+        .text = "DIR/ID.eml as it was received, and the envelopes to DIR/envelopes.jsonl.\n\n"
+                "  postern spool export ./rescued",
+        .options = { JSON },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_spool_export,
+    },
+
+    {
         .name = "trace",
         .args = "ID|ADDRESS",
         .summary = "the life of a message, event by event, from the log",

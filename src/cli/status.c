@@ -52,8 +52,10 @@ static void print_spool(const json_t *spool)
     out_size((uint64_t)number_of(spool, "disk_free"), free_text);
     out_size((uint64_t)number_of(spool, "disk_size"), size_text);
     start_line("spool");
-    printf("%" PRId64 " messages in %" PRId64 " segments (%" PRId64 " free), disk %s free of %s\n",
-           number_of(spool, "messages"), number_of(spool, "segments"),
+    printf("%" PRId64 " message%s in %" PRId64 " segment%s (%" PRId64
+           " free), disk %s free of %s\n",
+           number_of(spool, "messages"), number_of(spool, "messages") == 1 ? "" : "s",
+           number_of(spool, "segments"), number_of(spool, "segments") == 1 ? "" : "s",
            number_of(spool, "free_segments"), free_text, size_text);
     if (!json_is_true(json_object_get(spool, "accepting"))) {
         start_line("");

@@ -182,6 +182,25 @@ def test_settings_work_with_the_gateway_down():
                 assert client.greeting.text.startswith("offline.example ")
 
 
+# ---- spool ----
+
+
+def test_the_spool_is_checked_and_exported_while_the_gateway_is_down():
+    with Postern(free_port()) as gateway:
+        identifier = re.search(r"stored as (\w+)", send(gateway, "b@sink.example"))[1]
+        assert "running" in one_line(gateway.cli("spool", "check", status=1))
+        gateway.stop()
+        assert "1 message kept" in gateway.cli("spool", "check")
+        assert gateway.json("spool", "check")["damaged"] == 0
+        with temporary_folder() as folder:
+            target = folder / "rescued"
+            assert "1 message written" in gateway.cli("spool", "export", str(target))
+            assert (target / f"{identifier}.eml").read_bytes().endswith(make_message())
+            envelope = json.loads((target / "envelopes.jsonl").read_text())
+            assert envelope["id"] == identifier
+            one_line(gateway.cli("spool", "export", str(target), status=1))
+
+
 # ---- queue ----
 
 
