@@ -12,6 +12,7 @@ import peers
 import proc
 
 STALL = 60.0  # seconds without a single message at the sink: something is broken
+SOURCE_LIMIT = 240.0  # seconds for one smtp-source
 
 
 class Stalled(Exception):
@@ -31,7 +32,7 @@ class Sink:
                     *peers.postfix_tool("smtp-sink"),
                     "-c",
                     "-u",
-                    "nobody",
+                    "root",
                     "-m",
                     "4096",
                     f"127.0.0.1:{self.port}",
@@ -106,12 +107,16 @@ class Shape:
 
 
 def send(shape: Shape, port: int, messages: int, recipient: str = "b@sink.example") -> None:
-    run = subprocess.run(
-        shape.source(port, messages, recipient),
-        capture_output=True,
-        text=True,
-        preexec_fn=proc.die_with_parent,
-    )
+    try:
+        run = subprocess.run(
+            shape.source(port, messages, recipient),
+            capture_output=True,
+            text=True,
+            timeout=SOURCE_LIMIT,
+            preexec_fn=proc.die_with_parent,
+        )
+    except subprocess.TimeoutExpired:
+        raise Stalled(f"smtp-source did not end within {SOURCE_LIMIT:.0f} s") from None
     if run.returncode != 0 or "fatal" in run.stderr:
         raise Stalled(f"smtp-source: {run.stderr.strip()[-400:]}")
 

@@ -114,7 +114,7 @@ TRAFFIC = {
     ),
     "kept": Traffic(
         Shape(4096, 20, kept=True),
-        {"postfix": 2000, "opensmtpd": 500, "postern": 20000},
+        {"postfix": 2000, "opensmtpd": 200, "postern": 20000},
         at_least(8),
         at_most_one_in(15),
     ),
