@@ -1,5 +1,7 @@
 """Who may connect, and who may send where."""
 
+import re
+
 import pytest
 
 from lib import ConversationError, Outside, Postern, Sink, make_message
@@ -26,6 +28,22 @@ def test_who_is_refused_gets_the_reply_whatever_he_has_sent_already():
             with gateway.client(source="127.0.0.2", greeting=None) as client:
                 client.sends(b"EHLO impatient.example\r\nMAIL FROM:<a@source.example>\r\n" * 20)
                 client.expect(554, "5.7.1")
+
+
+def test_a_refusal_ends_in_a_reference_that_the_log_has_too():
+    control = {"deny_list": ["127.0.0.2"]}
+    with Postern(settings={"connections": {"control": control}}) as gateway:
+        references = set()
+        for _ in range(3):
+            with gateway.client(source="127.0.0.2", greeting=None) as client:
+                text = client.expect(554, "5.7.1").text
+                found = re.search(r" \[ref ([0-9A-Z]{4}-[0-9A-Z]{4})\]$", text.strip())
+                assert found, text
+                references.add(found[1])
+        assert len(references) == 3
+        gateway.wait_until(
+            lambda: all(f'"ref":"{ref}"' in gateway.log() for ref in references), "logged"
+        )
 
 
 def test_deny_all_except_lets_in_the_permit_list_alone():
