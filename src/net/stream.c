@@ -1,6 +1,7 @@
 #include "net/stream.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -59,4 +60,30 @@ void net_stream_socket(struct net_stream *s, int fd)
 {
     s->ops = &socket_ops;
     s->fd = fd;
+}
+
+int net_stream_connect(struct net_stream *s, const struct net_endpoint *to)
+{
+    struct sockaddr_storage address;
+    socklen_t length = net_to_sockaddr(to, &address);
+    int one = 1;
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    net_stream_socket(s, fd);
+    if (fd < 0)
+        return errno;
+    PT_IGNORE(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one), "slower, not wrong");
+    if (connect(fd, (struct sockaddr *)&address, length) < 0 && errno != EINPROGRESS)
+        return errno;
+    return 0;
+}
+
+int net_stream_connected(const struct net_stream *s)
+{
+    int sys_errno = 0;
+    socklen_t n = sizeof sys_errno;
+
+    if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &sys_errno, &n) < 0)
+        return errno;
+    return sys_errno;
 }

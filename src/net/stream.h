@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 
 #include "base/defs.h"
+#include "net/addr.h"
 
 /*
  * net/stream: octets both ways, whatever carries them.
@@ -37,6 +38,14 @@ struct net_stream {
 
 /* A stream over a connected, non-blocking socket, which it then owns. */
 void net_stream_socket(struct net_stream *s, int fd);
+
+/* Begins to connect a new socket, which the stream then owns, to a peer. 0: under way, and decided
+ * once the descriptor takes octets; then net_stream_connected() says how. Otherwise the errno of a
+ * failure at once; fd is -1 if not even a socket could be had. */
+PT_NODISCARD int net_stream_connect(struct net_stream *s, const struct net_endpoint *to);
+
+/* 0, or the errno that the connect ended with. */
+PT_NODISCARD int net_stream_connected(const struct net_stream *s);
 
 static inline ssize_t net_stream_read(struct net_stream *s, void *out, size_t n)
 {

@@ -1,12 +1,8 @@
 #include "relay/dial.h"
 
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "relay/connection.h"
 
@@ -232,26 +228,21 @@ static void on_connecting(struct net_watch *w, unsigned ready)
 /* Begins to connect; false: it failed at once. */
 static bool begin(struct relay_conn *conn, struct relay_candidate *c)
 {
-    struct sockaddr_storage to;
-    socklen_t length = net_to_sockaddr(&c->endpoint, &to);
-    int one = 1;
-    int fd;
+    int sys_errno;
 
     c->tried = true;
     conn->host = c->host;
     conn->endpoint = c->hash;
     net_endpoint_format(&c->endpoint, conn->peer);
     relay_count(&conn->rl->relay->counters.connects, 1);
-    fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        note(conn, "4.3.2 no connection can be made now: %s", strerrordesc_np(errno));
+    sys_errno = net_stream_connect(&conn->stream, &c->endpoint);
+    if (conn->stream.fd < 0) {
+        note(conn, "4.3.2 no connection can be made now: %s", strerrordesc_np(sys_errno));
         return false;
     }
-    PT_IGNORE(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one), "slower, not wrong");
-    net_stream_socket(&conn->stream, fd);
-    net_watch_init(&conn->watch, conn->rl->loop, fd, on_connecting);
-    if (connect(fd, (struct sockaddr *)&to, length) < 0 && errno != EINPROGRESS) {
-        failed(conn, strerrordesc_np(errno));
+    net_watch_init(&conn->watch, conn->rl->loop, conn->stream.fd, on_connecting);
+    if (sys_errno) {
+        failed(conn, strerrordesc_np(sys_errno));
         return false;
     }
     net_watch_want(&conn->watch, NET_WRITE);
@@ -289,11 +280,8 @@ void relay_dial_next(struct relay_conn *conn)
 
 void relay_dial_connected(struct relay_conn *conn)
 {
-    int sys_errno = 0;
-    socklen_t n = sizeof sys_errno;
+    int sys_errno = net_stream_connected(&conn->stream);
 
-    if (getsockopt(conn->stream.fd, SOL_SOCKET, SO_ERROR, &sys_errno, &n) < 0)
-        sys_errno = errno;
     if (sys_errno) {
         failed(conn, strerrordesc_np(sys_errno));
         relay_dial_next(conn);

@@ -1,6 +1,8 @@
 #include "net/stream.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -108,6 +110,49 @@ static void after_a_shutdown_the_peer_sees_the_end_and_may_still_speak(void **st
 
 #define STREAM_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* A listener on a free port of the loopback interface; where it is. */
+static int listen_somewhere(struct net_endpoint *out)
+{
+    struct sockaddr_in here = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t n = sizeof here;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&here, n), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&here, &n), 0);
+    assert_true(net_from_sockaddr((struct sockaddr *)&here, out));
+    return fd;
+}
+
+static int connect_and_wait(struct net_stream *s, const struct net_endpoint *to)
+{
+    int sys_errno = net_stream_connect(s, to);
+    struct pollfd p = { .fd = s->fd, .events = POLLOUT };
+
+    if (sys_errno)
+        return sys_errno;
+    assert_true(poll(&p, 1, -1) > 0);
+    return net_stream_connected(s);
+}
+
+static void connecting_ends_well_or_says_why(void **state)
+{
+    struct net_endpoint to;
+    int listener = listen_somewhere(&to);
+    struct net_stream s;
+
+    (void)state;
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(connect_and_wait(&s, &to), 0);
+    net_stream_close(&s);
+    close(listener);
+
+    listener = listen_somewhere(&to); /* bound, and nobody listens: no other can take the port */
+    assert_int_equal(connect_and_wait(&s, &to), ECONNREFUSED);
+    net_stream_close(&s);
+    close(listener);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -116,6 +161,7 @@ int main(void)
         STREAM_TEST(a_full_socket_says_again_and_loses_nothing),
         STREAM_TEST(a_peer_that_went_away_is_an_error_and_no_signal),
         STREAM_TEST(after_a_shutdown_the_peer_sees_the_end_and_may_still_speak),
+        cmocka_unit_test(connecting_ends_well_or_says_why),
     };
 
     return cmocka_run_group_tests_name("net/stream", tests, NULL, NULL);
