@@ -9,9 +9,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/participants.h"
 #include "net/host.h"
 
-enum { INTERFACES_MAX = 256, FILE_MAX = SETTINGS_DOCUMENT_MAX };
+enum { FILE_MAX = SETTINGS_DOCUMENT_MAX };
 
 /* ---- small parts ---- */
 
@@ -23,24 +24,6 @@ static struct settings_host this_host(char name[256], unsigned confirmed)
                                    .confirmed = confirmed };
 }
 
-static struct policy_snapshot *snapshot_of(const struct settings *s)
-{
-    struct net_interface *i = calloc(INTERFACES_MAX, sizeof *i);
-    struct net_prefix *nets = calloc(INTERFACES_MAX, sizeof *nets);
-    struct policy_snapshot *snapshot = NULL;
-
-    if (i && nets) {
-        uint32_t n = net_host_interfaces(i, INTERFACES_MAX);
-
-        for (uint32_t k = 0; k < n; k++)
-            nets[k] = i[k].prefix;
-        snapshot = policy_snapshot_new(s, nets, n);
-    }
-    free(i);
-    free(nets);
-    return snapshot;
-}
-
 static void set_fault(struct control *c, struct pt_fault *which, const struct pt_fault *fault)
 {
     pthread_mutex_lock(&c->lock);
@@ -48,57 +31,18 @@ static void set_fault(struct control *c, struct pt_fault *which, const struct pt
     pthread_mutex_unlock(&c->lock);
 }
 
-static struct net_resolver_config resolver_config(const struct settings *s)
+/* Takes over the reference. */
+static void make_current(struct control *c, struct settings *s)
 {
-    return (struct net_resolver_config){ .servers = s->resolver.servers,
-                                         .server_count = s->resolver.server_count,
-                                         .trust_anchor = s->resolver.trust_anchor };
-}
-
-/* The resolver follows; what it cannot take is said in the status, the old one goes on. */
-static void configure_resolver(struct control *c, const struct settings *s)
-{
-    struct net_resolver_config config = resolver_config(s);
-    struct pt_fault fault = { .err = PT_ERR_OK };
-
-    if (c->resolver && net_resolver_configure(c->resolver, &config, &fault) != PT_ERR_OK)
-        log_text(LOG_ERROR, "resolver", "%s", fault.text);
-    set_fault(c, &c->resolver_fault, &fault);
-}
-
-/* Takes over the references to `s` and `snapshot`. */
-static void make_current(struct control *c, struct settings *s, struct policy_snapshot *snapshot)
-{
-    struct policy_snapshot *old_snapshot;
     struct settings *old;
 
     pthread_mutex_lock(&c->lock);
     old = c->current;
-    old_snapshot = c->snapshot;
     c->current = s;
-    c->snapshot = snapshot;
     c->settings_fault.err = PT_ERR_OK;
     c->apply_fault.err = PT_ERR_OK;
     pthread_mutex_unlock(&c->lock);
     settings_unref(old);
-    policy_snapshot_unref(old_snapshot);
-}
-
-/* Takes over `l`; the old sockets are closed once the loops have let go of them. */
-static void publish_all(struct control *c, struct listening *l, const struct pt_fault *listen_fault)
-{
-    gateway_publish(c->gateway, c->snapshot, l->listeners, l->count);
-    if (!relay_set_settings(c->relay, c->current))
-        log_text(LOG_ERROR, "settings",
-                 "out of memory: mail goes by the routes of before until settings are saved again");
-    listening_release(&c->listening);
-    c->listening = *l;
-    pthread_mutex_lock(&c->lock);
-    c->listen_fault = *listen_fault;
-    c->listening_count = l->count;
-    for (unsigned i = 0; i < l->count && i < PT_ARRAY_LEN(c->listening_on); i++)
-        net_endpoint_format(&l->listeners[i]->listener.endpoint, c->listening_on[i]);
-    pthread_mutex_unlock(&c->lock);
 }
 
 /* ---- at start ---- */
@@ -146,47 +90,27 @@ static enum pt_err load(struct control *c, struct settings **out, struct pt_faul
     return err;
 }
 
-static void open_resolver(struct control *c)
-{
-    struct net_resolver_config config = { 0 };
-    struct pt_fault fault = { .err = PT_ERR_OK };
-
-    if (c->current)
-        config = resolver_config(c->current);
-    if (net_resolver_new(&c->resolver, &config, &fault) == PT_ERR_OK)
-        return;
-    log_text(LOG_ERROR, "resolver", "%s", fault.text);
-    set_fault(c, &c->resolver_fault, &fault);
-    /* Mail can go out with answers that nobody validated; the status says so in red. */
-    config = (struct net_resolver_config){ .trust_anchor = "none" };
-    if (net_resolver_new(&c->resolver, &config, &fault) != PT_ERR_OK)
-        c->resolver = NULL;
-}
-
 void control_init(struct control *c, const struct state *state)
 {
     struct pt_fault fault = { .err = PT_ERR_OK };
-    struct policy_snapshot *snapshot;
     struct settings *s = NULL;
 
     *c = (struct control){ .state = state };
     pthread_mutex_init(&c->change, NULL);
     pthread_mutex_init(&c->lock, NULL);
     listening_adopt(&c->listening);
+    participants_register(c);
     if (!open_store(c)) {
         c->settings_fault = c->store_fault;
         log_text(LOG_ERROR, "settings", "%s", c->store_fault.text);
-    } else if (load(c, &s, &fault) != PT_ERR_OK) {
+    } else if (load(c, &s, &fault) != PT_ERR_OK || !participants_begin(c, s, &fault)) {
+        settings_unref(s);
         c->settings_fault = fault;
         log_text(LOG_ERROR, "settings", "%s", fault.text);
     } else {
-        snapshot = snapshot_of(s);
-        if (snapshot)
-            make_current(c, s, snapshot);
-        else
-            settings_unref(s);
+        make_current(c, s);
     }
-    open_resolver(c);
+    participants_open_resolver(c);
 }
 
 void control_done(struct control *c)
@@ -259,52 +183,32 @@ void control_apply_file(struct control *c, const char *path)
     buf_done(&text);
 }
 
-static bool listen_now(struct control *c)
-{
-    struct pt_fault fault = { .err = PT_ERR_OK };
-    struct listening l = { .count = 0 };
-
-    if (listening_prepare(&c->listening, c->current, &l, &fault) != PT_ERR_OK) {
-        if (c->listen_fault.err == PT_ERR_OK || strcmp(c->listen_fault.text, fault.text) != 0)
-            log_text(LOG_ERROR, "listen", "%s", fault.text);
-        l.count = 0;
-    }
-    publish_all(c, &l, &fault);
-    return fault.err == PT_ERR_OK;
-}
-
 void control_serve(struct control *c, struct gateway *gateway, struct relay *relay)
 {
     pthread_mutex_lock(&c->change);
     c->gateway = gateway;
     c->relay = relay;
     if (gateway && c->current)
-        PT_IGNORE(listen_now(c), "tried again by control_retry_listening()");
+        participants_serve(c);
     pthread_mutex_unlock(&c->change);
 }
 
-bool control_retry_listening(struct control *c)
+bool control_retry(struct control *c)
 {
-    bool done = true;
+    bool done;
 
     pthread_mutex_lock(&c->change);
-    if (!c->current)
-        done = false;
-    else if (c->listen_fault.err != PT_ERR_OK)
-        done = listen_now(c);
+    done = c->current && participants_retry(c);
     pthread_mutex_unlock(&c->change);
     return done;
 }
 
 void control_stop_listening(struct control *c)
 {
-    struct pt_fault none = { .err = PT_ERR_OK };
-    struct listening nothing = { .count = 0 };
-
     pthread_mutex_lock(&c->change);
     c->stopping = true;
     if (c->gateway && c->current)
-        publish_all(c, &nothing, &none);
+        participants_stop_listening(c);
     pthread_mutex_unlock(&c->change);
 }
 
@@ -353,30 +257,10 @@ static enum pt_err store_revision(struct control *c, const struct api_change *ch
     return err;
 }
 
-/* What the loops do not have yet when there is no gateway yet (--apply): stored only. */
-static void put_into_force(struct control *c, struct settings *s, struct policy_snapshot *snapshot,
-                           struct listening *l)
+/* The store, and that nobody has changed the settings meanwhile. */
+static enum pt_err expect_revision(struct control *c, const struct api_change *change,
+                                   uint64_t *out_head, struct pt_fault *fault)
 {
-    struct pt_fault none = { .err = PT_ERR_OK };
-
-    make_current(c, settings_ref(s), snapshot);
-    configure_resolver(c, s);
-    if (c->gateway)
-        publish_all(c, l, &none);
-    else
-        listening_release(l);
-    log_text(LOG_INFO, "settings", "revision %llu is in force", (unsigned long long)s->revision);
-}
-
-static enum pt_err change_locked(struct control *c, const struct api_change *change,
-                                 struct api_change_result *out, struct pt_fault *fault)
-{
-    struct policy_snapshot *snapshot = NULL;
-    struct listening l = { .count = 0 };
-    struct settings *s = NULL;
-    struct settings_host host;
-    uint64_t head = 0;
-    char name[256];
     enum pt_err err;
 
     if (c->stopping)
@@ -385,34 +269,59 @@ static enum pt_err change_locked(struct control *c, const struct api_change *cha
         *fault = c->store_fault;
         return fault->err;
     }
-    err = settings_store_head(c->store, &head, fault);
-    if (err != PT_ERR_OK)
-        return err;
-    out->revision = head;
-    if (change->expected != SETTINGS_REVISION_ANY && change->expected != head)
+    err = settings_store_head(c->store, out_head, fault);
+    if (err == PT_ERR_OK && change->expected != SETTINGS_REVISION_ANY &&
+        change->expected != *out_head)
         return pt_fault_set(fault, PT_ERR_CONFLICT,
                             "the settings were changed meanwhile: revision %llu is in force, not "
                             "%llu",
-                            (unsigned long long)head, (unsigned long long)change->expected);
-    host = this_host(name, c->current ? settings_hazards(c->current) : 0);
-    err = settings_parse(change->document.p, change->document.n, &host, &s, &out->errors);
-    if (err != PT_ERR_OK)
+                            (unsigned long long)*out_head, (unsigned long long)change->expected);
+    return err;
+}
+
+/* Prepare, store, publish, release; `s` keeps its one reference. */
+static enum pt_err carry_out(struct control *c, const struct api_change *change, struct settings *s,
+                             struct api_change_result *out, struct pt_fault *fault)
+{
+    struct settings_refusal why = { .pointer = NULL };
+    struct settings_prepared prepared;
+    enum pt_err err = settings_prepare(&c->participants, s, &prepared, &why);
+
+    if (err != PT_ERR_OK) {
+        *fault = why.fault;
+        if (why.pointer)
+            settings_errors_refuse(&out->errors, why.pointer, fault->text);
         return err;
-    err = listening_prepare(&c->listening, s, &l, fault);
-    if (err == PT_ERR_OK) {
-        snapshot = snapshot_of(s);
-        if (!snapshot)
-            err = pt_fault_set(fault, PT_ERR_NOMEM, "no memory for the new settings");
     }
-    if (err == PT_ERR_OK && !change->dry_run)
+    if (!change->dry_run)
         err = store_revision(c, change, s, &out->revision, fault);
     if (err == PT_ERR_OK && !change->dry_run) {
         settings_set_revision(s, out->revision);
-        put_into_force(c, s, snapshot, &l);
-    } else {
-        listening_release(&l);
-        policy_snapshot_unref(snapshot);
+        settings_publish(&c->participants, s, &prepared);
+        make_current(c, settings_ref(s));
+        log_text(LOG_INFO, "settings", "revision %llu is in force",
+                 (unsigned long long)s->revision);
     }
+    settings_release(&c->participants, &prepared);
+    return err;
+}
+
+static enum pt_err change_locked(struct control *c, const struct api_change *change,
+                                 struct api_change_result *out, struct pt_fault *fault)
+{
+    struct settings *s = NULL;
+    struct settings_host host;
+    uint64_t head = 0;
+    char name[256];
+    enum pt_err err = expect_revision(c, change, &head, fault);
+
+    out->revision = head;
+    if (err != PT_ERR_OK)
+        return err;
+    host = this_host(name, c->current ? settings_hazards(c->current) : 0);
+    err = settings_parse(change->document.p, change->document.n, &host, &s, &out->errors);
+    if (err == PT_ERR_OK)
+        err = carry_out(c, change, s, out, fault);
     if (err == PT_ERR_OK)
         out->settings = s;
     else

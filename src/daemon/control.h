@@ -9,6 +9,7 @@
 #include "gateway/gateway.h"
 #include "net/resolver.h"
 #include "relay/relay.h"
+#include "settings/participant.h"
 #include "settings/settings.h"
 #include "settings/store.h"
 
@@ -16,7 +17,8 @@
  * daemon/control: the settings in force.
  *
  * Reads them at start, applies changes, and keeps trying what the world refused: a listening socket
- * whose address or port is not to be had yet. One change at a time; everything here may wait, so it
+ * whose address or port is not to be had yet. Who takes part in a change is registered by
+ * daemon/participants. One change at a time; everything here may wait, so it
  * is called from the main thread and from job threads, never from a loop that serves sessions.
  */
 struct control {
@@ -27,8 +29,11 @@ struct control {
 
     pthread_mutex_t change;       /* held during a change */
     struct settings_store *store; /* NULL: see store_fault */
+    struct settings_participants participants;
     struct listening listening;
-    bool stopping; /* control_stop_listening() was called */
+    bool
+        relay_behind; /* memory was short: mail goes by the routes of before, see control_retry() */
+    bool stopping;    /* control_stop_listening() was called */
 
     pthread_mutex_t lock;                    /* guards what follows, for readers; held briefly */
     struct settings *current;                /* NULL: none could be read, see settings_fault */
@@ -54,8 +59,8 @@ void control_apply_file(struct control *c, const char *path);
  * nobody (any more). */
 void control_serve(struct control *c, struct gateway *gateway, struct relay *relay);
 
-/* Tries to listen again where that failed; true when there is nothing (more) to try. */
-bool control_retry_listening(struct control *c);
+/* Tries again what could not be had; true when there is nothing (more) to try. */
+bool control_retry(struct control *c);
 
 /* Closes the listening sockets, for good: no change opens one any more. */
 void control_stop_listening(struct control *c);

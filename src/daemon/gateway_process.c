@@ -253,7 +253,7 @@ static void serve(struct process *p, struct daemon_options *o, int signals)
     do {
         if (!atomic_load(&p->serving) && !try_mail(p))
             continue;
-        if (control_retry_listening(&p->control) && !ready) {
+        if (control_retry(&p->control) && !ready) {
             ready = true;
             say_ready(p, o);
         }

@@ -491,32 +491,6 @@ enum pt_err net_resolver_new(struct net_resolver **out, const struct net_resolve
     return PT_ERR_OK;
 }
 
-struct control_mail {
-    struct mail mail;
-    struct net_resolver *resolver;
-    struct context *context; /* the new one */
-};
-
-static void control(struct mail *mail)
-{
-    struct control_mail *m = PT_CONTAINER_OF(mail, struct control_mail, mail);
-
-    m->context->next = m->resolver->contexts;
-    m->resolver->contexts = m->context;
-    free(m);
-}
-
-static bool post_control(struct net_resolver *r, struct context *c)
-{
-    struct control_mail *m = malloc(sizeof *m);
-
-    if (!m)
-        return false;
-    *m = (struct control_mail){ { NULL, control }, r, c };
-    mailbox_post(&r->mailbox, &m->mail);
-    return true;
-}
-
 void net_resolver_free(struct net_resolver *r)
 {
     if (!r)
@@ -524,6 +498,7 @@ void net_resolver_free(struct net_resolver *r)
     atomic_store_explicit(&r->stop, true, memory_order_release);
     mailbox_wake(&r->mailbox);
     pthread_join(r->thread, NULL);
+    mailbox_drain(&r->mailbox); /* a change that came with the end */
     while (r->contexts) {
         struct context *next = r->contexts->next;
 
@@ -534,17 +509,50 @@ void net_resolver_free(struct net_resolver *r)
     free(r);
 }
 
-enum pt_err net_resolver_configure(struct net_resolver *r, const struct net_resolver_config *config,
-                                   struct pt_fault *fault)
-{
-    struct context *c = NULL;
-    enum pt_err err = context_new(&c, config, fault);
+/* The mail by which the thread takes the new context over. */
+struct net_resolver_change {
+    struct mail mail;
+    struct net_resolver *resolver;
+    struct context *context;
+};
 
-    if (err == PT_ERR_OK && !post_control(r, c)) {
-        context_free(c);
-        err = pt_fault_set(fault, PT_ERR_NOMEM, "no memory for the resolver");
-    }
+static void adopt(struct mail *mail)
+{
+    struct net_resolver_change *c = PT_CONTAINER_OF(mail, struct net_resolver_change, mail);
+
+    c->context->next = c->resolver->contexts;
+    c->resolver->contexts = c->context;
+    free(c);
+}
+
+enum pt_err net_resolver_prepare(struct net_resolver *r, const struct net_resolver_config *config,
+                                 struct net_resolver_change **out, struct pt_fault *fault)
+{
+    struct net_resolver_change *c = malloc(sizeof *c);
+    enum pt_err err;
+
+    if (!c)
+        return pt_fault_set(fault, PT_ERR_NOMEM, "no memory for the resolver");
+    *c = (struct net_resolver_change){ .mail = { .run = adopt }, .resolver = r };
+    err = context_new(&c->context, config, fault);
+    if (err == PT_ERR_OK)
+        *out = c;
+    else
+        free(c);
     return err;
+}
+
+void net_resolver_adopt_take(struct net_resolver *r, struct net_resolver_change *change)
+{
+    mailbox_post(&r->mailbox, &change->mail);
+}
+
+void net_resolver_change_free(struct net_resolver_change *change)
+{
+    if (!change)
+        return;
+    context_free(change->context);
+    free(change);
 }
 
 void net_resolve(struct net_resolver *r, struct net_query *q)

@@ -68,11 +68,21 @@ PT_NODISCARD enum pt_err net_resolver_new(struct net_resolver **out,
 /* Ends the thread. No query may be under way. */
 void net_resolver_free(struct net_resolver *r);
 
-/* New questions go where `config` says; those under way finish as they began. Any thread; waits
- * until the new context stands, so not from a loop. A bad value changes nothing. */
-PT_NODISCARD enum pt_err net_resolver_configure(struct net_resolver *r,
-                                                const struct net_resolver_config *config,
-                                                struct pt_fault *fault);
+/* A changed configuration that is ready to be adopted. */
+struct net_resolver_change;
+
+/* Makes ready what `config` says; nothing changes yet, and a bad value changes nothing. Any thread;
+ * reads files of the system, so not from a loop. */
+PT_NODISCARD enum pt_err net_resolver_prepare(struct net_resolver *r,
+                                              const struct net_resolver_config *config,
+                                              struct net_resolver_change **out,
+                                              struct pt_fault *fault);
+
+/* New questions go by it, with an empty cache; those under way finish as they began. It is taken.
+ * Any thread. */
+void net_resolver_adopt_take(struct net_resolver *r, struct net_resolver_change *change);
+
+void net_resolver_change_free(struct net_resolver_change *change); /* NULL is accepted */
 
 /* Asks. Any thread. */
 void net_resolve(struct net_resolver *r, struct net_query *q);

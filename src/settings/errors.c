@@ -114,3 +114,8 @@ void settings_errors_write(const struct settings_errors *e, struct buf *out)
     write_list(out, e->errors, e->error_count, e->more_errors, "", "errors");
     write_list(out, e->warnings, e->warning_count, e->more_warnings, "warning: ", "warnings");
 }
+
+void settings_errors_refuse(struct settings_errors *e, const char *pointer, const char *detail)
+{
+    settings_errors_add(e, SETTINGS_ERROR, pointer, "%s", detail);
+}

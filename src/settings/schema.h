@@ -71,6 +71,9 @@ struct settings_errors {
 void settings_errors_init(struct settings_errors *e);
 void settings_errors_done(struct settings_errors *e);
 
+/* Adds an error that the document alone does not show: what a participant cannot take. */
+void settings_errors_refuse(struct settings_errors *e, const char *pointer, const char *detail);
+
 /* One problem a line, "POINTER: DETAIL" or "line L, column C: DETAIL", errors first; warnings begin
  * with "warning: ". For a terminal. */
 void settings_errors_write(const struct settings_errors *e, struct buf *out);

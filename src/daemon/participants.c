@@ -1,0 +1,284 @@
+#include "daemon/participants.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "net/host.h"
+
+enum { INTERFACES_MAX = 256 };
+
+static void set_fault(struct control *c, struct pt_fault *which, const struct pt_fault *fault)
+{
+    pthread_mutex_lock(&c->lock);
+    *which = *fault;
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* ---- rules ---- */
+
+static struct policy_snapshot *snapshot_of(const struct settings *s)
+{
+    struct net_interface *i = calloc(INTERFACES_MAX, sizeof *i);
+    struct net_prefix *nets = calloc(INTERFACES_MAX, sizeof *nets);
+    struct policy_snapshot *snapshot = NULL;
+
+    if (i && nets) {
+        uint32_t n = net_host_interfaces(i, INTERFACES_MAX);
+
+        for (uint32_t k = 0; k < n; k++)
+            nets[k] = i[k].prefix;
+        snapshot = policy_snapshot_new(s, nets, n);
+    }
+    free(i);
+    free(nets);
+    return snapshot;
+}
+
+static enum pt_err rules_prepare(void *ctx, const struct settings *s, void **out,
+                                 struct settings_refusal *why)
+{
+    *out = snapshot_of(s);
+    return *out ? PT_ERR_OK
+                : pt_fault_set(&why->fault, PT_ERR_NOMEM, "no memory for the new settings");
+}
+
+static void rules_publish(void *ctx, const struct settings *s, void **prepared)
+{
+    struct control *c = ctx;
+    struct policy_snapshot *old;
+
+    pthread_mutex_lock(&c->lock);
+    old = c->snapshot;
+    c->snapshot = *prepared;
+    pthread_mutex_unlock(&c->lock);
+    *prepared = old;
+}
+
+static void rules_release(void *ctx, void *prepared)
+{
+    policy_snapshot_unref(prepared);
+}
+
+bool participants_begin(struct control *c, const struct settings *s, struct pt_fault *fault)
+{
+    c->snapshot = snapshot_of(s);
+    if (!c->snapshot)
+        pt_fault_set(fault, PT_ERR_NOMEM, "no memory for the settings");
+    return c->snapshot != NULL;
+}
+
+/* ---- net ---- */
+
+/* `l` becomes what the loops accept from; what was so until now is left in it, for the caller to
+ * release once the loops were told. */
+static void serve(struct control *c, struct listening *l, const struct pt_fault *fault)
+{
+    struct listening old = c->listening;
+
+    gateway_publish(c->gateway, c->snapshot, l->listeners, l->count);
+    c->listening = *l;
+    *l = old;
+    pthread_mutex_lock(&c->lock);
+    c->listen_fault = *fault;
+    c->listening_count = c->listening.count;
+    for (unsigned i = 0; i < c->listening.count && i < PT_ARRAY_LEN(c->listening_on); i++)
+        net_endpoint_format(&c->listening.listeners[i]->listener.endpoint, c->listening_on[i]);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static enum pt_err net_prepare(void *ctx, const struct settings *s, void **out,
+                               struct settings_refusal *why)
+{
+    struct control *c = ctx;
+    struct listening *l = calloc(1, sizeof *l);
+    enum pt_err err;
+
+    if (!l)
+        return pt_fault_set(&why->fault, PT_ERR_NOMEM, "no memory for listeners");
+    err = listening_prepare(&c->listening, s, l, &why->fault);
+    if (err != PT_ERR_OK) {
+        why->pointer = err == PT_ERR_NOTFOUND ? "/connections/interface/address"
+                                              : "/connections/interface/port";
+        free(l);
+        return err;
+    }
+    *out = l;
+    return PT_ERR_OK;
+}
+
+static void net_publish(void *ctx, const struct settings *s, void **prepared)
+{
+    struct control *c = ctx;
+    struct pt_fault none = { .err = PT_ERR_OK };
+
+    /* Without a gateway nobody would accept: participants_serve() opens them again. */
+    if (c->gateway)
+        serve(c, *prepared, &none);
+}
+
+static void net_release(void *ctx, void *prepared)
+{
+    if (prepared)
+        listening_release(prepared);
+    free(prepared);
+}
+
+static bool listen_now(struct control *c)
+{
+    struct pt_fault fault = { .err = PT_ERR_OK };
+    struct listening l = { .count = 0 };
+
+    if (listening_prepare(&c->listening, c->current, &l, &fault) != PT_ERR_OK) {
+        if (c->listen_fault.err == PT_ERR_OK || strcmp(c->listen_fault.text, fault.text) != 0)
+            log_text(LOG_ERROR, "listen", "%s", fault.text);
+        l.count = 0;
+    }
+    serve(c, &l, &fault);
+    listening_release(&l);
+    return fault.err == PT_ERR_OK;
+}
+
+void participants_stop_listening(struct control *c)
+{
+    struct pt_fault none = { .err = PT_ERR_OK };
+    struct listening nothing = { .count = 0 };
+
+    serve(c, &nothing, &none);
+    listening_release(&nothing);
+}
+
+/* ---- resolver ---- */
+
+static struct net_resolver_config resolver_config(const struct settings *s)
+{
+    return (struct net_resolver_config){ .servers = s->resolver.servers,
+                                         .server_count = s->resolver.server_count,
+                                         .trust_anchor = s->resolver.trust_anchor };
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_resolver(const struct settings *a, const struct settings *b)
+{
+    if (a->resolver.server_count != b->resolver.server_count ||
+        !same_text(a->resolver.trust_anchor, b->resolver.trust_anchor))
+        return false;
+    for (uint32_t i = 0; i < a->resolver.server_count; i++)
+        if (!same_text(a->resolver.servers[i], b->resolver.servers[i]))
+            return false;
+    return true;
+}
+
+/* An unchanged configuration keeps its cache. What is in force in spite of a fault is tried again,
+ * and does not stand in the way of other changes. */
+static enum pt_err resolver_prepare(void *ctx, const struct settings *s, void **out,
+                                    struct settings_refusal *why)
+{
+    struct control *c = ctx;
+    struct net_resolver_config config = resolver_config(s);
+    struct net_resolver_change *change = NULL;
+    bool same = c->current && same_resolver(c->current, s);
+    enum pt_err err;
+
+    if (!c->resolver || (same && c->resolver_fault.err == PT_ERR_OK))
+        return PT_ERR_OK;
+    err = net_resolver_prepare(c->resolver, &config, &change, &why->fault);
+    if (err != PT_ERR_OK && !same) {
+        why->pointer = "/resolver";
+        return err;
+    }
+    *out = change;
+    return PT_ERR_OK;
+}
+
+static void resolver_publish(void *ctx, const struct settings *s, void **prepared)
+{
+    struct control *c = ctx;
+    struct pt_fault none = { .err = PT_ERR_OK };
+
+    if (!*prepared)
+        return;
+    net_resolver_adopt_take(c->resolver, *prepared);
+    *prepared = NULL;
+    set_fault(c, &c->resolver_fault, &none);
+}
+
+static void resolver_release(void *ctx, void *prepared)
+{
+    net_resolver_change_free(prepared);
+}
+
+void participants_open_resolver(struct control *c)
+{
+    struct net_resolver_config config = { 0 };
+    struct pt_fault fault = { .err = PT_ERR_OK };
+
+    if (c->current)
+        config = resolver_config(c->current);
+    if (net_resolver_new(&c->resolver, &config, &fault) == PT_ERR_OK)
+        return;
+    log_text(LOG_ERROR, "resolver", "%s", fault.text);
+    set_fault(c, &c->resolver_fault, &fault);
+    /* Mail can go out with answers that nobody validated; the status says so in red. */
+    config = (struct net_resolver_config){ .trust_anchor = "none" };
+    if (net_resolver_new(&c->resolver, &config, &fault) != PT_ERR_OK)
+        c->resolver = NULL;
+}
+
+/* ---- relay ---- */
+
+static enum pt_err relay_prepare(void *ctx, const struct settings *s, void **out,
+                                 struct settings_refusal *why)
+{
+    return PT_ERR_OK; /* routes are part of `s` */
+}
+
+static void hand_over_routes(struct control *c, const struct settings *s)
+{
+    bool behind = c->relay && !relay_set_settings(c->relay, s);
+
+    if (behind && !c->relay_behind)
+        log_text(LOG_ERROR, "settings", "out of memory: mail goes by the routes of before for now");
+    c->relay_behind = behind;
+}
+
+static void relay_publish(void *ctx, const struct settings *s, void **prepared)
+{
+    hand_over_routes(ctx, s);
+}
+
+static void relay_release(void *ctx, void *prepared)
+{
+}
+
+/* ---- all of them ---- */
+
+void participants_register(struct control *c)
+{
+    const struct settings_participant all[] = {
+        { "rules", c, rules_prepare, rules_publish, rules_release },
+        { "net", c, net_prepare, net_publish, net_release },
+        { "resolver", c, resolver_prepare, resolver_publish, resolver_release },
+        { "relay", c, relay_prepare, relay_publish, relay_release },
+    };
+
+    for (size_t i = 0; i < PT_ARRAY_LEN(all); i++)
+        settings_participants_add(&c->participants, &all[i]);
+}
+
+void participants_serve(struct control *c)
+{
+    PT_IGNORE(listen_now(c), "tried again by participants_retry()");
+    hand_over_routes(c, c->current);
+}
+
+bool participants_retry(struct control *c)
+{
+    if (c->relay_behind)
+        hand_over_routes(c, c->current);
+    return c->listen_fault.err == PT_ERR_OK || listen_now(c);
+}
