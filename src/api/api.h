@@ -134,6 +134,13 @@ struct api_status {
         bool accepting;
         char fault[240]; /* "": none */
     } spool;
+    struct {
+        uint64_t limit, resident; /* octets; limit 0: mail is not served yet */
+        const char *source;       /* what sets the limit */
+        /* Octets taken and at most: by what is being received, by content kept for delivery, by
+         * content read back. */
+        uint64_t receiving, receiving_max, cached, cached_max, reading, reading_max;
+    } memory;
     struct api_warning warnings[API_WARNINGS_MAX];
     uint32_t warning_count;
 };

@@ -44,6 +44,25 @@ static json_t *spool_json(const struct api_status *s)
     return v;
 }
 
+static json_t *memory_json(const struct api_status *s)
+{
+    json_t *v;
+
+    if (!s->memory.limit)
+        return json_null();
+    v = json_object();
+    api_json_set(&v, "limit", json_integer((json_int_t)s->memory.limit));
+    api_json_set(&v, "limited_by", json_string(s->memory.source));
+    api_json_set(&v, "resident", json_integer((json_int_t)s->memory.resident));
+    api_json_set(&v, "receiving", json_integer((json_int_t)s->memory.receiving));
+    api_json_set(&v, "receiving_max", json_integer((json_int_t)s->memory.receiving_max));
+    api_json_set(&v, "cached", json_integer((json_int_t)s->memory.cached));
+    api_json_set(&v, "cached_max", json_integer((json_int_t)s->memory.cached_max));
+    api_json_set(&v, "reading", json_integer((json_int_t)s->memory.reading));
+    api_json_set(&v, "reading_max", json_integer((json_int_t)s->memory.reading_max));
+    return v;
+}
+
 static void add_destination(void *user, const struct api_destination *d)
 {
     json_t **list = user, *v = json_object();
@@ -132,6 +151,7 @@ static void status_job(struct http_exchange *x)
             &v, "messages",
             counters_json("accepted", s->messages_accepted, "delivered", s->messages_delivered));
         api_json_set(&v, "spool", spool_json(s));
+        api_json_set(&v, "memory", memory_json(s));
         api_json_set(&v, "queue", destinations);
         api_json_set(&v, "log", counters_json("dropped", log_dropped(), NULL, 0));
         api_json_set(&v, "warnings", warnings_json(s));

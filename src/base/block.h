@@ -12,8 +12,7 @@
  * A block is BLOCK_SIZE octets including its head. Blocks come from a small cache of the calling
  * thread and go back to that of the thread that drops them; a shared list evens the two out, so a
  * message may be received on one thread and delivered on another without the allocator's lock.
- * The number of blocks in use is counted against a budget (base/budget is the caller's affair:
- * see block_in_use()).
+ * Budgets (base/budget) are the affair of those who use blocks.
  *
  * A chain is owned by one thread at a time. Once filled it may be read by several.
  */

@@ -69,6 +69,29 @@ static void print_spool(const json_t *spool)
     }
 }
 
+static void print_memory(const json_t *memory)
+{
+    static const struct {
+        const char *key, *max, *name;
+    } shares[] = { { "receiving", "receiving_max", "receiving" },
+                   { "cached", "cached_max", "cache" },
+                   { "reading", "reading_max", "reading back" } };
+    char resident[OUT_SIZE], limit[OUT_SIZE], used[OUT_SIZE], max[OUT_SIZE];
+
+    if (!json_is_object(memory))
+        return;
+    out_size((uint64_t)number_of(memory, "resident"), resident);
+    out_size((uint64_t)number_of(memory, "limit"), limit);
+    start_line("memory");
+    printf("%s of %s (%s)", resident, limit, text_of(memory, "limited_by"));
+    for (size_t i = 0; i < PT_ARRAY_LEN(shares); i++) {
+        out_size((uint64_t)number_of(memory, shares[i].key), used);
+        out_size((uint64_t)number_of(memory, shares[i].max), max);
+        printf("%s %s %s of %s", i ? "," : ";", shares[i].name, used, max);
+    }
+    putchar('\n');
+}
+
 static void print_queue(const json_t *queue)
 {
     static const char *const titles[] = { "DESTINATION", "READY", "DELIVERING", "DEFERRED",
@@ -142,6 +165,7 @@ static void print_status(const json_t *s)
     printf("%" PRId64 " accepted, %" PRId64 " delivered since the start\n",
            number_of(messages, "accepted"), number_of(messages, "delivered"));
     print_spool(json_object_get(s, "spool"));
+    print_memory(json_object_get(s, "memory"));
     if (dropped) {
         start_line("log");
         printf("%" PRId64 " lines dropped: the disk was too slow\n", dropped);

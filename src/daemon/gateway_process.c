@@ -26,7 +26,6 @@ enum {
     STOP_ALL_MS = 25000,
 };
 static const uint64_t segment_size = 64u << 20;
-static const uint64_t memory_max = 256u << 20;
 
 /* ---- start ---- */
 
@@ -79,6 +78,8 @@ static bool start_relay(struct process *p)
     p->relay = relay_new(&(struct relay_config){ .loops = p->loop_count,
                                                  .settings = s,
                                                  .resolver = p->control.resolver,
+                                                 .cache_budget = p->memory.cached,
+                                                 .read_budget = p->memory.reading,
                                                  .seed = rng_next(&rng) });
     settings_unref(s);
     return p->relay != NULL;
@@ -150,7 +151,7 @@ static enum pt_err start_mail(struct process *p, struct pt_fault *fault)
         return err;
     relay_set_spool(p->relay, p->spool);
     p->gateway = gateway_new(&(struct gateway_config){
-        .spool = p->spool, .loops = p->loop_count, .memory_max = memory_max });
+        .spool = p->spool, .loops = p->loop_count, .memory_max = p->memory.receiving });
     if (!p->gateway || !make_loops(p) || !run_loops(p))
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory or descriptors to start");
     control_serve(&p->control, p->gateway, p->relay);
@@ -246,6 +247,19 @@ static enum pt_err start(struct process *p, const struct daemon_options *o, stru
     return api_new(&p->api, &deps, fault);
 }
 
+/* What no budget counts, such as the records of a very long queue, shows in the end. */
+static void watch_memory(struct process *p)
+{
+    bool is_short = memory_resident("") > p->memory.alarm;
+
+    if (is_short != p->memory_short)
+        log_text(is_short ? LOG_WARN : LOG_INFO, "memory",
+                 is_short ? "little memory is left: new mail is answered 452"
+                          : "there is memory again: new mail is accepted");
+    p->memory_short = is_short;
+    gateway_set_memory_short(p->gateway, is_short);
+}
+
 static void serve(struct process *p, struct daemon_options *o, int signals)
 {
     bool ready = false;
@@ -253,6 +267,7 @@ static void serve(struct process *p, struct daemon_options *o, int signals)
     do {
         if (!atomic_load(&p->serving) && !try_mail(p))
             continue;
+        watch_memory(p);
         if (control_retry(&p->control) && !ready) {
             ready = true;
             say_ready(p, o);
@@ -315,6 +330,7 @@ int gateway_process_run(struct daemon_options *o)
     raise_descriptor_limit();
     p.started_us = clock_wall_us();
     p.loop_count = loops_wanted();
+    memory_plan_make(&p.memory, "", p.loop_count);
     err = state_open(&p.state, o->state, &fault);
     if (err == PT_ERR_OK)
         err = state_lock(&p.state, &fault);

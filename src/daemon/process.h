@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "daemon/control.h"
+#include "daemon/memory.h"
 #include "daemon/state.h"
 #include "gateway/gateway.h"
 #include "net/loop.h"
@@ -34,6 +35,8 @@ struct process {
     struct gateway *gateway;
     struct loop_thread loops[LOOPS_MAX];
     unsigned loop_count;
+    struct memory_plan memory;
+    bool memory_short; /* the main thread's own */
     struct api *api;
     int64_t started_us;
 

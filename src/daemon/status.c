@@ -103,6 +103,23 @@ static void spool(struct process *p, struct api_status *out)
              "the spool accepts no mail: %s", s.fault.text);
 }
 
+static void memory(const struct process *p, const struct gateway_stats *g,
+                   const struct relay_stats *r, struct api_status *out)
+{
+    out->memory.limit = p->memory.limit;
+    out->memory.source = memory_source_name(p->memory.source);
+    out->memory.resident = memory_resident("");
+    out->memory.receiving = g->memory_used;
+    out->memory.receiving_max = g->memory_max;
+    out->memory.cached = r->cached_octets;
+    out->memory.cached_max = p->memory.cached;
+    out->memory.reading = r->reading_octets;
+    out->memory.reading_max = p->memory.reading * p->loop_count;
+    if (g->memory_short)
+        warn(out, false, "give the gateway more memory, or make the queue shorter",
+             "little memory is left, new mail is answered 452 4.3.1");
+}
+
 static void not_serving(struct process *p, struct api_status *out)
 {
     pthread_mutex_lock(&p->control.lock);
@@ -133,6 +150,7 @@ void process_status(struct process *p, struct api_status *out)
     listeners(&p->control, out);
     spool(p, out);
     disk(p, out);
+    memory(p, &g, &r, out);
     if (log_dropped() > 0)
         warn(out, false, "look at the disk of STATE/log", "%llu log lines were dropped",
              (unsigned long long)log_dropped());

@@ -1,6 +1,5 @@
 #include "gateway/converse.h"
 
-#include "base/block.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/msgid.h"
@@ -75,11 +74,10 @@ static void on_mail(struct session *s)
         return;
     }
     /* A message under way elsewhere must be able to end: new ones wait first. */
-    if (block_in_use() * BLOCK_SIZE >= s->loop->gateway->memory_max) {
-        answer(s, &reply_memory);
-        return;
-    }
-    s->transaction = transaction_new(s, &s->smtp.asked.mail);
+    if (!atomic_load_explicit(&s->loop->gateway->memory_short, memory_order_relaxed))
+        s->transaction = transaction_new(s, &s->smtp.asked.mail);
+    if (!s->transaction)
+        log_rejected(s, "reverse_path", facts.sender, &reply_memory, "memory", false);
     answer(s, s->transaction ? NULL : &reply_memory);
 }
 

@@ -66,7 +66,7 @@ struct gateway *gateway_new(const struct gateway_config *config)
     }
     g->loops_max = config->loops;
     g->spool = config->spool;
-    g->memory_max = config->memory_max;
+    g->memory.max = config->memory_max;
     pthread_mutex_init(&g->lock, NULL);
     return g;
 }
@@ -133,9 +133,17 @@ void gateway_drain(struct gateway *g, unsigned grace_ms, void (*drained)(void *c
     post_publish(g);
 }
 
+void gateway_set_memory_short(struct gateway *g, bool is_short)
+{
+    atomic_store(&g->memory_short, is_short);
+}
+
 void gateway_get_stats(struct gateway *g, struct gateway_stats *out)
 {
-    *out = (struct gateway_stats){ .sessions = atomic_load(&g->sessions) };
+    *out = (struct gateway_stats){ .sessions = atomic_load(&g->sessions),
+                                   .memory_used = budget_used(&g->memory),
+                                   .memory_max = g->memory.max,
+                                   .memory_short = atomic_load(&g->memory_short) };
     for (unsigned i = 0; i < g->loop_count; i++) {
         const struct gateway_counters *c = &g->loops[i]->counters;
 
@@ -415,7 +423,7 @@ static void on_sweep(struct net_timer *t)
         if (l->draining)
             session_shut_down(x, false); /* its message may have ended meanwhile */
         else
-            session_check_idle(x);
+            session_sweep(x);
     }
     l->sweeping = l->session_count > 0;
     if (l->sweeping)

@@ -23,8 +23,8 @@ struct gateway_loop;
 struct gateway_config {
     struct spool *spool;
     unsigned loops;
-    /* Octets of content that may be in memory, in blocks, before new transactions are answered
-     * 452 4.3.1. */
+    /* Octets of memory for what clients send until it is stored: envelopes, content, commands that
+     * wait, replies that are not read. When it is spent, MAIL is answered 452 4.3.1. */
     uint64_t memory_max;
 };
 
@@ -63,6 +63,10 @@ void gateway_publish(struct gateway *g, struct policy_snapshot *snapshot,
  */
 void gateway_drain(struct gateway *g, unsigned grace_ms, void (*drained)(void *ctx), void *ctx);
 
+/* The process as a whole has little memory left, or has enough again: while it is so, MAIL is
+ * answered 452 4.3.1. Any thread. */
+void gateway_set_memory_short(struct gateway *g, bool is_short);
+
 struct gateway_stats {
     uint64_t sessions;          /* now */
     uint64_t connections;       /* accepted since the start */
@@ -71,5 +75,7 @@ struct gateway_stats {
     uint64_t messages;          /* answered 250 since the start */
     uint64_t octets;            /* their content */
     uint64_t rejected_messages; /* answered otherwise at the end of data */
+    uint64_t memory_used, memory_max;
+    bool memory_short;
 };
 void gateway_get_stats(struct gateway *g, struct gateway_stats *out); /* any thread */

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/budget.h"
 #include "base/buf.h"
 #include "gateway/gateway.h"
 #include "net/linger.h"
@@ -27,7 +28,8 @@ struct gateway_counters {
 
 struct gateway {
     struct spool *spool;
-    uint64_t memory_max;
+    struct budget memory;      /* for what clients send, until it is stored */
+    atomic_bool memory_short;  /* the whole process has little left: no new transactions */
     _Atomic uint32_t sessions; /* the one count of all loops, exact */
     struct gateway_loop **loops;
     unsigned loop_count, loops_max;
@@ -43,6 +45,20 @@ struct gateway {
     void *drained_ctx;
     _Atomic unsigned loops_draining;
 };
+
+/* More than half is taken: who can do with less shall. */
+static inline bool gateway_memory_is_tight(const struct gateway *g)
+{
+    return budget_used(&g->memory) > g->memory.max / 2;
+}
+
+/* Up to here transactions may take more than their least; the rest is for new ones. */
+static inline uint64_t gateway_memory_for_growth(const struct gateway *g)
+{
+    return g->memory.max / 4 * 3;
+}
+
+enum { GATEWAY_INPUT_SIZE = 65536 };
 
 struct gateway_acceptor {
     struct net_acceptor acceptor;
@@ -77,9 +93,9 @@ struct gateway_loop {
     atomic_bool publish_posted;
 
     struct gateway_counters counters;
-    struct buf out;     /* replies of the session at hand */
-    struct buf scratch; /* a trace header, a log value */
-    char input[65536];  /* what was just read, of whichever session */
+    struct buf out;                 /* replies of the session at hand */
+    struct buf scratch;             /* a trace header, a log value */
+    char input[GATEWAY_INPUT_SIZE]; /* what was just read, of whichever session */
 };
 
 /* The reference `next_ref` was given to a client. */

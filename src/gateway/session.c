@@ -85,7 +85,9 @@ static void detach(struct session *s)
     transaction_abandon(s->transaction);
     smtp_server_done(&s->smtp);
     free(s->kept);
+    budget_give(&l->gateway->memory, s->kept_n);
     if (s->unsent) {
+        budget_give(&l->gateway->memory, s->unsent->n);
         buf_done(s->unsent);
         free(s->unsent);
     }
@@ -137,8 +139,14 @@ static bool keep_unsent(struct session *s, struct str octets)
             return false;
         buf_init(s->unsent, UNSENT_MAX);
     }
+    /* A client that does not read has no claim to memory that others need. */
+    if (!budget_take(&s->loop->gateway->memory, octets.n))
+        return false;
     buf_add_str(s->unsent, octets);
-    return !s->unsent->failed;
+    if (!s->unsent->failed)
+        return true;
+    budget_give(&s->loop->gateway->memory, octets.n);
+    return false;
 }
 
 static bool fail(struct session *s)
@@ -185,7 +193,8 @@ static void watch(struct session *s)
      * and what comes all the same is kept, up to a limit. */
     if (s->phase == SESSION_OPEN && !s->unsent)
         want |= NET_READ;
-    if (s->phase == SESSION_COMMITTING && s->kept_n < KEPT_MAX)
+    if (s->phase == SESSION_COMMITTING &&
+        s->kept_n < (gateway_memory_is_tight(s->loop->gateway) ? 1 : KEPT_MAX))
         want |= NET_READ;
     net_watch_want(&s->watch, want);
 }
@@ -204,7 +213,16 @@ static bool keep_input(struct session *s, struct str in)
     memcpy(more + s->kept_n, in.p, in.n);
     s->kept = more;
     s->kept_n += (uint32_t)in.n;
+    budget_force(&s->loop->gateway->memory, in.n);
     return true;
+}
+
+/* What is read must find a place: in the message at hand, or kept. */
+static size_t read_max(const struct session *s)
+{
+    if (s->transaction && s->phase == SESSION_OPEN && smtp_server_in_content(&s->smtp))
+        return transaction_room(s->transaction);
+    return gateway_memory_is_tight(s->loop->gateway) ? TRANSACTION_READ_LEAST : GATEWAY_INPUT_SIZE;
 }
 
 /* Lets the machine use the input, writes what it answered. The session may be gone afterwards. */
@@ -235,6 +253,7 @@ static void use(struct session *s, struct str in)
 /* Uses what was kept while nothing could be used. */
 static void use_kept(struct session *s)
 {
+    struct gateway *g = s->loop->gateway;
     char *kept = s->kept;
     struct str in = { kept ? kept : "", s->kept_n };
 
@@ -242,6 +261,7 @@ static void use_kept(struct session *s)
     s->kept_n = 0;
     use(s, in);
     free(kept);
+    budget_give(&g->memory, in.n);
 }
 
 /* The client has closed its side. A pipe that sends a whole session and closes is answered. */
@@ -259,7 +279,7 @@ static void ended(struct session *s)
 static void readable(struct session *s)
 {
     struct gateway_loop *l = s->loop;
-    ssize_t n = net_stream_read(&s->stream, l->input, sizeof l->input);
+    ssize_t n = net_stream_read(&s->stream, l->input, read_max(s));
 
     if (n == NET_STREAM_AGAIN)
         return;
@@ -295,6 +315,7 @@ static void writable(struct session *s)
     }
     s->active_ns = net_loop_now(s->loop->loop);
     buf_drop(s->unsent, (size_t)n);
+    budget_give(&s->loop->gateway->memory, (uint64_t)n);
     if (s->unsent->n)
         return;
     buf_done(s->unsent);
@@ -382,7 +403,7 @@ void session_settings_changed(struct session *s)
         say_and_close(s);
 }
 
-void session_check_idle(struct session *s)
+static void check_idle(struct session *s)
 {
     const struct settings *settings = policy_snapshot_settings(s->loop->snapshot);
     int64_t limit_ns = settings->interface.idle_timeout_minutes * INT64_C(60000000000);
@@ -400,6 +421,13 @@ void session_check_idle(struct session *s)
     }
     smtp_server_timeout(&s->smtp, &s->loop->out);
     say_and_close(s);
+}
+
+void session_sweep(struct session *s)
+{
+    if (s->transaction && s->phase == SESSION_OPEN && gateway_memory_is_tight(s->loop->gateway))
+        transaction_relieve(s->transaction);
+    check_idle(s);
 }
 
 void session_shut_down(struct session *s, bool at_once)

@@ -23,7 +23,7 @@ struct transaction;
 enum session_phase {
     SESSION_OPEN,       /* reads and answers */
     SESSION_COMMITTING, /* the spool has its message; input is kept, not used */
-    SESSION_BEHIND,     /* the disk is behind: not reading */
+    SESSION_BEHIND,     /* the disk is behind, or memory short: not reading */
     SESSION_CLOSING,    /* the last reply is on its way out */
 };
 
@@ -60,8 +60,8 @@ void session_resume(struct session *s);
 /* The loop has other settings. */
 void session_settings_changed(struct session *s);
 
-/* Ends a session whose client was silent for too long. */
-void session_check_idle(struct session *s);
+/* Once a second: ends a session whose client was silent for too long. */
+void session_sweep(struct session *s);
 
 /* Ends it with 421 as soon as its transaction is over, or at once. */
 void session_shut_down(struct session *s, bool at_once);

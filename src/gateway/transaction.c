@@ -13,13 +13,67 @@
  * content is passed to a file worker piece by piece; at most FILE_OPS_MAX pieces are on their way,
  * then the session stops reading, so that a slow disk slows the client and not the gateway.
  */
-enum { FILE_OPS_MAX = 2, ARENA_MAX = 64 << 20 };
+enum {
+    FILE_OPS_MAX = 2,
+    ARENA_MAX = 64 << 20,
+    ENVELOPE_LEAST = 4096, /* part of TRANSACTION_MEMORY_LEAST */
+    CHARGE_SLACK = 128 << 10,
+};
 
 struct file_piece {
     struct spool_file_op op;
     struct mail mail;
     struct transaction *transaction;
+    uint64_t memory; /* octets */
 };
+
+/* ---- the memory it takes ---- */
+
+static uint64_t chain_memory(const struct block_chain *c)
+{
+    return (c->size + BLOCK_ROOM - 1) / BLOCK_ROOM * BLOCK_SIZE;
+}
+
+/* Beyond its least: blocks, and an envelope of unusual size. */
+static uint64_t memory_held(const struct transaction *t)
+{
+    const struct spool_message *m = t->message;
+    uint64_t envelope = m->arena.total > ENVELOPE_LEAST ? m->arena.total - ENVELOPE_LEAST : 0;
+
+    return chain_memory(&m->content) + t->writing + envelope;
+}
+
+/* Has the budget for what is held and `room` octets more, or tries to get it; gives back what is
+ * far too much. */
+static bool cover(struct transaction *t, uint64_t room)
+{
+    struct gateway *g = t->loop->gateway;
+    uint64_t want = memory_held(t) + room + TRANSACTION_READ_LEAST;
+
+    if (want > t->charged) {
+        if (!budget_take_below(&g->memory, want - t->charged, gateway_memory_for_growth(g)))
+            return false;
+        t->charged = want;
+    } else if (t->charged - want > CHARGE_SLACK) {
+        want = PT_MAX(want, (uint64_t)TRANSACTION_MEMORY_LEAST);
+        budget_give(&g->memory, t->charged - want);
+        t->charged = want;
+    }
+    return true;
+}
+
+/* What is held already is counted, come what may. */
+static void account(struct transaction *t)
+{
+    uint64_t held = memory_held(t);
+
+    if (held <= t->charged)
+        return;
+    budget_force(&t->loop->gateway->memory, held - t->charged);
+    t->charged = held;
+}
+
+/* ---- beginning and end ---- */
 
 static void free_now(struct transaction *t)
 {
@@ -29,18 +83,24 @@ static void free_now(struct transaction *t)
     }
     spool_message_unref(t->message);
     policy_snapshot_unref(t->snapshot);
+    budget_give(&t->loop->gateway->memory, t->charged);
     free(t);
 }
 
 struct transaction *transaction_new(struct session *s, const struct smtp_mail *mail)
 {
-    struct transaction *t = calloc(1, sizeof *t);
+    struct budget *budget = &s->loop->gateway->memory;
+    bool paid = budget_take(budget, TRANSACTION_MEMORY_LEAST);
+    struct transaction *t = paid ? calloc(1, sizeof *t) : NULL;
     struct spool_message *m = t ? spool_message_new() : NULL;
 
     if (!m) {
+        if (paid)
+            budget_give(budget, TRANSACTION_MEMORY_LEAST);
         free(t);
         return NULL;
     }
+    t->charged = TRANSACTION_MEMORY_LEAST;
     t->loop = s->loop;
     t->session = s;
     t->snapshot = policy_snapshot_ref(s->loop->snapshot);
@@ -64,6 +124,8 @@ bool transaction_add_recipient(struct transaction *t, const struct smtp_rcpt *rc
     struct spool_message *m = t->message;
     struct spool_recipient *r;
 
+    if (m->arena.total > ENVELOPE_LEAST && !cover(t, TRANSACTION_READ_LEAST))
+        return false;
     if (m->recipient_count == t->recipients_cap) {
         uint32_t cap = t->recipients_cap ? t->recipients_cap * 2 : 2;
         struct spool_recipient *more = arena_alloc(&m->arena, cap * sizeof *more);
@@ -82,6 +144,7 @@ bool transaction_add_recipient(struct transaction *t, const struct smtp_rcpt *rc
     if (!r->address.p || !r->orcpt.p)
         return false;
     m->recipient_count++;
+    account(t);
     return true;
 }
 
@@ -153,6 +216,7 @@ static void piece_done_on_loop(struct mail *mail)
     if (p->op.result != PT_ERR_OK && t->file_error == PT_ERR_OK)
         t->file_error = p->op.result;
     t->file_ops--;
+    t->writing -= p->memory;
     free(p);
     if (!t->session) {
         if (t->file_ops == 0)
@@ -165,9 +229,12 @@ static void piece_done_on_loop(struct mail *mail)
         } else {
             session_committed(t->session, t->file_error);
         }
-    } else {
-        session_resume(t->session);
+        return;
     }
+    if (t->file_ops == 0)
+        t->cramped = false;
+    if (!transaction_is_behind(t))
+        session_resume(t->session);
 }
 
 static void piece_done(struct spool_file_op *op)
@@ -196,6 +263,8 @@ static bool write_piece(struct transaction *t, bool finish)
     p->op.file = m->file;
     p->op.finish = finish;
     p->op.done = piece_done;
+    p->memory = chain_memory(&m->content);
+    t->writing += p->memory;
     m->size += m->content.size;
     block_chain_move(&p->op.content, &m->content);
     t->file_ops++;
@@ -213,12 +282,33 @@ bool transaction_add_content(struct transaction *t, struct str octets)
     mime_header_feed(&t->header, octets);
     if (!block_chain_add(&m->content, octets))
         return false;
-    return m->content.size < limit || write_piece(t, false);
+    account(t);
+    if (gateway_memory_is_tight(t->loop->gateway))
+        limit = TRANSACTION_TIGHT_FROM;
+    if (m->content.size >= limit)
+        return write_piece(t, false);
+    t->cramped = !cover(t, TRANSACTION_READ_LEAST);
+    return !t->cramped || write_piece(t, false);
+}
+
+size_t transaction_room(struct transaction *t)
+{
+    const struct gateway *g = t->loop->gateway;
+    size_t wanted = gateway_memory_is_tight(g) ? TRANSACTION_READ_LEAST : GATEWAY_INPUT_SIZE;
+
+    return cover(t, wanted) ? wanted : TRANSACTION_READ_LEAST;
+}
+
+void transaction_relieve(struct transaction *t)
+{
+    if (t->ending || t->file_ops || t->message->content.size <= TRANSACTION_READ_LEAST)
+        return;
+    PT_IGNORE(write_piece(t, false), "then it keeps what it has");
 }
 
 bool transaction_is_behind(const struct transaction *t)
 {
-    return t->file_ops >= FILE_OPS_MAX;
+    return t->file_ops >= (t->cramped ? 1 : FILE_OPS_MAX);
 }
 
 bool transaction_commit(struct transaction *t)

@@ -22,9 +22,18 @@
 struct gateway_loop;
 struct session;
 
+/*
+ * Memory. A transaction takes TRANSACTION_MEMORY_LEAST of the gateway's budget at MAIL; if it
+ * cannot have that, MAIL is answered 452. What it takes beyond is a convenience: a transaction that
+ * gets no more passes what it has to its file and goes on when that is written. So the only thing
+ * that a session short of memory waits for is a file worker, and those wait for nobody's memory.
+ */
 enum {
-    TRANSACTION_FILE_FROM = 1 << 20,   /* content beyond this goes to a file of its own */
-    TRANSACTION_FILE_PIECE = 256 << 10 /* in pieces of this size */
+    TRANSACTION_FILE_FROM = 1 << 20,    /* content beyond this goes to a file of its own */
+    TRANSACTION_FILE_PIECE = 256 << 10, /* in pieces of this size */
+    TRANSACTION_TIGHT_FROM = 64 << 10,  /* both, while memory is tight */
+    TRANSACTION_MEMORY_LEAST = 24 << 10,
+    TRANSACTION_READ_LEAST = 8 << 10, /* what can always be read next */
 };
 
 struct transaction {
@@ -39,11 +48,14 @@ struct transaction {
     bool ending;               /* the end of data was seen; waiting for the spool */
     bool in_spool;             /* the commit thread has the operation; its mail is still to come */
     bool kept;                 /* the message is durable: a large file belongs to it */
+    bool cramped;              /* got no more memory: waits until its pieces are written */
     unsigned file_ops;         /* under way */
+    uint64_t writing;          /* octets of memory in these */
+    uint64_t charged;          /* what it has of the gateway's budget */
     enum pt_err file_error;
 };
 
-/* Begins with the values of MAIL. NULL when memory is short. */
+/* Begins with the values of MAIL. NULL when memory is short, or the budget for it spent. */
 struct transaction *transaction_new(struct session *s, const struct smtp_mail *mail);
 
 /* Adds an accepted recipient; false when memory is short. */
@@ -53,8 +65,14 @@ PT_NODISCARD bool transaction_add_recipient(struct transaction *t, const struct 
  * False when memory is short. */
 PT_NODISCARD bool transaction_begin_content(struct transaction *t);
 
-/* Adds content. False when memory is short or the disk failed: see transaction_fault(). */
+/* Octets that may be read next for its content; at least TRANSACTION_READ_LEAST. */
+size_t transaction_room(struct transaction *t);
+
+/* Adds content. False when memory is short or the disk failed: see `file_error`. */
 PT_NODISCARD bool transaction_add_content(struct transaction *t, struct str octets);
+
+/* Its client is silent and memory tight: what it holds goes to its file. */
+void transaction_relieve(struct transaction *t);
 
 /* True while more is on its way to the disk than should wait in memory: stop reading. */
 bool transaction_is_behind(const struct transaction *t);

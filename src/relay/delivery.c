@@ -73,13 +73,15 @@ static void set_piece(struct relay_delivery *d, const struct block_chain *chain)
     d->at = 0;
 }
 
-/* One that is being sent and has nothing must not wait for those that wait for it. */
-static bool may_read(const struct relay_delivery *d, uint64_t length)
+/* Octets it may ask for now, of those it wants; 0: it waits. */
+static uint64_t may_read(const struct relay_delivery *d, uint64_t length)
 {
     const struct relay_loop *rl = d->conn->rl;
 
-    return (d->state == RELAY_DELIVERY_BEGUN && !d->held) || !rl->reading ||
-           rl->reading + length <= rl->relay->config.read_budget;
+    if (!rl->reading || rl->reading + length <= rl->relay->config.read_budget)
+        return length;
+    /* One that is being sent and has nothing must not wait for those that wait for it. */
+    return d->state == RELAY_DELIVERY_BEGUN && !d->held ? PT_MIN(length, RELAY_PIECE_LEAST) : 0;
 }
 
 /* Asks for the next piece, if there is one and the budget allows. */
@@ -87,18 +89,20 @@ static void ask(struct relay_delivery *d)
 {
     struct relay_loop *rl = d->conn->rl;
     uint64_t length = PT_MIN((uint64_t)RELAY_PIECE, d->message->size - d->asked);
+    uint64_t granted;
 
     if (d->reader || d->error || !length)
         return;
     d->starved = true;
-    if (may_read(d, length))
-        d->reader = relay_reader_start(rl, d->message, d->asked, length, piece_arrived, d);
+    granted = may_read(d, length);
+    if (granted)
+        d->reader = relay_reader_start(rl, d->message, d->asked, granted, piece_arrived, d);
     if (!d->reader) {
         relay_conn_starve(d->conn);
         return;
     }
     d->starved = false;
-    d->asked += length;
+    d->asked += granted;
 }
 
 void relay_delivery_feed_starved(struct relay_loop *rl)

@@ -11,12 +11,14 @@
  *
  * Cached content is sent from the message's own blocks. What is not in memory is read back by a
  * file worker in pieces of RELAY_PIECE octets, at most one ahead of the one being sent; all pieces
- * of a loop share its read budget, and who finds it spent waits its turn.
+ * of a loop share its read budget, and who finds it spent waits its turn. A delivery under way that
+ * has nothing does not wait, or those that hold the budget and those that wait could wait for each
+ * other; it asks for a small piece beyond the budget.
  *
  * Everything here runs on the connection's loop.
  */
 
-enum { RELAY_PIECE = 256 * 1024 };
+enum { RELAY_PIECE = 256 * 1024, RELAY_PIECE_LEAST = 16 * 1024 };
 
 enum relay_delivery_state {
     RELAY_DELIVERY_FREE,

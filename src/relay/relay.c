@@ -258,6 +258,9 @@ void relay_get_stats(struct relay *r, struct relay_stats *out)
     for (struct relay_dest *d = relay_dest_next(&r->sched.dests, NULL); d;
          d = relay_dest_next(&r->sched.dests, d))
         stats.connections += d->connections;
+    for (unsigned i = 0; i < r->config.loops; i++)
+        if (r->loops[i])
+            stats.reading_octets += r->loops[i]->reading;
     relay_unlock(r);
     stats.delivered = atomic_load_explicit(&c->delivered, memory_order_relaxed);
     stats.deferrals = atomic_load_explicit(&c->deferrals, memory_order_relaxed);

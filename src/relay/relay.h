@@ -39,7 +39,8 @@ struct relay_config {
     struct net_resolver *resolver;         /* NULL: only literals, for tests */
     const struct retry_policy *retry;      /* NULL: retry_policy_default */
     uint64_t cache_budget;                 /* octets of memory for queued content; 0: 64 MiB */
-    uint64_t read_budget;                  /* octets read back per loop; 0: 16 MiB */
+    uint64_t read_budget;                  /* octets read back per loop; 0: 16 MiB. A delivery under
+                                            * way that has nothing may go beyond by a small piece */
     uint64_t seed;                         /* for jitter */
     uint32_t connect_ms, idle_ms, tick_ms; /* 0: 30 s, 5 s, 1 s */
     uint32_t silence_ms;   /* a peer's time limit; 0: that of each state (RFC 5321 4.5.3.2) */
@@ -89,6 +90,7 @@ struct relay_stats {
     uint64_t ready, deferred, busy, held; /* groups of recipients */
     uint64_t connections;
     uint64_t cached_octets;                          /* content of queued messages in memory */
+    uint64_t reading_octets;                         /* content read back, all loops */
     uint64_t delivered, deferrals, failed, in_doubt; /* recipients, since the start */
     uint64_t connects, connect_failures;             /* since the start */
     uint64_t bounces;                                /* made since the start */

@@ -55,7 +55,7 @@ struct relay_loop {
     uint32_t conn_count;
     uint32_t jobs; /* reads, questions and bounces under way */
 
-    uint64_t reading;           /* octets asked for or held by deliveries */
+    _Atomic uint64_t reading;   /* octets asked for or held by deliveries */
     struct relay_conn *starved; /* wait for `reading` to go down */
 
     struct spool_op *ops, **ops_end; /* of this turn */

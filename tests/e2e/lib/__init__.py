@@ -9,6 +9,7 @@ for an event, and fails with log and transcripts when it does not come.
 
 from .client import Client, ConversationError
 from .hop import CLOSE, RESET, SILENT, Hop
+from .limits import MemoryLimit
 from .mail import make_message, split_trace
 from .outside import Outside
 from .places import ROOT, free_port, temporary_folder
@@ -22,6 +23,7 @@ __all__ = [
     "CommandFailed",
     "ConversationError",
     "Hop",
+    "MemoryLimit",
     "Outside",
     "Postern",
     "RESET",

@@ -37,7 +37,10 @@ class Hop:
         *,
         extensions: tuple[str, ...] = EXTENSIONS,
         port: int | None = None,
+        keep=lambda message: message,
     ):
+        """`keep` makes what is kept of a message: for more mail than there is memory."""
+        self.keep = keep
         self.answers = dict(answers or {})  # may be changed while it runs
         self.extensions = extensions
         self.port = port or free_port()
@@ -218,7 +221,7 @@ class _Session:
             raise _Gone
         positive = reply[0] in "23"
         if keep and positive:
-            self._hop._arrivals.add(keep)
+            self._hop._arrivals.add(self._hop.keep(keep))
         self._hop.transcript.append(f"< {reply}")
         self._connection.sendall(reply.encode("utf-8", "surrogateescape") + b"\r\n")
         if reply.startswith("421"):

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from .client import Client
+from .limits import MemoryLimit
 from .places import ROOT, free_port, temporary_folder
 
 BINARY = Path(
@@ -85,6 +86,7 @@ class Postern:
         port: int | None = None,
         start: bool = True,
         namespace: str | None = None,
+        limit: MemoryLimit | None = None,
     ):
         self.port = port or free_port()
         self.document = merged(
@@ -115,6 +117,7 @@ class Postern:
         self.lines: list[str] = []  # of standard output
         self._start = start
         self._namespace = namespace
+        self._limit = limit
         self._stack = contextlib.ExitStack()
         self._given_state = state
 
@@ -164,6 +167,8 @@ class Postern:
         command = [str(BINARY), "run", "--state", str(self.state), "--console", "127.0.0.1:0"]
         if self._namespace:
             command = ["ip", "netns", "exec", self._namespace, *command]
+        if self._limit:
+            command = [*self._limit.prefix, *command]
         if apply:
             command += ["--apply", str(self.write_document())]
         self._ready = threading.Event()

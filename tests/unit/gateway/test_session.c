@@ -81,7 +81,7 @@ static void publish(struct rig *r, const char *document)
     net_loop_turn(r->loop, 0);
 }
 
-static int set_up(void **state)
+static int set_up_with(void **state, uint64_t memory_max)
 {
     struct rig *r = calloc(1, sizeof *r);
     struct net_endpoint any = { { .family = NET_IPV4, .octets = { 127, 0, 0, 1 } }, 0 };
@@ -104,13 +104,30 @@ static int set_up(void **state)
                      PT_ERR_OK);
     r->loop = net_loop_new(0);
     r->gateway = gateway_new(
-        &(struct gateway_config){ .spool = r->spool, .loops = 1, .memory_max = 64 << 20 });
+        &(struct gateway_config){ .spool = r->spool, .loops = 1, .memory_max = memory_max });
     r->gateway_loop = gateway_loop_new(r->gateway, r->loop);
     assert_int_equal(net_listener_open(&l, &any, NULL), PT_ERR_OK);
     r->listener = gateway_listener_new(&l);
     publish(r, "{}");
     *state = r;
     return 0;
+}
+
+static int set_up(void **state)
+{
+    return set_up_with(state, 64 << 20);
+}
+
+/* Enough for one transaction, and no convenience. */
+static int set_up_narrow(void **state)
+{
+    return set_up_with(state, 24 << 10);
+}
+
+/* A message may take 64 KiB of it, and not a megabyte. */
+static int set_up_tight(void **state)
+{
+    return set_up_with(state, 192 << 10);
 }
 
 static int tear_down(void **state)
@@ -434,6 +451,172 @@ static void draining_ends_idle_sessions_and_lets_messages_finish(void **state)
     close(busy);
 }
 
+/* ---- memory ---- */
+
+static uint64_t memory_used(struct rig *r)
+{
+    struct gateway_stats s;
+
+    gateway_get_stats(r->gateway, &s);
+    return s.memory_used;
+}
+
+static void gives_all_back(struct rig *r)
+{
+    for (int i = 0; i < 400 && memory_used(r); i++)
+        net_loop_turn(r->loop, 10);
+    assert_int_equal(memory_used(r), 0);
+}
+
+/* Lines of 80 octets, the last of which ends the message. */
+static void say_lines(struct rig *r, int fd, size_t octets)
+{
+    static const char line[] =
+        "01234567890123456789012345678901234567890123456789012345678901234567"
+        "8901234567\r\n";
+    static char block[80 * 100];
+
+    for (size_t i = 0; i < 100; i++)
+        memcpy(block + i * 80, line, 80);
+    for (size_t n; octets; octets -= n) {
+        n = octets < sizeof block ? octets : sizeof block;
+        say(r, fd, block, n);
+    }
+    say(r, fd, ".\r\n", 3);
+}
+
+static void mail_that_cannot_get_its_least_waits(void **state)
+{
+    struct rig *r = *state;
+    int first = at_data(r), second = greeted(r);
+
+    ask(r, second, "MAIL FROM:<a@c.test>\r\n", "452 4.3.1 not enough memory");
+    ask(r, first, "x\r\n.\r\n", "250");
+    ask(r, second, "MAIL FROM:<a@c.test>\r\n", "250");
+    close(first);
+    close(second);
+    gives_all_back(r);
+}
+
+static void a_small_message_needs_no_file_even_then(void **state)
+{
+    struct rig *r = *state;
+    int fd = at_data(r);
+
+    say_lines(r, fd, 4000);
+    expect(r, fd, "250");
+    assert_null(r->committed->file);
+    assert_true(r->committed->cached);
+    close(fd);
+    gives_all_back(r);
+}
+
+static void one_that_gets_no_more_memory_goes_on_through_its_file(void **state)
+{
+    struct rig *r = *state;
+    int fd = at_data(r);
+
+    say_lines(r, fd, 800000);
+    expect(r, fd, "250");
+    assert_non_null(r->committed->file);
+    assert_true(r->committed->size > 800000 && r->committed->size < 800400);
+    assert_true(memory_used(r) <= 24 << 10);
+    close(fd);
+    gives_all_back(r);
+}
+
+static void so_does_a_chunk_that_came_with_its_command(void **state)
+{
+    enum { OCTETS = 60000 };
+    struct rig *r = *state;
+    static char all[OCTETS + 100];
+    int fd = greeted(r), n;
+
+    n = snprintf(all, 100, "MAIL FROM:<>\r\nRCPT TO:<b@example.org>\r\nBDAT %d\r\n", OCTETS);
+    memset(all + n, 'x', OCTETS);
+    say(r, fd, all, (size_t)n + OCTETS);
+    ask(r, fd, "BDAT 2 LAST\r\n\r\n", "250");
+    for (int i = 0; i < 400 && !r->committed; i++)
+        net_loop_turn(r->loop, 10);
+    assert_non_null(r->committed);
+    assert_true(r->committed->size > OCTETS && r->committed->size < OCTETS + 400);
+    close(fd);
+    gives_all_back(r);
+}
+
+static void when_memory_is_tight_64_kib_are_enough_for_a_file(void **state)
+{
+    struct rig *r = *state;
+    int other = at_data(r), fd = at_data(r);
+
+    say_lines(r, fd, 120000);
+    expect(r, fd, "250");
+    assert_non_null(r->committed->file);
+    ask(r, other, "x\r\n.\r\n", "250");
+    assert_null(r->committed->file);
+    close(fd);
+    close(other);
+    gives_all_back(r);
+}
+
+static void recipients_take_memory_too(void **state)
+{
+    struct rig *r = *state;
+    int fd = greeted(r);
+    const char *reply = "250";
+
+    ask(r, fd, "MAIL FROM:<a@c.test>\r\n", "250");
+    for (int i = 0; i < 1000 && strncmp(reply, "250", 3) == 0; i++) {
+        char line[300];
+
+        snprintf(line, sizeof line, "RCPT TO:<%060d@%060d.test>\r\n", i, i);
+        say(r, fd, line, strlen(line));
+        reply = hear(r, fd);
+    }
+    assert_memory_equal(reply, "452 4.3.1", 9);
+    ask(r, fd, "DATA\r\n", "354");
+    ask(r, fd, "x\r\n.\r\n", "250");
+    assert_true(r->committed->recipient_count > 10 && r->committed->recipient_count < 1000);
+    close(fd);
+    gives_all_back(r);
+}
+
+static void a_process_with_little_memory_takes_nothing_new(void **state)
+{
+    struct rig *r = *state;
+    int fd = at_data(r), other = greeted(r);
+
+    gateway_set_memory_short(r->gateway, true);
+    ask(r, other, "MAIL FROM:<a@c.test>\r\n", "452 4.3.1");
+    ask(r, fd, "x\r\n.\r\n", "250");
+    gateway_set_memory_short(r->gateway, false);
+    ask(r, other, "MAIL FROM:<a@c.test>\r\n", "250");
+    close(fd);
+    close(other);
+    gives_all_back(r);
+}
+
+static void who_reads_no_replies_gets_no_memory_of_others(void **state)
+{
+    struct rig *r = *state;
+    int fd = greeted(r), small = 4096;
+    static char noops[6 * 10000];
+
+    for (size_t i = 0; i < sizeof noops; i += 6)
+        memcpy(noops + i, "NOOP\r\n", 6);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+    for (int i = 0; i < 2000 && sessions(r); i++) {
+        PT_IGNORE(send(fd, noops, sizeof noops, MSG_NOSIGNAL) < 0, "it is full, or closed");
+        net_loop_turn(r->loop, 10);
+        assert_true(memory_used(r) <= 24 << 10);
+    }
+    assert_int_equal(sessions(r), 0);
+    close(fd);
+    gives_all_back(r);
+}
+
+#define NARROW(fn) cmocka_unit_test_setup_teardown(fn, set_up_narrow, tear_down)
+#define TIGHT(fn) cmocka_unit_test_setup_teardown(fn, set_up_tight, tear_down)
 #define PROMISE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
@@ -449,6 +632,14 @@ int main(void)
         PROMISE(a_denied_client_gets_554_and_a_live_one_421),
         PROMISE(the_100th_received_field_is_a_loop),
         PROMISE(draining_ends_idle_sessions_and_lets_messages_finish),
+        NARROW(mail_that_cannot_get_its_least_waits),
+        NARROW(a_small_message_needs_no_file_even_then),
+        NARROW(one_that_gets_no_more_memory_goes_on_through_its_file),
+        NARROW(so_does_a_chunk_that_came_with_its_command),
+        TIGHT(when_memory_is_tight_64_kib_are_enough_for_a_file),
+        TIGHT(recipients_take_memory_too),
+        PROMISE(a_process_with_little_memory_takes_nothing_new),
+        NARROW(who_reads_no_replies_gets_no_memory_of_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
