@@ -58,8 +58,7 @@ static const struct net_stream_ops socket_ops = {
 
 void net_stream_socket(struct net_stream *s, int fd)
 {
-    s->ops = &socket_ops;
-    s->fd = fd;
+    *s = (struct net_stream){ .ops = &socket_ops, .fd = fd };
 }
 
 int net_stream_connect(struct net_stream *s, const struct net_endpoint *to)

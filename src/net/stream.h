@@ -25,6 +25,9 @@ struct net_stream_ops {
     ssize_t (*read)(struct net_stream *s, void *out, size_t n);
     /* Octets taken, or one of the codes above. May take fewer than offered. */
     ssize_t (*writev)(struct net_stream *s, const struct iovec *iov, int count);
+    /* True if octets have been taken from the descriptor already and wait to be read: nobody will
+     * be told that it is readable. NULL: never. */
+    bool (*pending)(struct net_stream *s);
     /* Tells the peer that no more will be written. */
     void (*shutdown)(struct net_stream *s);
     void (*close)(struct net_stream *s);
@@ -33,6 +36,7 @@ struct net_stream_ops {
 /* Embedded in its owner. */
 struct net_stream {
     const struct net_stream_ops *ops;
+    void *state; /* of those who implement it */
     int fd;
 };
 
@@ -55,6 +59,11 @@ static inline ssize_t net_stream_read(struct net_stream *s, void *out, size_t n)
 static inline ssize_t net_stream_writev(struct net_stream *s, const struct iovec *iov, int count)
 {
     return s->ops->writev(s, iov, count);
+}
+
+static inline bool net_stream_pending(struct net_stream *s)
+{
+    return s->ops->pending && s->ops->pending(s);
 }
 
 static inline void net_stream_shutdown(struct net_stream *s)
