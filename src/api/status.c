@@ -216,6 +216,11 @@ void api_log_flush(struct http_exchange *x)
 
 static void interfaces_job(struct http_exchange *x)
 {
+    static const char *const scopes[] = {
+        [NET_SCOPE_HOST] = "host",
+        [NET_SCOPE_LINK] = "link",
+        [NET_SCOPE_GLOBAL] = "global",
+    };
     struct net_interface *all = calloc(INTERFACES_MAX, sizeof *all);
     uint32_t count = all ? net_host_interfaces(all, INTERFACES_MAX) : 0;
     json_t *items = all ? json_array() : NULL;
@@ -227,8 +232,13 @@ static void interfaces_job(struct http_exchange *x)
         net_addr_format(&all[i].prefix.addr, text);
         api_json_set(&v, "address", json_string(text));
         api_json_set(&v, "prefix", json_integer(all[i].prefix.length));
+        api_json_set(&v, "family",
+                     json_string(all[i].prefix.addr.family == NET_IPV4 ? "ipv4" : "ipv6"));
         api_json_set(&v, "interface", api_json_str(str_of(all[i].name)));
-        api_json_set(&v, "loopback", json_boolean(net_addr_is_loopback(&all[i].prefix.addr)));
+        api_json_set(&v, "scope", json_string(scopes[all[i].scope]));
+        api_json_set(&v, "loopback", json_boolean(all[i].scope == NET_SCOPE_HOST));
+        /* Where the SMTP server can listen: connections.interface.address. */
+        api_json_set(&v, "selectable", json_boolean(all[i].scope != NET_SCOPE_LINK));
         api_json_add(&items, v);
     }
     free(all);

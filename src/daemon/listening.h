@@ -13,7 +13,9 @@
 struct listening {
     struct gateway_listener *listeners[GATEWAY_LISTENERS_MAX];
     unsigned count;
-    bool adopted; /* from a service manager */
+    unsigned asked; /* the first so many are what the settings ask for; the others, on addresses
+                       that those cover, are kept open so that no client meets a closed port */
+    bool adopted;   /* from a service manager */
 };
 
 /* Takes over what a service manager opened, if anything; what is no listening socket is logged and
@@ -21,13 +23,20 @@ struct listening {
 void listening_adopt(struct listening *out);
 
 /*
- * Makes *out the set that `s` asks for: what `now` has already is shared, not opened again; the
- * rest is opened. Sockets of a service manager (listening_adopt()) are not moved by settings: they
- * stay the set. On failure nothing was changed and `fault` says which address and why.
- * "loopback" and "all" go without IPv6 where this host has none.
+ * Makes *out the set that `s` asks for: what `now` has already, or what retires in `gateway` (NULL:
+ * nothing does), is shared, not opened again; the rest is bound, and nobody can connect to it yet.
+ * Sockets of a service manager (listening_adopt()) are not moved by settings: they stay the set. On
+ * failure nothing was changed and `fault` says which address and why: PT_ERR_NOTFOUND is about the
+ * address. "loopback" and "all" go without IPv6 where this host has none.
  */
-PT_NODISCARD enum pt_err listening_prepare(const struct listening *now, const struct settings *s,
-                                           struct listening *out, struct pt_fault *fault);
+PT_NODISCARD enum pt_err listening_prepare(const struct listening *now, struct gateway *gateway,
+                                           const struct settings *s, struct listening *out,
+                                           struct pt_fault *fault);
+
+/* From here on clients can connect to all of it. What cannot be had in this last moment is dropped
+ * from the set, and said. */
+enum pt_err listening_start(struct listening *l, const struct listening *now,
+                            struct gateway *gateway, struct pt_fault *fault);
 
 /* Drops the references; a socket nobody else holds is closed. */
 void listening_release(struct listening *l);

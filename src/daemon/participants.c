@@ -24,10 +24,11 @@ static struct policy_snapshot *snapshot_of(const struct settings *s)
     struct policy_snapshot *snapshot = NULL;
 
     if (i && nets) {
-        uint32_t n = net_host_interfaces(i, INTERFACES_MAX);
+        uint32_t all = net_host_interfaces(i, INTERFACES_MAX), n = 0;
 
-        for (uint32_t k = 0; k < n; k++)
-            nets[k] = i[k].prefix;
+        for (uint32_t k = 0; k < all; k++)
+            if (i[k].scope != NET_SCOPE_LINK)
+                nets[n++] = i[k].prefix;
         snapshot = policy_snapshot_new(s, nets, n);
     }
     free(i);
@@ -81,8 +82,8 @@ static void serve(struct control *c, struct listening *l, const struct pt_fault 
     *l = old;
     pthread_mutex_lock(&c->lock);
     c->listen_fault = *fault;
-    c->listening_count = c->listening.count;
-    for (unsigned i = 0; i < c->listening.count && i < PT_ARRAY_LEN(c->listening_on); i++)
+    c->listening_count = c->listening.asked;
+    for (unsigned i = 0; i < c->listening.asked && i < PT_ARRAY_LEN(c->listening_on); i++)
         net_endpoint_format(&c->listening.listeners[i]->listener.endpoint, c->listening_on[i]);
     pthread_mutex_unlock(&c->lock);
 }
@@ -96,11 +97,14 @@ static enum pt_err net_prepare(void *ctx, const struct settings *s, void **out,
 
     if (!l)
         return pt_fault_set(&why->fault, PT_ERR_NOMEM, "no memory for listeners");
-    err = listening_prepare(&c->listening, s, l, &why->fault);
+    err = listening_prepare(&c->listening, c->gateway, s, l, &why->fault);
     if (err != PT_ERR_OK) {
         why->pointer = err == PT_ERR_NOTFOUND ? "/connections/interface/address"
                                               : "/connections/interface/port";
         free(l);
+        /* "Not found" is said of what a request names; here it is a value that is wrong. */
+        if (err == PT_ERR_NOTFOUND)
+            err = why->fault.err = PT_ERR_INVALID;
         return err;
     }
     *out = l;
@@ -110,11 +114,14 @@ static enum pt_err net_prepare(void *ctx, const struct settings *s, void **out,
 static void net_publish(void *ctx, const struct settings *s, void **prepared)
 {
     struct control *c = ctx;
-    struct pt_fault none = { .err = PT_ERR_OK };
+    struct pt_fault fault = { .err = PT_ERR_OK };
 
     /* Without a gateway nobody would accept: participants_serve() opens them again. */
-    if (c->gateway)
-        serve(c, *prepared, &none);
+    if (!c->gateway)
+        return;
+    if (listening_start(*prepared, &c->listening, c->gateway, &fault) != PT_ERR_OK)
+        log_text(LOG_ERROR, "listen", "%s", fault.text);
+    serve(c, *prepared, &fault);
 }
 
 static void net_release(void *ctx, void *prepared)
@@ -129,10 +136,11 @@ static bool listen_now(struct control *c)
     struct pt_fault fault = { .err = PT_ERR_OK };
     struct listening l = { .count = 0 };
 
-    if (listening_prepare(&c->listening, c->current, &l, &fault) != PT_ERR_OK) {
+    if (listening_prepare(&c->listening, c->gateway, c->current, &l, &fault) != PT_ERR_OK ||
+        listening_start(&l, &c->listening, c->gateway, &fault) != PT_ERR_OK) {
         if (c->listen_fault.err == PT_ERR_OK || strcmp(c->listen_fault.text, fault.text) != 0)
             log_text(LOG_ERROR, "listen", "%s", fault.text);
-        l.count = 0;
+        listening_release(&l);
     }
     serve(c, &l, &fault);
     listening_release(&l);

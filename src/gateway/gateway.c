@@ -77,6 +77,8 @@ void gateway_free(struct gateway *g)
         return;
     for (unsigned i = 0; i < g->listener_count; i++)
         gateway_listener_unref(g->listeners[i]);
+    for (unsigned i = 0; i < g->retiring_count; i++)
+        gateway_listener_unref(g->retiring[i]);
     policy_snapshot_unref(g->snapshot);
     pthread_mutex_destroy(&g->lock);
     free(g->loops);
@@ -103,33 +105,47 @@ void gateway_publish(struct gateway *g, struct policy_snapshot *snapshot,
     old_count = g->listener_count;
     memcpy(old, g->listeners, sizeof old);
     g->snapshot = policy_snapshot_ref(snapshot);
-    for (unsigned i = 0; i < count; i++)
-        g->listeners[i] = gateway_listener_ref(listeners[i]);
-    g->listener_count = count;
-    pthread_mutex_unlock(&g->lock);
-    for (unsigned i = 0; i < old_count; i++)
+    g->listener_count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        gateway_accept_revive(g, listeners[i]);
+        g->listeners[g->listener_count++] = gateway_listener_ref(listeners[i]);
+    }
+    for (unsigned i = 0; i < old_count; i++) {
+        if (!gateway_listener_among(g->listeners, count, old[i]))
+            gateway_accept_retire(g, old[i]);
         gateway_listener_unref(old[i]);
+    }
+    pthread_mutex_unlock(&g->lock);
     policy_snapshot_unref(old_snapshot);
     post_publish(g);
 }
 
-void gateway_drain(struct gateway *g, unsigned grace_ms, void (*drained)(void *ctx), void *ctx)
+unsigned gateway_retiring(struct gateway *g, struct gateway_listener **out)
 {
-    struct gateway_listener *old[GATEWAY_LISTENERS_MAX];
-    unsigned old_count;
+    unsigned n;
 
     pthread_mutex_lock(&g->lock);
-    old_count = g->listener_count;
-    memcpy(old, g->listeners, sizeof old);
-    g->listener_count = 0;
+    n = g->retiring_count;
+    for (unsigned i = 0; i < n; i++)
+        out[i] = gateway_listener_ref(g->retiring[i]);
+    pthread_mutex_unlock(&g->lock);
+    return n;
+}
+
+void gateway_drain(struct gateway *g, unsigned grace_ms, void (*drained)(void *ctx), void *ctx)
+{
+    pthread_mutex_lock(&g->lock);
+    for (unsigned i = 0; i < g->listener_count; i++)
+        gateway_listener_unref(g->listeners[i]);
+    for (unsigned i = 0; i < g->retiring_count; i++)
+        gateway_listener_unref(g->retiring[i]);
+    g->listener_count = g->retiring_count = 0;
     g->draining = true;
     g->grace_ms = grace_ms;
     g->drained = drained;
     g->drained_ctx = ctx;
     atomic_store(&g->loops_draining, g->loop_count);
     pthread_mutex_unlock(&g->lock);
-    for (unsigned i = 0; i < old_count; i++)
-        gateway_listener_unref(old[i]);
     post_publish(g);
 }
 
@@ -207,12 +223,17 @@ static void send_reply(int fd, const struct smtp_reply *reply)
     buf_done(&out);
 }
 
-static void accepted(struct net_acceptor *a, int fd, const struct net_endpoint *peer)
+void gateway_loop_accepted(struct net_acceptor *a, int fd, const struct net_endpoint *peer)
 {
     struct gateway_acceptor *ga = PT_CONTAINER_OF(a, struct gateway_acceptor, acceptor);
     struct gateway_loop *l = ga->loop;
     struct policy_verdict v;
 
+    if (l->draining) {
+        send_reply(fd, &reply_shutting_down);
+        net_linger_take(l->linger, fd);
+        return;
+    }
     policy_verdict_init(&v, false);
     if (!admit(l, peer, &v)) {
         if (v.rule == POLICY_RULE_MAX_CONNECTIONS)
@@ -229,61 +250,13 @@ static void accepted(struct net_acceptor *a, int fd, const struct net_endpoint *
     session_start(l, fd, peer);
 }
 
-static void turned_away(struct net_acceptor *a, int fd)
+void gateway_loop_turned_away(struct net_acceptor *a, int fd)
 {
     struct gateway_acceptor *ga = PT_CONTAINER_OF(a, struct gateway_acceptor, acceptor);
 
     GATEWAY_COUNT(ga->loop->counters.over_limit, 1);
     send_reply(fd, &reply_no_descriptors);
-}
-
-static void stop_acceptor(struct gateway_acceptor *a)
-{
-    net_acceptor_stop(&a->acceptor);
-    gateway_listener_unref(a->listener);
-    a->listener = NULL;
-}
-
-static void start_acceptor(struct gateway_loop *l, struct gateway_listener *listener)
-{
-    for (unsigned i = 0; i < GATEWAY_LISTENERS_MAX; i++) {
-        struct gateway_acceptor *a = &l->acceptors[i];
-
-        if (a->listener)
-            continue;
-        a->loop = l;
-        a->listener = gateway_listener_ref(listener);
-        a->acceptor.accepted = accepted;
-        a->acceptor.refused = turned_away;
-        net_acceptor_start(&a->acceptor, l->loop, &listener->listener);
-        return;
-    }
-    pt_assert(!"more listeners than acceptors");
-}
-
-static bool has(struct gateway_listener *const *listeners, unsigned count,
-                const struct gateway_listener *l)
-{
-    for (unsigned i = 0; i < count; i++)
-        if (listeners[i] == l)
-            return true;
-    return false;
-}
-
-static void take_listeners(struct gateway_loop *l, struct gateway_listener *const *wanted,
-                           unsigned count)
-{
-    for (unsigned i = 0; i < GATEWAY_LISTENERS_MAX; i++)
-        if (l->acceptors[i].listener && !has(wanted, count, l->acceptors[i].listener))
-            stop_acceptor(&l->acceptors[i]);
-    for (unsigned i = 0; i < count; i++) {
-        bool there = false;
-
-        for (unsigned k = 0; k < GATEWAY_LISTENERS_MAX; k++)
-            there = there || l->acceptors[k].listener == wanted[i];
-        if (!there)
-            start_acceptor(l, wanted[i]);
-    }
+    PT_IGNORE(shutdown(fd, SHUT_WR), "the client may be gone");
 }
 
 /* ---- a loop: settings ---- */
@@ -338,8 +311,8 @@ static void on_grace(struct net_timer *t)
 
 static void start_draining(struct gateway_loop *l, unsigned grace_ms)
 {
-    take_listeners(l, NULL, 0);
     l->draining = true;
+    gateway_accept_end(l);
     net_timer_start(&l->grace, (int64_t)grace_ms * 1000000);
     end_all(l, false);
     drained_if_empty(l);
@@ -350,16 +323,21 @@ static void on_publish(struct mail *mail)
     struct gateway_loop *l = PT_CONTAINER_OF(mail, struct gateway_loop, publish);
     struct gateway *g = l->gateway;
     struct gateway_listener *listeners[GATEWAY_LISTENERS_MAX];
+    struct gateway_listener *retiring[GATEWAY_RETIRING_MAX];
     struct policy_snapshot *snapshot;
-    unsigned count, grace_ms;
+    unsigned count, retiring_count, grace_ms;
     bool draining;
 
     atomic_store(&l->publish_posted, false);
+
     pthread_mutex_lock(&g->lock);
     snapshot = g->snapshot ? policy_snapshot_ref(g->snapshot) : NULL;
     count = g->listener_count;
     for (unsigned i = 0; i < count; i++)
         listeners[i] = gateway_listener_ref(g->listeners[i]);
+    retiring_count = g->retiring_count;
+    for (unsigned i = 0; i < retiring_count; i++)
+        retiring[i] = gateway_listener_ref(g->retiring[i]);
     draining = g->draining;
     grace_ms = g->grace_ms;
     pthread_mutex_unlock(&g->lock);
@@ -370,10 +348,12 @@ static void on_publish(struct mail *mail)
         if (!l->draining)
             start_draining(l, grace_ms);
     } else {
-        take_listeners(l, listeners, count);
+        gateway_accept_take(l, listeners, count, retiring, retiring_count);
     }
     for (unsigned i = 0; i < count; i++)
         gateway_listener_unref(listeners[i]);
+    for (unsigned i = 0; i < retiring_count; i++)
+        gateway_listener_unref(retiring[i]);
     policy_snapshot_unref(snapshot);
 }
 
@@ -464,6 +444,7 @@ struct gateway_loop *gateway_loop_new(struct gateway *g, struct net_loop *loop)
     l->publish.run = on_publish;
     buf_init(&l->out, OUT_MAX);
     buf_init(&l->scratch, SCRATCH_MAX);
+    gateway_accept_init(l);
     net_timer_init(&l->sweep, loop, on_sweep);
     net_timer_init(&l->grace, loop, on_grace);
     net_loop_on_turn(loop, hand_over, l);
@@ -475,9 +456,7 @@ void gateway_loop_free(struct gateway_loop *l)
 {
     if (!l)
         return;
-    for (unsigned i = 0; i < GATEWAY_LISTENERS_MAX; i++)
-        if (l->acceptors[i].listener)
-            stop_acceptor(&l->acceptors[i]);
+    gateway_accept_done(l);
     while (l->sessions)
         session_close(l->sessions);
     session_free_spare(l);

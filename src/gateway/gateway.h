@@ -47,15 +47,21 @@ struct gateway_listener *gateway_listener_new(const struct net_listener *l);
 struct gateway_listener *gateway_listener_ref(struct gateway_listener *l);
 void gateway_listener_unref(struct gateway_listener *l); /* NULL is accepted */
 
-enum { GATEWAY_LISTENERS_MAX = 8 };
+enum { GATEWAY_LISTENERS_MAX = 16, GATEWAY_RETIRING_MAX = 64 };
 
 /*
  * New settings and listeners for all loops: takes effect on each within a turn. A listener that was
- * there before goes on without a gap. References are taken. A session whose client the new rules
- * refuse gets 421 4.7.0 once it is between transactions. Any thread but one at a time.
+ * there before goes on without a gap. One that is left out retires: who has connected to it by now
+ * is served, nobody else can connect, and after a moment it is closed. References are taken. A
+ * session whose client the new rules refuse gets 421 4.7.0 once it is between transactions. Any
+ * thread but one at a time.
  */
 void gateway_publish(struct gateway *g, struct policy_snapshot *snapshot,
                      struct gateway_listener *const *listeners, unsigned count);
+
+/* References to the listeners that retire now, for who would open their addresses again:
+ * publishing one revives it. Returns how many, at most GATEWAY_RETIRING_MAX. */
+unsigned gateway_retiring(struct gateway *g, struct gateway_listener **out);
 
 /*
  * The end: no more accepting, idle sessions get 421, those within a message get `grace_ms`.

@@ -39,6 +39,8 @@ struct gateway {
     struct policy_snapshot *snapshot;
     struct gateway_listener *listeners[GATEWAY_LISTENERS_MAX];
     unsigned listener_count;
+    struct gateway_listener *retiring[GATEWAY_RETIRING_MAX]; /* the oldest first */
+    unsigned retiring_count;
     bool draining;
     unsigned grace_ms;
     void (*drained)(void *ctx);
@@ -63,7 +65,9 @@ enum { GATEWAY_INPUT_SIZE = 65536 };
 struct gateway_acceptor {
     struct net_acceptor acceptor;
     struct gateway_loop *loop;
-    struct gateway_listener *listener; /* NULL: not in use */
+    struct gateway_listener *listener;
+    struct gateway_acceptor *next;
+    int64_t retires_ns; /* when it is to end; 0: it is in service */
 };
 
 struct gateway_loop {
@@ -71,7 +75,8 @@ struct gateway_loop {
     struct net_loop *loop;
     struct policy_snapshot *snapshot;
     struct smtp_server_config config; /* of the snapshot; the sessions' machines borrow it */
-    struct gateway_acceptor acceptors[GATEWAY_LISTENERS_MAX];
+    struct gateway_acceptor *acceptors;
+    struct net_timer retire; /* while there are retiring ones */
     struct net_linger *linger;
 
     struct session *sessions; /* all */
@@ -97,6 +102,29 @@ struct gateway_loop {
     struct buf scratch;             /* a trace header, a log value */
     char input[GATEWAY_INPUT_SIZE]; /* what was just read, of whichever session */
 };
+
+/* ---- accepting (accept.c) ---- */
+
+/* The lists are of listeners in service, and of those that retire. */
+void gateway_accept_take(struct gateway_loop *l, struct gateway_listener *const *listeners,
+                         unsigned count, struct gateway_listener *const *retiring,
+                         unsigned retiring_count);
+
+/* The end: who is in a queue gets a session, or is told; then nothing is accepted any more. */
+void gateway_accept_end(struct gateway_loop *l);
+void gateway_accept_init(struct gateway_loop *l);
+void gateway_accept_done(struct gateway_loop *l); /* at once */
+
+bool gateway_listener_among(struct gateway_listener *const *list, unsigned count,
+                            const struct gateway_listener *l);
+
+/* Under the gateway's lock: a listener that is not in service any more; one that is again. */
+void gateway_accept_retire(struct gateway *g, struct gateway_listener *l);
+void gateway_accept_revive(struct gateway *g, struct gateway_listener *l);
+
+/* A client was accepted; one cannot be. (gateway.c) */
+void gateway_loop_accepted(struct net_acceptor *a, int fd, const struct net_endpoint *peer);
+void gateway_loop_turned_away(struct net_acceptor *a, int fd);
 
 /* The reference `next_ref` was given to a client. */
 void gateway_loop_ref_used(struct gateway_loop *l);

@@ -92,6 +92,17 @@ bool net_addr_is_loopback(const struct net_addr *a)
     return a->family == NET_IPV6 && memcmp(a->octets, one, sizeof one) == 0;
 }
 
+bool net_addr_is_link_local(const struct net_addr *a)
+{
+    return a->family == NET_IPV6 && a->octets[0] == 0xFE && (a->octets[1] & 0xC0) == 0x80;
+}
+
+bool net_addr_is_multicast(const struct net_addr *a)
+{
+    return a->family == NET_IPV6 ? a->octets[0] == 0xFF
+                                 : a->family == NET_IPV4 && (a->octets[0] & 0xF0) == 0xE0;
+}
+
 unsigned net_addr_bits(const struct net_addr *a)
 {
     return a->family == NET_IPV4 ? 32 : 128;

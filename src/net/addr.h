@@ -44,8 +44,10 @@ void net_addr_format(const struct net_addr *a, char out[NET_ADDR_SIZE]);
 void net_endpoint_format(const struct net_endpoint *e, char out[NET_ENDPOINT_SIZE]);
 
 bool net_addr_eq(const struct net_addr *a, const struct net_addr *b);
-bool net_addr_is_loopback(const struct net_addr *a); /* 127.0.0.0/8, ::1 */
-unsigned net_addr_bits(const struct net_addr *a);    /* 32 or 128 */
+bool net_addr_is_loopback(const struct net_addr *a);   /* 127.0.0.0/8, ::1 */
+bool net_addr_is_link_local(const struct net_addr *a); /* fe80::/10; IPv4 needs no zone */
+bool net_addr_is_multicast(const struct net_addr *a);
+unsigned net_addr_bits(const struct net_addr *a); /* 32 or 128 */
 
 /* Clears the bits beyond the length; true if any was set. */
 bool net_prefix_clear(struct net_prefix *p);

@@ -17,9 +17,11 @@ static uint8_t mask_length(const struct sockaddr *mask)
     return bits;
 }
 
-static bool is_link_local(const struct net_addr *a)
+static enum net_scope scope_of(const struct net_addr *a)
 {
-    return a->family == NET_IPV6 && a->octets[0] == 0xFE && (a->octets[1] & 0xC0) == 0x80;
+    if (net_addr_is_loopback(a))
+        return NET_SCOPE_HOST;
+    return net_addr_is_link_local(a) ? NET_SCOPE_LINK : NET_SCOPE_GLOBAL;
 }
 
 uint32_t net_host_interfaces(struct net_interface *out, uint32_t max)
@@ -32,9 +34,10 @@ uint32_t net_host_interfaces(struct net_interface *out, uint32_t max)
     for (i = all; i && n < max; i = i->ifa_next) {
         struct net_endpoint e;
 
-        if (!i->ifa_addr || !net_from_sockaddr(i->ifa_addr, &e) || is_link_local(&e.addr))
+        if (!i->ifa_addr || !net_from_sockaddr(i->ifa_addr, &e))
             continue;
         out[n].prefix.addr = e.addr;
+        out[n].scope = scope_of(&e.addr);
         out[n].prefix.length = mask_length(i->ifa_netmask);
         snprintf(out[n].name, sizeof out[n].name, "%s", i->ifa_name);
         n++;

@@ -6,14 +6,21 @@
 /*
  * net/host: the addresses of this host, asked anew at each call.
  */
+enum net_scope {
+    NET_SCOPE_HOST,   /* loopback: this host alone reaches it */
+    NET_SCOPE_LINK,   /* link-local: means nothing without a zone, so nobody can listen on it */
+    NET_SCOPE_GLOBAL, /* all others, private ones too */
+};
+
 struct net_interface {
     char name[32];
     struct net_prefix
         prefix; /* the whole address with the length of its subnet; bits not cleared */
+    enum net_scope scope;
 };
 
-/* At most `max` are written to `out`; returns how many. IPv6 link-local addresses are left out:
- * they mean nothing without a zone. Any thread. */
+/* At most `max` are written to `out`; returns how many. Addresses of interfaces that are down are
+ * among them. Any thread. */
 uint32_t net_host_interfaces(struct net_interface *out, uint32_t max);
 
 /* This host's name as the system was told it. Never empty; no look-up. */

@@ -74,6 +74,14 @@ static enum schema_verdict check_address(struct str in, char out[SCHEMA_TEXT_SIZ
         *note = "it is no address of one host";
         return SCHEMA_BAD;
     }
+    if (net_addr_is_multicast(&a)) {
+        *note = "a multicast address is no address of one host";
+        return SCHEMA_BAD;
+    }
+    if (net_addr_is_link_local(&a)) {
+        *note = "a link-local address means nothing without its interface; take another one";
+        return SCHEMA_BAD;
+    }
     net_addr_format(&a, out);
     return replaced(in, out);
 }
