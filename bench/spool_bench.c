@@ -173,13 +173,14 @@ static void on_filled(struct spool_op *op)
     free(op);
 }
 
-static void on_found(void *ctx, struct spool_message *m)
+static void on_found(void *ctx, struct spool_message *const *messages, uint32_t count)
 {
-    atomic_fetch_add(&found, 1);
+    atomic_fetch_add(&found, count);
 }
 
 static int measure_start(struct spool_config *config, uint64_t count)
 {
+    struct spool_stats stats;
     struct pt_fault fault;
     struct spool *s;
     int64_t start;
@@ -199,7 +200,12 @@ static int measure_start(struct spool_config *config, uint64_t count)
     start = clock_mono_ns();
     if (spool_open(&s, config, &fault))
         return 1;
-    printf("%llu messages found in %.0f ms\n", (unsigned long long)atomic_load(&found),
+    printf("open after %.0f ms\n", (double)(clock_mono_ns() - start) / 1e6);
+    do {
+        usleep(100);
+        spool_get_stats(s, &stats);
+    } while (stats.loading);
+    printf("%llu messages loaded after %.0f ms\n", (unsigned long long)atomic_load(&found),
            (double)(clock_mono_ns() - start) / 1e6);
     spool_close(s);
     return 0;

@@ -89,18 +89,6 @@ static void log_not_queued(const struct spool_message *m)
     log_end(&l);
 }
 
-void relay_recovered(void *ctx, struct spool_message *message)
-{
-    struct relay *r = ctx;
-    bool ok;
-
-    relay_lock(r);
-    ok = relay_sched_add(&r->sched, message, relay_now(r), NULL);
-    relay_unlock(r);
-    if (!ok)
-        log_not_queued(message);
-}
-
 /* A message for a destination at rest has no attempt that its trace could show. */
 static void log_waits(const struct spool_message *m, const char *error, int64_t until_us)
 {
@@ -160,9 +148,9 @@ static void log_resting(struct relay *r, struct spool_message *const *messages, 
     }
 }
 
-void relay_committed(void *ctx, struct spool_message *const *messages, uint32_t count)
+/* Queues them and wakes who has something to do. True if one is for a destination at rest. */
+static bool add_all(struct relay *r, struct spool_message *const *messages, uint32_t count)
 {
-    struct relay *r = ctx;
     struct relay_dest_set touched = { .count = 0 };
     int64_t now_us = relay_now(r);
     const struct spool_message *lost = NULL;
@@ -177,10 +165,20 @@ void relay_committed(void *ctx, struct spool_message *const *messages, uint32_t 
     rests = any_rests(&touched);
     relay_unlock(r);
     relay_wake_loops(r, loops);
-    if (rests)
-        log_resting(r, messages, count);
     if (lost)
         log_not_queued(lost);
+    return rests;
+}
+
+void relay_committed(void *ctx, struct spool_message *const *messages, uint32_t count)
+{
+    if (add_all(ctx, messages, count))
+        log_resting(ctx, messages, count);
+}
+
+void relay_recovered(void *ctx, struct spool_message *const *messages, uint32_t count)
+{
+    PT_IGNORE(add_all(ctx, messages, count), "the log has had its line");
 }
 
 void relay_wake_loops(struct relay *r, uint64_t loops)
@@ -188,7 +186,7 @@ void relay_wake_loops(struct relay *r, uint64_t loops)
     while (loops) {
         struct relay_loop *rl;
 
-        rl = r->loops[__builtin_ctzll(loops)];
+        rl = atomic_load_explicit(&r->loops[__builtin_ctzll(loops)], memory_order_acquire);
         loops &= loops - 1;
         if (rl && !atomic_exchange_explicit(&rl->wake_posted, true, memory_order_acq_rel))
             net_loop_post(rl->loop, &rl->wake);

@@ -56,13 +56,14 @@ struct relay *relay_new(const struct relay_config *config);
 /* After all its loops are freed and the spool is closed. */
 void relay_free(struct relay *r);
 
-/* Before the first loop starts: where outcomes go. The spool calls relay_recovered() while it
- * opens, so it may be set after that. NULL once it is closed, while no loop runs: what is still
- * under way then ends unheard. */
+/* Before the first loop starts: where outcomes go. The spool may call relay_recovered() and
+ * relay_committed() before. NULL once it is closed, while no loop runs: what is still under way
+ * then ends unheard. */
 void relay_set_spool(struct relay *r, struct spool *spool);
 
-/* spool_config.recovered and .committed, with the relay as `ctx`. */
-void relay_recovered(void *ctx, struct spool_message *message);
+/* spool_config.recovered and .committed, with the relay as `ctx`; from the time that relay_new()
+ * has returned, with or without loops. */
+void relay_recovered(void *ctx, struct spool_message *const *messages, uint32_t count);
 void relay_committed(void *ctx, struct spool_message *const *messages, uint32_t count);
 
 /* ---- loops ---- */

@@ -23,8 +23,8 @@ struct relay_counters {
 struct relay {
     struct relay_config config;
     pthread_mutex_t lock;
-    struct relay_sched sched;                  /* under lock */
-    struct relay_loop *loops[RELAY_LOOPS_MAX]; /* under lock */
+    struct relay_sched sched;                            /* under lock */
+    _Atomic(struct relay_loop *) loops[RELAY_LOOPS_MAX]; /* changed under lock */
     struct relay_op *unsaved; /* under lock: outcomes to submit again, oldest first */
     struct relay_op **unsaved_end;
     uint64_t unsaved_count;

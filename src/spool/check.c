@@ -34,12 +34,12 @@ static void on_damaged(void *ctx, uint64_t id, const struct pt_fault *fault)
         l->tell(l->ctx, id, fault);
 }
 
-static void on_recovered(void *ctx, struct spool_message *m)
+static void on_recovered(void *ctx, struct spool_message *const *messages, uint32_t count)
 {
     struct look *l = ctx;
 
-    if (l->count == l->room) {
-        uint64_t room = l->room ? 2 * l->room : 1024;
+    if (l->count + count > l->room) {
+        uint64_t room = PT_MAX(2 * l->room, l->count + count);
         struct spool_message **bigger = realloc(l->messages, room * sizeof *bigger);
 
         if (!bigger) {
@@ -49,7 +49,8 @@ static void on_recovered(void *ctx, struct spool_message *m)
         l->messages = bigger;
         l->room = room;
     }
-    l->messages[l->count++] = spool_message_ref(m);
+    for (uint32_t i = 0; i < count; i++)
+        l->messages[l->count++] = spool_message_ref(messages[i]);
 }
 
 static enum pt_err look_begin(struct look *l, const char *directory, struct disk *disk,

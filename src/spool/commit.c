@@ -62,7 +62,8 @@ void spool_submit(struct spool *s, struct spool_op *first)
 
 static bool anything_new(struct spool *s)
 {
-    return atomic_load(&s->submitted) || atomic_load(&s->returned);
+    return atomic_load(&s->submitted) || atomic_load(&s->returned) ||
+           (s->load && atomic_load(&s->load->returned));
 }
 
 /* With `stop`: what has to be waited for. */
@@ -275,6 +276,7 @@ bool commit_turn(struct spool *s)
     bool did = atomic_load(&s->returned) || s->now_us >= s->retry_us;
 
     space_collect(s);
+    did |= load_turn(s);
     collect(s);
     if (due(s)) {
         did = true;

@@ -4,6 +4,7 @@
 
 #include "spool/disk.h"
 #include "spool/format.h"
+#include "spool/load.h"
 #include "spool/message.h"
 #include "spool/segment.h"
 #include "spool/spool.h"
@@ -104,6 +105,7 @@ struct spool {
     bool no_space;        /* the last segment could not be made */
     int64_t retry_us;     /* when to try again what failed; INT64_MAX: nothing did */
     unsigned paused;      /* until then: 1 << enum segment_work */
+    struct load *load;    /* NULL: all messages are loaded */
     struct spool_copy copies[COPIES];
     unsigned copying;
 
@@ -159,17 +161,13 @@ void space_free(struct spool *s, struct spool_segment *g);
 void space_manage(struct spool *s);
 /* Records that frames in `in` speak of a message whose oldest frame is in epoch `of`. */
 void space_refer(struct spool_segment *in, uint64_t of);
-/* A kept message's place begins or ends to be in its segment. */
+/* `octets` of a message in `g` live, or do not any more. Under s->lock. */
+void space_count(struct spool *s, struct spool_segment *g, uint64_t octets, bool lives);
+/* A kept message's place begins or ends to be in its segment. Under s->lock. */
 void space_add(struct spool *s, struct spool_message *m);
 void space_remove(struct spool *s, struct spool_message *m);
 
-/* ---- sweep.c ---- */
-
-/* Removes the large files of which no message speaks; lets go of messages whose file is gone, which
- * is reported, and puts NULL in their place. */
-void sweep_large(struct spool *s, struct spool_message **messages, uint64_t count);
-
 /* ---- recover.c ---- */
 
-/* Reads what is there, opens a segment, tells config.recovered. */
+/* Finds what is there and opens a segment; what is left to do is in s->load. */
 PT_NODISCARD enum pt_err recover_all(struct spool *s, struct pt_fault *fault);

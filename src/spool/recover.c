@@ -105,7 +105,7 @@ static void insert_by_epoch(struct segment_list *l, struct spool_segment *g)
 /* Takes over what the header says. A free one counts as used and empty until its header was written
  * again: this one may be in the cache alone, with an old one on the disk. */
 static void adopt(struct spool *s, struct spool_segment *g, const struct format_header *h,
-                  struct replay *r)
+                  uint64_t *id_mark)
 {
     g->size = h->size;
     g->epoch = h->epoch;
@@ -114,12 +114,12 @@ static void adopt(struct spool *s, struct spool_segment *g, const struct format_
     /* Likewise a footer that is read now: it frees no SEAL. */
     g->cut = true;
     s->next_epoch = PT_MAX(s->next_epoch, h->epoch + 1);
-    r->id_mark = PT_MAX(r->id_mark, h->id_mark);
+    *id_mark = PT_MAX(*id_mark, h->id_mark);
     s->segment_now = PT_MAX(s->segment_now, PT_MIN(h->size, s->config.segment_size));
     insert_by_epoch(&s->used, g);
 }
 
-static int open_one(struct spool *s, uint32_t slot, struct replay *r)
+static int open_one(struct spool *s, uint32_t slot, uint64_t *id_mark)
 {
     struct spool_segment *g = segment_new(s, slot);
     struct format_header h;
@@ -133,7 +133,7 @@ static int open_one(struct spool *s, uint32_t slot, struct replay *r)
                               s->config.read_only ? DISK_READ : DISK_READWRITE);
     state = g->handle < 0 ? g->handle : segment_read_header(g, &h);
     if (state == FORMAT_HEADER_OK && sane(&h)) {
-        adopt(s, g, &h, r);
+        adopt(s, g, &h, id_mark);
         return 0;
     }
     if (state == FORMAT_HEADER_OK || state == FORMAT_HEADER_BAD)
@@ -144,7 +144,7 @@ static int open_one(struct spool *s, uint32_t slot, struct replay *r)
     return state;
 }
 
-static int open_all(struct spool *s, struct replay *r)
+static int open_all(struct spool *s, uint64_t *id_mark)
 {
     struct listing l = { .spool = s };
     /* What is seen may be in the cache alone, if only the process has died: a segment that is not
@@ -154,19 +154,20 @@ static int open_all(struct spool *s, struct replay *r)
     if (result == 0)
         result = s->disk->list(s->disk, s->directory, list_one, &l);
     for (uint32_t i = 0; i < l.count && result == 0; i++)
-        result = open_one(s, l.slots[i], r);
+        result = open_one(s, l.slots[i], id_mark);
     free(l.slots);
     return result;
 }
 
 /* ---- 2. where they end ---- */
 
-static void obey_seal(struct spool *s, const struct spool_segment *by, struct str meta)
+static void obey_seal(struct spool_segment *by, struct str meta)
 {
     for (; meta.n >= FORMAT_SEAL_ENTRY; meta = str_from(meta, FORMAT_SEAL_ENTRY)) {
         uint64_t epoch = format_get64(meta.p), end = format_get64(meta.p + 8);
         struct spool_segment *g = by->previous;
 
+        by->seals = PT_MIN(by->seals, epoch);
         while (g && g->epoch != epoch)
             g = g->previous;
         if (g && end >= FORMAT_DATA && end <= g->size && end % FORMAT_PAGE == 0) {
@@ -177,7 +178,7 @@ static void obey_seal(struct spool *s, const struct spool_segment *by, struct st
 }
 
 /* The SEAL of a segment with a batch that counts. */
-static void read_seal(struct spool *s, struct spool_segment *g, struct scan *c)
+static void read_seal(struct spool_segment *g, struct scan *c)
 {
     struct scan_frame f;
     struct str meta;
@@ -186,7 +187,7 @@ static void read_seal(struct spool *s, struct spool_segment *g, struct scan *c)
         return;
     meta = scan_meta(c, &f);
     if (meta.p)
-        obey_seal(s, g, meta);
+        obey_seal(g, meta);
 }
 
 static int find_end(struct spool *s, struct spool_segment *g)
@@ -213,9 +214,11 @@ static int find_end(struct spool *s, struct spool_segment *g)
             g->end = scan_end(&c);
     }
     if (r == 0)
-        read_seal(s, g, &c);
+        read_seal(g, &c);
     scan_done(&c);
-    return r;
+    /* An end is never guessed: what the disk does not give now, it may give later. Who only looks
+     * takes what there is. */
+    return r == 0 && c.error && !s->config.read_only ? c.error : r;
 }
 
 static int find_ends(struct spool *s)
@@ -227,75 +230,21 @@ static int find_ends(struct spool *s)
     return r;
 }
 
-/* ---- 3. the messages ---- */
+/* ---- 3. which messages live ---- */
 
-static enum pt_err replay_all(struct spool *s, struct replay *r)
+static enum pt_err replay_all(struct spool *s, uint64_t *id_mark)
 {
-    enum pt_err err = PT_ERR_OK;
+    struct index *x = &s->load->index;
+    enum pt_err err = index_init(x, &s->used) ? PT_ERR_OK : PT_ERR_NOMEM;
 
-    for (struct spool_segment *g = s->used.first; g && err == PT_ERR_OK; g = g->next)
-        err = replay_segment(r, g);
+    /* Who looks from outside wants to hear of all damage. */
+    for (uint32_t i = 0; i < x->segment_count && err == PT_ERR_OK; i++) {
+        err = replay_segment(s, x, i, s->config.read_only, id_mark);
+        s->load->sweep.keep |= x->segments[i]->unreadable;
+    }
+    if (err == PT_ERR_OK)
+        index_sort(x);
     return err;
-}
-
-static struct str keep_reply(struct spool_message *m, struct str reply)
-{
-    char *copy = reply.n ? spool_message_memory(m, reply.n + 1) : NULL;
-
-    if (!copy)
-        return STR_NULL;
-    memcpy(copy, reply.p, reply.n);
-    copy[reply.n] = 0;
-    return (struct str){ copy, reply.n };
-}
-
-/* The message's own fields say what the log says. */
-static void settle_fields(struct spool_message *m)
-{
-    const struct spool_states *states = m->place.states;
-
-    m->flags = m->place.flags;
-    m->place.left = 0;
-    for (uint32_t i = 0; i < m->recipient_count; i++) {
-        struct spool_recipient *to = &m->recipients[i];
-
-        if (states) {
-            const struct format_state *from = &states->of[i];
-
-            to->state = from->state;
-            to->code = from->code;
-            to->attempts = from->attempts;
-            to->next_attempt_us = from->next_attempt_us;
-            to->reply = keep_reply(m, from->reply);
-        }
-        m->place.left += !spool_state_is_final(to->state);
-    }
-}
-
-static void place_all(struct spool *s, struct spool_message **all, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++) {
-        struct spool_message *m = all[i];
-
-        if (!m)
-            continue;
-        settle_fields(m);
-        if (m->place.left == 0) {
-            /* Its DONE has rotted. It would be without anything to do for ever. */
-            spool_message_unref(m);
-            all[i] = NULL;
-            continue;
-        }
-        space_add(s, m);
-        s->stats.messages++;
-    }
-}
-
-static void tell(struct spool *s, struct spool_message **all, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++)
-        if (all[i] && s->config.recovered)
-            s->config.recovered(s->config.ctx, all[i]);
 }
 
 /* ---- all of it ---- */
@@ -320,40 +269,33 @@ static enum pt_err open_for_writing(struct spool *s, struct pt_fault *fault)
     return fault->err ? fault->err : PT_ERR_IO;
 }
 
-static enum pt_err finish(struct spool *s, struct replay *r, struct spool_message **all,
-                          struct pt_fault *fault)
+static enum pt_err finish(struct spool *s, uint64_t id_mark, struct pt_fault *fault)
 {
-    uint64_t count = r->messages.count;
-    enum pt_err err;
-
-    sweep_large(s, all, count);
-    place_all(s, all, count);
+    load_count(s);
+    s->stats.loading = true;
     if (s->config.read_only) {
         s->stats.segments = s->used.count;
-        tell(s, all, count);
+        while (load_turn(s))
+            ;
         return PT_ERR_OK;
     }
     atomic_store(&s->next_id, PT_MAX((uint64_t)PT_MAX(s->config.now_us, 1),
-                                     r->id_mark ? r->id_mark + FORMAT_ID_MARGIN : 1));
-    err = open_for_writing(s, fault);
-    if (err == PT_ERR_OK)
-        tell(s, all, count);
-    return err;
+                                     id_mark ? id_mark + FORMAT_ID_MARGIN : 1));
+    return open_for_writing(s, fault);
 }
 
-static int read_headers(struct spool *s, struct replay *r)
+static int read_headers(struct spool *s, uint64_t *id_mark)
 {
-    int result = open_all(s, r);
+    int result = open_all(s, id_mark);
 
     return result ? result : find_ends(s);
 }
 
 enum pt_err recover_all(struct spool *s, struct pt_fault *fault)
 {
-    struct replay r = { .spool = s };
-    struct spool_message **all = NULL;
-    int result = read_headers(s, &r);
-    enum pt_err err;
+    uint64_t id_mark = 0;
+    int result = read_headers(s, &id_mark);
+    enum pt_err err = PT_ERR_NOMEM;
 
     if (result == -EPROTONOSUPPORT)
         return pt_fault_set(fault, PT_ERR_INVALID,
@@ -361,16 +303,14 @@ enum pt_err recover_all(struct spool *s, struct pt_fault *fault)
                             s->config.directory);
     if (result)
         return pt_fault_errno(fault, -result, "spool %s: reading it", s->config.directory);
-    err = replay_all(s, &r);
-    if (err == PT_ERR_OK)
-        all = map_sorted(&r.messages);
-    if (all) {
-        err = finish(s, &r, all, fault);
-    } else {
-        map_unref_all(&r.messages);
-        err = pt_fault_set(fault, PT_ERR_NOMEM, "spool %s: reading it", s->config.directory);
+    s->load = calloc(1, sizeof *s->load);
+    if (s->load) {
+        s->load->spool = s;
+        s->load->again_us = INT64_MIN;
+        sweep_begin(&s->load->sweep, s);
+        err = replay_all(s, &id_mark);
     }
-    free(all);
-    map_done(&r.messages);
-    return err;
+    if (err)
+        return pt_fault_set(fault, err, "spool %s: reading it", s->config.directory);
+    return finish(s, id_mark, fault);
 }

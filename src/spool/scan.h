@@ -13,6 +13,7 @@ struct scan {
     int handle;
     struct format_keys keys;
     uint64_t size; /* of the segment */
+    int error;     /* negative errno of the last read that failed */
 
     char *window; /* what was read last */
     uint64_t from, length, room;

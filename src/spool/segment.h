@@ -37,6 +37,7 @@ struct spool_segment {
     bool wants_footer;
     bool blank;        /* recovery: its header says "free" */
     uint8_t weak_copy; /* of the header: the one that may be damaged, if one is */
+    bool unreadable;   /* recovery could not read all of it: never freed by this process */
     bool cut;          /* `end` is below what was written: a batch failed */
     uint64_t refers;   /* lowest epoch that frames in here speak of; UINT64_MAX: none but its own */
     uint64_t seals;    /* lowest epoch that its SEAL names; UINT64_MAX: none */

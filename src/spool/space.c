@@ -17,25 +17,35 @@ void space_refer(struct spool_segment *in, uint64_t of)
         in->refers = of;
 }
 
+void space_count(struct spool *s, struct spool_segment *g, uint64_t octets, bool lives)
+{
+    if (lives) {
+        g->live_count++;
+        g->live_octets += octets;
+        s->live_octets += octets;
+        return;
+    }
+    g->live_octets -= octets;
+    s->live_octets -= octets;
+    if (--g->live_count == 0)
+        s->space_changed = true;
+}
+
 void space_add(struct spool *s, struct spool_message *m)
 {
     struct spool_segment *g = m->place.segment;
-    uint64_t n = format_extent(m->place.meta, m->place.content);
 
     m->place.previous = NULL;
     m->place.next = g->living;
     if (g->living)
         g->living->place.previous = m;
     g->living = m;
-    g->live_count++;
-    g->live_octets += n;
-    s->live_octets += n;
+    space_count(s, g, format_extent(m->place.meta, m->place.content), true);
 }
 
 void space_remove(struct spool *s, struct spool_message *m)
 {
     struct spool_segment *g = m->place.segment;
-    uint64_t n = format_extent(m->place.meta, m->place.content);
 
     if (m->place.previous)
         m->place.previous->place.next = m->place.next;
@@ -45,10 +55,7 @@ void space_remove(struct spool *s, struct spool_message *m)
         m->place.next->place.previous = m->place.previous;
     m->place.next = m->place.previous = NULL;
     m->place.segment = NULL;
-    g->live_octets -= n;
-    s->live_octets -= n;
-    if (--g->live_count == 0)
-        s->space_changed = true;
+    space_count(s, g, format_extent(m->place.meta, m->place.content), false);
 }
 
 /* ---- opening the next segment ---- */
@@ -354,6 +361,9 @@ static bool dead(const struct spool *s, const struct spool_segment *g)
 {
     if (g == s->open || g->busy || g->live_count || atomic_load(&g->pins))
         return false;
+    /* While messages are loaded, all that the log says of them has to stay. */
+    if (s->load || g->unreadable)
+        return false;
     if (g->previous && g->previous->epoch >= g->refers)
         return false;
     for (const struct spool_segment *p = g->previous; p && p->epoch >= g->seals; p = p->previous)
@@ -433,8 +443,9 @@ static void start_copy(struct spool *s, struct spool_message *m)
 static void clean(struct spool *s)
 {
     struct spool_segment *oldest = s->used.first;
-    if (s->used.count <= CLEAN_SEGMENTS_MIN || oldest == s->open || atomic_load(&s->stop) ||
-        s->live_octets > s->used.octets / 100 * CLEAN_LIVE_PERCENT)
+
+    if (s->load || s->used.count <= CLEAN_SEGMENTS_MIN || oldest == s->open ||
+        atomic_load(&s->stop) || s->live_octets > s->used.octets / 100 * CLEAN_LIVE_PERCENT)
         return;
     for (struct spool_message *m = oldest->living, *next; m && s->copying < COPIES; m = next) {
         next = m->place.next;

@@ -146,6 +146,7 @@ enum pt_err spool_open(struct spool **out, const struct spool_config *config,
     if (err) {
         workers_stop(&s->workers);
         space_collect(s);
+        load_drop(s);
         destroy(s);
         return err;
     }
@@ -175,6 +176,7 @@ void spool_close(struct spool *s)
             ;
     }
     workers_stop(&s->workers);
+    load_drop(s);
     write_last_footer(s);
     destroy(s);
 }

@@ -181,14 +181,23 @@ struct spool_config {
     /* Called on the commit thread after a batch with new messages is durable, before their `done`:
      * the messages, bounces included, in ID order. Takes references if it keeps them. */
     void (*committed)(void *ctx, struct spool_message *const *messages, uint32_t count);
-    /* Called during spool_open() for each message found, oldest first. Takes a reference if it
-     * keeps it. Content is not in memory. */
-    void (*recovered)(void *ctx, struct spool_message *message);
-    /* Called during spool_open() for what has rotted; `id` 0: not known. NULL: logged. */
+    /* Called on the commit thread, while new mail is taken, for the messages that were there: in
+     * the order of their IDs, some at a time, until stats.loading is false. Takes references if it
+     * keeps them. Content is not in memory. With read_only all are told during spool_open(). */
+    void (*recovered)(void *ctx, struct spool_message *const *messages, uint32_t count);
+    /* How many messages found at start are read at a time. 0: 64, which is the most. */
+    uint32_t load_piece;
+    /* Called for what has rotted, during spool_open() or, for a message found at start, by a file
+     * worker; `id` 0: not known. NULL: logged. */
     void (*damaged)(void *ctx, uint64_t id, const struct pt_fault *fault);
     void *ctx;
 };
 
+/*
+ * Finds where the log ends and which messages live, opens a segment, and returns: new messages are
+ * taken at once, the ones that were there are told to `recovered` as they are read. Until all of
+ * them are loaded no space is given back.
+ */
 PT_NODISCARD enum pt_err spool_open(struct spool **out, const struct spool_config *config,
                                     struct pt_fault *fault);
 
@@ -239,7 +248,9 @@ void spool_file_drop(struct spool *s, struct spool_file *file);
 /* ---- what is going on ---- */
 
 struct spool_stats {
-    uint64_t messages;       /* kept now */
+    uint64_t messages;       /* kept now, those not loaded yet included */
+    bool loading;            /* messages found at start are still being loaded */
+    uint64_t found, loaded;  /* messages found at start; of these, told or known to be lost */
     uint64_t segments;       /* in use */
     uint64_t free_segments;  /* ready to be used again */
     uint64_t batches, syncs; /* since the start */

@@ -1,29 +1,15 @@
+#include "spool/sweep.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "spool/file.h"
 #include "spool/internal.h"
-#include "spool/replay.h"
-
-/* Large files and messages, held against each other at start. */
-
-struct wanted {
-    uint64_t id;      /* of the file */
-    uint64_t message; /* its place among the messages */
-    bool found;
-};
-
-struct sweep {
-    struct spool *spool;
-    struct wanted *wanted; /* by ID */
-    uint64_t count;
-    int error; /* of the first removal that failed: the others are still tried */
-};
 
 static int by_id(const void *a, const void *b)
 {
-    const struct wanted *x = a, *y = b;
+    const struct sweep_file *x = a, *y = b;
 
     return x->id < y->id ? -1 : x->id > y->id;
 }
@@ -44,69 +30,78 @@ static bool is_unfinished(const char *name)
     return n >= 4 && strcmp(name + n - 4, ".new") == 0;
 }
 
-static int sweep_one(void *ctx, const char *name)
+static void remove_file(struct sweep *w, const char *name)
 {
-    struct sweep *w = ctx;
     struct spool *s = w->spool;
-    struct wanted key = { 0 }, *found = NULL;
-    int r;
+    int r = s->disk->unlink(s->disk, s->large, name);
 
-    if (parse_name(name, &key.id))
-        found = bsearch(&key, w->wanted, w->count, sizeof key, by_id);
-    else if (!is_unfinished(name))
-        return 0; /* not ours */
-    if (found)
-        found->found = true;
-    if (found || s->config.read_only)
-        return 0;
-    r = s->disk->unlink(s->disk, s->large, name);
     if (r < 0 && r != -ENOENT && w->error == 0)
         w->error = r;
+}
+
+static int list_one(void *ctx, const char *name)
+{
+    struct sweep *w = ctx;
+    uint64_t id;
+
+    if (!parse_name(name, &id)) {
+        if (is_unfinished(name) && !w->spool->config.read_only)
+            remove_file(w, name);
+        return 0;
+    }
+    if (w->count == w->room) {
+        uint64_t room = w->room ? 2 * w->room : 64;
+        struct sweep_file *bigger = realloc(w->files, room * sizeof *bigger);
+
+        if (!bigger)
+            return -ENOMEM;
+        w->files = bigger;
+        w->room = room;
+    }
+    w->files[w->count++] = (struct sweep_file){ .id = id };
     return 0;
 }
 
-static void let_go_of_lost(struct sweep *w, struct spool_message **messages)
+void sweep_begin(struct sweep *w, struct spool *s)
 {
-    for (uint64_t i = 0; i < w->count; i++) {
-        struct spool_message **m = &messages[w->wanted[i].message];
+    int r;
 
-        if (w->wanted[i].found)
+    *w = (struct sweep){ .spool = s };
+    r = s->disk->list(s->disk, s->large, list_one, w);
+    w->listed = r == 0;
+    if (r)
+        w->error = r;
+    if (w->count)
+        qsort(w->files, w->count, sizeof *w->files, by_id);
+}
+
+bool sweep_claim(struct sweep *w, uint64_t id)
+{
+    struct sweep_file key = { .id = id }, *found = NULL;
+
+    if (w->count)
+        found = bsearch(&key, w->files, w->count, sizeof key, by_id);
+    if (found)
+        found->claimed = true;
+    return found || !w->listed;
+}
+
+void sweep_end(struct sweep *w)
+{
+    char name[FILE_NAME_SIZE];
+
+    if (!w->listed || w->keep || w->spool->config.read_only)
+        return;
+    for (uint64_t i = 0; i < w->count; i++) {
+        if (w->files[i].claimed)
             continue;
-        replay_report(w->spool, (*m)->id, PT_ERR_CORRUPT, "large/%016llx.eml is gone",
-                      (unsigned long long)w->wanted[i].id);
-        spool_message_unref(*m);
-        *m = NULL;
+        spool_file_name(w->files[i].id, ".eml", name);
+        remove_file(w, name);
     }
 }
 
-static int sweep(struct sweep *w, struct spool_message **messages, uint64_t count)
+void sweep_done(struct sweep *w)
 {
-    struct spool *s = w->spool;
-    uint64_t large = 0;
-    int r;
-
-    for (uint64_t i = 0; i < count; i++)
-        large += messages[i]->file != NULL;
-    w->wanted = calloc(large + 1, sizeof *w->wanted);
-    if (!w->wanted)
-        return -ENOMEM;
-    for (uint64_t i = 0; i < count; i++)
-        if (messages[i]->file)
-            w->wanted[w->count++] = (struct wanted){ messages[i]->file->id, i, false };
-    qsort(w->wanted, w->count, sizeof *w->wanted, by_id);
-    r = s->disk->list(s->disk, s->large, sweep_one, w);
-    if (r == 0)
-        let_go_of_lost(w, messages);
-    return r ? r : w->error;
-}
-
-void sweep_large(struct spool *s, struct spool_message **messages, uint64_t count)
-{
-    struct sweep w = { .spool = s };
-    int r = sweep(&w, messages, count);
-
-    free(w.wanted);
-    if (r)
-        pt_fault_errno(&s->stats.fault, -r, "spool %s: removing what is left over in large/",
-                       s->config.directory);
+    free(w->files);
+    *w = (struct sweep){ .spool = NULL };
 }

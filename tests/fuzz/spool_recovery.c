@@ -92,13 +92,15 @@ struct finds {
     unsigned count;
 };
 
-static void on_recovered(void *ctx, struct spool_message *m)
+static void on_recovered(void *ctx, struct spool_message *const *messages, uint32_t count)
 {
     struct finds *f = ctx;
 
-    pt_assert(m->recipient_count && m->recipients);
-    if (f->count < PT_ARRAY_LEN(f->messages))
-        f->messages[f->count++] = spool_message_ref(m);
+    for (uint32_t i = 0; i < count; i++) {
+        pt_assert(messages[i]->recipient_count && messages[i]->recipients);
+        if (f->count < PT_ARRAY_LEN(f->messages))
+            f->messages[f->count++] = spool_message_ref(messages[i]);
+    }
 }
 
 static void on_damaged(void *ctx, uint64_t id, const struct pt_fault *fault)
@@ -187,6 +189,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t n)
         sim_disk_free(disk);
         return 0;
     }
+    while (spool_turn(finds.spool, 1000))
+        ;
     pt_assert(finds.count == 0 || keys_of_segment(&k));
     for (unsigned i = 0; i < finds.count; i++) {
         check_message(finds.spool, finds.messages[i], &k);

@@ -78,9 +78,15 @@ static const char *show(const struct state *s)
     return to;
 }
 
+/* It is about the message, and what became of it is not known yet. */
+static bool speaks_of(const struct sim_op *op, const struct sim_message *m)
+{
+    return (op->message == m && !op->settled) || (op->bounce == m && !op->bounce_settled);
+}
+
 static bool concerns(const struct sim_op *op, const struct sim_message *m)
 {
-    return op->open && (op->message == m || op->bounce == m);
+    return op->open && speaks_of(op, m);
 }
 
 /* The state after the last batch that could be neither written nor cut off. Earlier such batches
@@ -91,10 +97,10 @@ static bool maybes_explain(const struct world *w, const struct sim_message *m,
     for (unsigned from = 0; from < w->op_count; from++) {
         struct state expected = m->known;
 
-        if (!w->ops[from]->maybe || (w->ops[from]->message != m && w->ops[from]->bounce != m))
+        if (!w->ops[from]->maybe || !speaks_of(w->ops[from], m))
             continue;
         for (unsigned i = from; i < w->op_count; i++)
-            if (w->ops[i]->maybe && (w->ops[i]->message == m || w->ops[i]->bounce == m))
+            if (w->ops[i]->maybe && speaks_of(w->ops[i], m))
                 state_apply(&expected, w->ops[i], m);
         if (same(found, &expected))
             return true;
@@ -112,7 +118,7 @@ static void note_fate(struct sim_op *op, const struct sim_message *m, int happen
 
 /* The state found must be the one known, with the first so many of the open operations. Where two
  * numbers of them give one state, which it was cannot be told. */
-static void judge(const struct world *w, struct sim_message *m)
+void world_judge(struct world *w, struct sim_message *m)
 {
     struct state found = state_of(m->found), expected = m->known;
     unsigned fits = same(&found, &expected), ambiguous = 0, at = 0, n = 0;
@@ -147,19 +153,26 @@ static void judge(const struct world *w, struct sim_message *m)
     for (unsigned i = 0; i < w->op_count; i++)
         if (concerns(w->ops[i], m))
             note_fate(w->ops[i], m, ambiguous ? -1 : n++ < at);
+    for (unsigned i = 0; i < w->op_count; i++) {
+        w->ops[i]->settled |= w->ops[i]->message == m;
+        w->ops[i]->bounce_settled |= w->ops[i]->bounce == m;
+    }
     m->known = found;
+    m->judged = true;
 }
 
-/* What happened of the open operations is what was submitted first. */
-static void judge_order(const struct world *w)
+void world_judge_order(const struct world *w)
 {
+    unsigned era = 0;
     bool ended = false;
 
     for (unsigned i = 0; i < w->op_count; i++) {
         const struct sim_op *op = w->ops[i];
 
-        if (!op->open)
+        if (!op->open || op->era == w->era)
             continue;
+        ended = ended && op->era == era;
+        era = op->era;
         if (op->bounce && op->happened >= 0 && op->bounce_happened >= 0 &&
             op->happened != op->bounce_happened)
             world_fail(w, "message %" PRIu64 ": the outcome %s, its bounce %s", op->message->id,
@@ -170,11 +183,4 @@ static void judge_order(const struct world *w)
                        op->message->id);
         ended = ended || op->happened == 0;
     }
-}
-
-void world_judge(struct world *w)
-{
-    for (unsigned i = 0; i < w->message_count; i++)
-        judge(w, w->messages[i]);
-    judge_order(w);
 }

@@ -75,7 +75,7 @@ static void answered_well(struct sim_op *op)
 static bool may_be_ending(const struct world *w, const struct sim_op *op)
 {
     for (unsigned i = 0; i < w->op_count && w->ops[i] != op; i++)
-        if (w->ops[i]->open && w->ops[i]->message == op->message)
+        if (w->ops[i]->open && w->ops[i]->era == op->era && w->ops[i]->message == op->message)
             return true;
     return false;
 }
@@ -126,6 +126,8 @@ static void settle_maybes(struct world *w)
         struct sim_op *op = w->ops[i];
         struct sim_message *created = op->op.kind == SPOOL_OP_MESSAGE ? op->message : op->bounce;
 
+        if (op->era != w->era) /* what became of it is being found out */
+            continue;
         if (op->maybe && created) {
             created->finished = true;
             release(created);
@@ -208,6 +210,7 @@ static struct sim_op *new_op(struct world *w, enum spool_op_kind kind, struct si
     op->op.lazy = one_in(w, 3);
     op->message = m;
     op->serial = ++w->serial;
+    op->era = w->era;
     op->open = true;
     w->ops[w->op_count++] = op;
     return op;
@@ -260,44 +263,13 @@ static void submit(struct world *w)
 
 /* ---- after a crash ---- */
 
-static void on_recovered(void *ctx, struct spool_message *object)
+static struct sim_message *find(struct world *w, uint64_t id)
 {
-    struct world *w = ctx;
-
     for (unsigned i = 0; i < w->message_count; i++)
-        if (w->messages[i]->id == object->id) {
-            if (w->messages[i]->found)
-                world_fail(w, "message %" PRIu64 " found twice", object->id);
-            w->messages[i]->found = spool_message_ref(object);
-            return;
-        }
-    world_fail(w, "message %" PRIu64 " was never submitted", object->id);
-}
-
-static bool answered_maybe(const struct world *w, const struct sim_message *m)
-{
-    for (unsigned i = 0; i < w->op_count; i++)
-        if (w->ops[i]->maybe && (w->ops[i]->message == m || w->ops[i]->bounce == m))
-            return true;
-    return false;
-}
-
-/* The one damage there may be: a message answered with an error by a spool that could not write
- * found its way to the disk, and its file was dropped. It is told until the segment is freed. */
-static void on_damaged(void *ctx, uint64_t id, const struct pt_fault *fault)
-{
-    const struct world *w = ctx;
-
-    for (unsigned i = 0; i < w->message_count; i++) {
-        struct sim_message *m = w->messages[i];
-
-        if (m->id != id)
-            continue;
-        m->file_dropped = m->file_dropped || answered_maybe(w, m);
-        if (m->file_dropped)
-            return;
-    }
-    world_fail(w, "taken for bit-rot: %s", fault->text);
+        if (w->messages[i]->id == id)
+            return w->messages[i];
+    world_fail(w, "message %" PRIu64 " was never submitted", id);
+    return NULL;
 }
 
 static void adopt(struct world *w, struct sim_message *m)
@@ -314,10 +286,64 @@ static void adopt(struct world *w, struct sim_message *m)
         world_fail(w, "message %" PRIu64 " is not whole", m->id);
 }
 
+/* Each is compared as it comes; from then on the world goes on with it while others load. */
+static void on_recovered(void *ctx, struct spool_message *const *objects, uint32_t count)
+{
+    struct world *w = ctx;
+
+    if (sim_disk_crashed(w->disk)) /* nobody is there to hear it */
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        struct sim_message *m = find(w, objects[i]->id);
+
+        if (!m->before || m->judged)
+            world_fail(w, "message %" PRIu64 " found twice", m->id);
+        m->found = spool_message_ref(objects[i]);
+        world_judge(w, m);
+        adopt(w, m);
+    }
+}
+
+static bool answered_maybe(const struct world *w, const struct sim_message *m)
+{
+    for (unsigned i = 0; i < w->op_count; i++)
+        if (w->ops[i]->maybe && (w->ops[i]->message == m || w->ops[i]->bounce == m))
+            return true;
+    return false;
+}
+
+/* The one damage there may be: a message answered with an error by a spool that could not write
+ * found its way to the disk, and its file was dropped. It is told until the segment is freed. */
+static void on_damaged(void *ctx, uint64_t id, const struct pt_fault *fault)
+{
+    const struct world *w = ctx;
+
+    if (sim_disk_crashed(w->disk))
+        return;
+    for (unsigned i = 0; i < w->message_count; i++) {
+        struct sim_message *m = w->messages[i];
+
+        if (m->id != id)
+            continue;
+        m->file_dropped = m->file_dropped || answered_maybe(w, m);
+        if (m->file_dropped)
+            return;
+    }
+    world_fail(w, "taken for bit-rot: %s", fault->text);
+}
+
+/* Those that came before the last start. */
 static void forget_ops(struct world *w)
 {
-    while (w->op_count)
-        free(w->ops[--w->op_count]);
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < w->op_count; i++) {
+        if (w->ops[i]->era == w->era)
+            w->ops[kept++] = w->ops[i];
+        else
+            free(w->ops[i]);
+    }
+    w->op_count = kept;
 }
 
 static void forget_finished(struct world *w)
@@ -334,12 +360,19 @@ static void forget_finished(struct world *w)
     w->message_count = kept;
 }
 
+/* All are loaded: what was not found is not there. */
 static void verify(struct world *w)
 {
     sim_disk_crash_in(w->disk, 0);
-    world_judge(w);
-    for (unsigned i = 0; i < w->message_count; i++)
-        adopt(w, w->messages[i]);
+    for (unsigned i = 0; i < w->message_count; i++) {
+        struct sim_message *m = w->messages[i];
+
+        if (!m->before || m->judged)
+            continue;
+        world_judge(w, m);
+        adopt(w, m);
+    }
+    world_judge_order(w);
     forget_ops(w);
     forget_finished(w);
 }
@@ -355,17 +388,60 @@ static void let_go(struct world *w)
 
 /* ---- rounds ---- */
 
+static bool is_loading(const struct world *w)
+{
+    struct spool_stats stats;
+
+    spool_get_stats(w->spool, &stats);
+    return stats.loading;
+}
+
 static void stop(struct world *w, bool orderly)
 {
     if (!orderly)
         sim_disk_stop(w->disk);
     w->now_us += 5000000; /* lazy ones too are answered before their messages are let go */
-    turn(w);
+    if (!is_loading(w))   /* else it is left in the middle of it */
+        turn(w);
     let_go(w);
     spool_close(w->spool);
+    let_go(w); /* a last piece was loaded */
     w->spool = NULL;
     w->points++;
     sim_disk_restart(w->disk, !one_in(w, 4));
+}
+
+static void begin_era(struct world *w)
+{
+    w->era++;
+    for (unsigned i = 0; i < w->message_count; i++) {
+        w->messages[i]->before = true;
+        w->messages[i]->judged = false;
+    }
+}
+
+/* Mail goes on while what was there is loaded. False: that was interrupted, and the spool is
+ * closed.
+ */
+static bool load(struct world *w)
+{
+    bool busy = one_in(w, 2);
+
+    while (is_loading(w) && !sim_disk_crashed(w->disk)) {
+        if (busy && one_in(w, 2))
+            submit(w);
+        w->now_us += (int64_t)below(w, 400000);
+        PT_IGNORE(spool_turn(w->spool, w->now_us), "there is time");
+        settle_maybes(w);
+        if (busy && one_in(w, 30) && is_loading(w)) {
+            stop(w, true);
+            return false;
+        }
+    }
+    if (!sim_disk_crashed(w->disk))
+        return true;
+    stop(w, false);
+    return false;
 }
 
 /* Opens, however often that crashes too. */
@@ -396,12 +472,13 @@ static void open_again(struct world *w)
         sim_disk_fail_one_in(w->disk, 0);
     }
     sim_disk_fail_one_in(w->disk, 0);
-    if (!sim_disk_crashed(w->disk)) {
+    begin_era(w);
+    if (one_in(w, 3) && !sim_disk_crashed(w->disk))
+        sim_disk_crash_in(w->disk, 1 + below(w, 40));
+    if (load(w))
         verify(w);
-        return;
-    }
-    stop(w, false);
-    open_again(w);
+    else
+        open_again(w);
 }
 
 static void disturb(struct world *w)
@@ -467,6 +544,7 @@ static unsigned run_world(uint64_t seed)
         .disk = sim_disk_face(w->disk),
         .segment_size = w->seed % 2 ? SEGMENT : 4 * SEGMENT,
         .segment_first = SEGMENT,
+        .load_piece = 1 + (uint32_t)below(w, 4),
         .manual = true,
         .recovered = on_recovered,
         .damaged = on_damaged,
@@ -477,6 +555,7 @@ static unsigned run_world(uint64_t seed)
         run_round(w);
     let_go(w);
     spool_close(w->spool);
+    w->era++;
     forget_ops(w);
     while (w->message_count)
         free(w->messages[--w->message_count]);

@@ -32,6 +32,8 @@ struct sim_message {
     struct state known; /* what was answered */
     bool finished;      /* refused, ended: never to be seen again */
     bool file_dropped;
+    bool before; /* was there before the last start */
+    bool judged; /* and what was found of it then was compared */
     struct spool_message *object;
     struct spool_message *found; /* by the recovery under way */
 };
@@ -42,7 +44,9 @@ struct sim_op {
     struct spool_outcome outcomes[RECIPIENTS_MAX];
     struct sim_message *message, *bounce;
     uint32_t serial;
-    bool open;  /* not answered */
+    unsigned era;                 /* which start it came after */
+    bool settled, bounce_settled; /* after its crash: what became of it is known */
+    bool open;                    /* not answered */
     bool maybe; /* answered with an error by a spool that could not write: both is allowed */
     int happened, bounce_happened; /* -1: cannot be told */
 };
@@ -60,8 +64,9 @@ struct world {
 
     struct sim_message *messages[MESSAGES_MAX];
     unsigned message_count;
-    struct sim_op *ops[OPS_MAX]; /* since the last recovery, in order */
+    struct sim_op *ops[OPS_MAX]; /* since the last start whose messages were all loaded, in order */
     unsigned op_count;
+    unsigned era; /* counts starts */
     uint32_t serial;
     struct spool_message *strangers; /* none expected */
 };
@@ -74,5 +79,9 @@ void world_fail(const struct world *w, const char *fmt, ...) PT_PRINTF(2, 3);
 /* What an operation that has happened makes of `m`, its message or its bounce. */
 void state_apply(struct state *to, const struct sim_op *op, const struct sim_message *m);
 
-/* Compares each message found with what may be there, takes over what is there. */
-void world_judge(struct world *w);
+/* Compares what was found of a message, perhaps nothing, with what may be there, takes over what is
+ * there. */
+void world_judge(struct world *w, struct sim_message *m);
+
+/* All messages were judged: what happened of the operations before is what was submitted first. */
+void world_judge_order(const struct world *w);

@@ -57,12 +57,6 @@ static void on_committed(void *ctx, struct spool_message *const *messages, uint3
     r->committed_count += count;
 }
 
-static void on_recovered(void *ctx, struct spool_message *message)
-{
-    (void)ctx;
-    (void)message;
-}
-
 static void publish(struct rig *r, const char *document)
 {
     struct settings_host host = { .hostname = "gw.test", .confirmed = SETTINGS_CONFIRM_ALL };
@@ -98,7 +92,6 @@ static int set_up_with(void **state, uint64_t memory_max)
                                                         .segment_size = 16 << 20,
                                                         .now_us = 1800000000000000,
                                                         .committed = on_committed,
-                                                        .recovered = on_recovered,
                                                         .ctx = r },
                                 NULL),
                      PT_ERR_OK);

@@ -183,12 +183,23 @@ enum pt_err kit_check(struct spool *s, struct spool_message *m)
     return at == m->size ? PT_ERR_OK : PT_ERR_TOOBIG;
 }
 
-void kit_on_recovered(void *ctx, struct spool_message *m)
+void kit_load(struct spool *s)
+{
+    struct spool_stats stats;
+
+    do {
+        spool_turn(s, kit_now_us);
+        spool_get_stats(s, &stats);
+    } while (stats.loading);
+}
+
+void kit_on_recovered(void *ctx, struct spool_message *const *messages, uint32_t count)
 {
     struct kit_found *f = ctx;
 
-    pt_assert(f->count < KIT_FOUND_MAX);
-    f->messages[f->count++] = spool_message_ref(m);
+    pt_assert(count <= KIT_FOUND_MAX - f->count);
+    for (uint32_t i = 0; i < count; i++)
+        f->messages[f->count++] = spool_message_ref(messages[i]);
 }
 
 void kit_on_damaged(void *ctx, uint64_t id, const struct pt_fault *fault)

@@ -24,6 +24,9 @@ enum pt_err kit_do(struct spool *s, enum spool_op_kind kind, struct spool_messag
 enum pt_err kit_outcome(struct spool *s, struct spool_message *m, uint32_t recipient,
                         enum spool_state state, const char *reply, struct spool_message *bounce);
 
+/* Turns until all messages that were there are loaded. With `manual`. */
+void kit_load(struct spool *s);
+
 /* A spool_op.done for those who look at the result themselves. */
 void kit_nothing_done(struct spool_op *op);
 
@@ -37,6 +40,6 @@ struct kit_found {
     uint32_t count;
     uint32_t damages;
 };
-void kit_on_recovered(void *ctx, struct spool_message *m);
+void kit_on_recovered(void *ctx, struct spool_message *const *messages, uint32_t count);
 void kit_on_damaged(void *ctx, uint64_t id, const struct pt_fault *fault);
 void kit_forget(struct kit_found *f);

@@ -22,6 +22,7 @@ static void open_spool(struct fixture *f)
     kit_forget(&f->found);
     if (spool_open(&f->spool, &f->config, &fault) != PT_ERR_OK)
         fail_msg("%s", fault.text);
+    kit_load(f->spool);
 }
 
 static void reopen(struct fixture *f)

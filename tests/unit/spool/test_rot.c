@@ -47,8 +47,13 @@ static struct disk *hasty_disk(void)
 
 static enum pt_err try_open(struct fixture *f)
 {
+    enum pt_err err;
+
     kit_forget(&f->found);
-    return spool_open(&f->spool, &f->config, NULL);
+    err = spool_open(&f->spool, &f->config, NULL);
+    if (err == PT_ERR_OK)
+        kit_load(f->spool);
+    return err;
 }
 
 /* Puts the segment as it was, apart from what the caller did to `octets`, alone into a new spool.

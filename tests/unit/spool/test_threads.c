@@ -178,6 +178,7 @@ static void what_threads_keep_is_there(void **state)
     config.damaged = kit_on_damaged;
     config.ctx = found;
     assert_int_equal(spool_open(&w.spool, &config, &fault), PT_ERR_OK);
+    kit_load(w.spool);
     assert_int_equal(found->count, SUBMITTERS * EACH / KEEP_EVERY);
     assert_int_equal(found->damages, 0);
     for (uint32_t i = 0; i < found->count; i++)
