@@ -132,7 +132,9 @@ struct api_status {
         uint64_t messages, segments, free_segments;
         uint64_t disk_free, disk_size; /* octets */
         bool accepting;
-        char fault[240]; /* "": none */
+        bool loading;           /* messages found at start are still being read */
+        uint64_t found, loaded; /* with `loading`: how many there are, how many of these are read */
+        char fault[240];        /* "": none */
     } spool;
     struct {
         uint64_t limit, resident; /* octets; limit 0: mail is not served yet */
@@ -176,16 +178,20 @@ struct api_deps {
     enum pt_err (*settings_apply)(void *ctx, const struct api_change *change,
                                   struct api_change_result *out, struct pt_fault *fault);
 
+    /* True while messages found at start are still being read: then a list lacks some. */
+    bool (*queue_loading)(void *ctx);
+
     /* Shows messages in ascending order of ID until `limit` were shown or the function has enough;
      * `*out_total` is how many match over all. */
     enum pt_err (*queue_list)(void *ctx, const struct api_queue_filter *filter,
                               api_message_fn *show, void *user, uint64_t *out_total);
 
-    /* PT_ERR_NOTFOUND: there is no such message. */
+    /* PT_ERR_NOTFOUND: there is no such message. PT_ERR_AGAIN: nor is one known yet. */
     enum pt_err (*queue_show)(void *ctx, uint64_t id, api_message_fn *show, void *user);
 
     /* Returns when it is durable; `*out_count` is the number of messages it was done to. With one
-     * ID that is not there: PT_ERR_NOTFOUND. Among several, missing ones are passed over. */
+     * ID that is not there: PT_ERR_NOTFOUND. Among several, missing ones are passed over.
+     * PT_ERR_AGAIN: not all that are meant are known yet; nothing was done. */
     enum pt_err (*queue_act)(void *ctx, enum api_queue_action action,
                              const struct api_queue_selection *selection, uint64_t *out_count,
                              struct pt_fault *fault);

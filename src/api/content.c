@@ -72,12 +72,8 @@ static void first_job(struct http_exchange *x)
     err = a->deps.queue_show(a->deps.ctx, c->id, take_size, c);
     if (!err)
         err = read_piece(x);
-    if (err == PT_ERR_NOTFOUND) {
-        http_problem(x, 404, "There is no message with that ID in the queue.");
-        return;
-    }
     if (err) {
-        api_problem(x, err, NULL);
+        api_queue_problem(x, err, "");
         return;
     }
     /* Mail is hostile: nothing that shows this answer may treat it as a page. */

@@ -48,14 +48,25 @@ static json_t *message_json(const struct api_message *m, uint32_t most)
     return v;
 }
 
+bool api_queue_is_loading(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+
+    return a->deps.queue_loading(a->deps.ctx);
+}
+
 /* What went wrong with the queue. */
-static void queue_problem(struct http_exchange *x, enum pt_err err, const char *detail)
+void api_queue_problem(struct http_exchange *x, enum pt_err err, const char *detail)
 {
     if (err == PT_ERR_NOTFOUND && !*detail)
         detail = "There is no message with that ID in the queue.";
     if (err == PT_ERR_AGAIN && !*detail)
-        detail = "The queue is not to be had now; see the status for why.";
+        detail = api_queue_is_loading(x)
+                     ? "The messages of before the start are still being loaded; try again soon."
+                     : "The queue is not to be had now; see the status for why.";
     api_problem(x, err, detail);
+    if (err == PT_ERR_AGAIN)
+        http_header_add(x, "Retry-After", "1");
 }
 
 /* ---- the list ---- */
@@ -94,6 +105,8 @@ static void list_job(struct http_exchange *x)
     struct listing l = { 0 };
     char next[MSGID_SIZE];
     uint64_t total = 0;
+    bool loading = api_queue_is_loading(x); /* before, so that a list said to be whole is whole */
+    json_t *body;
     enum pt_err err;
 
     if (!api_query_limit(x, PAGE, PAGE_MAX, &filter.limit))
@@ -107,11 +120,13 @@ static void list_job(struct http_exchange *x)
     err = a->deps.queue_list(a->deps.ctx, &filter, list_one, &l, &total);
     if (err) {
         json_decref(l.items);
-        queue_problem(x, err, "");
+        api_queue_problem(x, err, "");
         return;
     }
     msgid_format(l.last, next);
-    http_answer_json(x, 200, api_json_list(l.items, l.more ? json_string(next) : NULL, total));
+    body = api_json_list(l.items, l.more ? json_string(next) : NULL, total);
+    api_json_set(&body, "loading", json_boolean(loading));
+    http_answer_json(x, 200, body);
 }
 
 void api_queue_get(struct http_exchange *x)
@@ -138,7 +153,7 @@ static void show_job(struct http_exchange *x)
         return;
     err = a->deps.queue_show(a->deps.ctx, id, show_one, &body);
     if (err)
-        queue_problem(x, err, "");
+        api_queue_problem(x, err, "");
     else
         http_answer_json(x, 200, body);
 }
@@ -189,7 +204,7 @@ static void act(struct http_exchange *x, enum api_queue_action action,
     enum pt_err err = a->deps.queue_act(a->deps.ctx, action, selection, &count, &fault);
 
     if (err) {
-        queue_problem(x, err, fault.text);
+        api_queue_problem(x, err, fault.text);
         return;
     }
     if (count)

@@ -35,6 +35,9 @@ void api_revision_get(struct http_exchange *x);
 void api_revision_restore(struct http_exchange *x);
 
 /* queue.c */
+bool api_queue_is_loading(struct http_exchange *x);
+/* What went wrong with the queue; `detail` "": said in words of its own. */
+void api_queue_problem(struct http_exchange *x, enum pt_err err, const char *detail);
 void api_queue_get(struct http_exchange *x);
 void api_queue_item_get(struct http_exchange *x);
 void api_queue_item_delete(struct http_exchange *x);

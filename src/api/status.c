@@ -29,6 +29,18 @@ static json_t *listeners_json(const struct api_status *s)
     return list;
 }
 
+static json_t *loading_json(const struct api_status *s)
+{
+    json_t *v;
+
+    if (!s->spool.loading)
+        return json_null();
+    v = json_object();
+    api_json_set(&v, "loaded", json_integer((json_int_t)s->spool.loaded));
+    api_json_set(&v, "of", json_integer((json_int_t)s->spool.found));
+    return v;
+}
+
 static json_t *spool_json(const struct api_status *s)
 {
     json_t *v = json_object();
@@ -36,6 +48,7 @@ static json_t *spool_json(const struct api_status *s)
     api_json_set(&v, "messages", json_integer((json_int_t)s->spool.messages));
     api_json_set(&v, "segments", json_integer((json_int_t)s->spool.segments));
     api_json_set(&v, "free_segments", json_integer((json_int_t)s->spool.free_segments));
+    api_json_set(&v, "loading", loading_json(s));
     api_json_set(&v, "accepting", json_boolean(s->spool.accepting));
     api_json_set(&v, "fault",
                  s->spool.fault[0] ? api_json_str(str_of(s->spool.fault)) : json_null());

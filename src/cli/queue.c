@@ -149,7 +149,12 @@ static int each_page(struct cli *c, uint64_t limit, page_fn *fn, void *ctx)
     return CLI_OK;
 }
 
-/* { "items": [ one message a line ], "next", "total" } */
+static bool is_loading(const json_t *list)
+{
+    return json_is_true(json_object_get(list, "loading"));
+}
+
+/* { "items": [ one message a line ], "next", "total", "loading" } */
 static void print_json_page(void *ctx, const json_t *list, bool first, bool last)
 {
     const json_t *m;
@@ -166,7 +171,8 @@ static void print_json_page(void *ctx, const json_t *list, bool first, bool last
         return;
     fputs("\n], \"next\": ", stdout);
     out_json_bare(json_object_get(list, "next"));
-    printf(", \"total\": %" PRId64 "}\n", number_of(list, "total"));
+    printf(", \"total\": %" PRId64 ", \"loading\": %s}\n", number_of(list, "total"),
+           is_loading(list) ? "true" : "false");
 }
 
 struct table_page {
@@ -193,6 +199,8 @@ static void add_table_page(void *ctx, const json_t *list, bool first, bool last)
         out_table_print(&t->table, stdout);
     if (!json_is_null(json_object_get(list, "next")))
         printf("%" PRIu64 " of %" PRId64 " messages\n", t->rows, number_of(list, "total"));
+    if (is_loading(list))
+        puts("messages of before the start are still being loaded: more will follow");
 }
 
 int cli_queue_list(struct cli *c)

@@ -57,6 +57,13 @@ static void print_spool(const json_t *spool)
            number_of(spool, "messages"), number_of(spool, "messages") == 1 ? "" : "s",
            number_of(spool, "segments"), number_of(spool, "segments") == 1 ? "" : "s",
            number_of(spool, "free_segments"), free_text, size_text);
+    if (json_is_object(json_object_get(spool, "loading"))) {
+        const json_t *loading = json_object_get(spool, "loading");
+
+        start_line("");
+        printf("loading, %" PRId64 " of %" PRId64 "\n", number_of(loading, "loaded"),
+               number_of(loading, "of"));
+    }
     if (!json_is_true(json_object_get(spool, "accepting"))) {
         start_line("");
         puts("ACCEPTS NO MESSAGES");

@@ -56,6 +56,17 @@ static void test_address(void *ctx, const struct net_addr *address, struct api_d
 
 /* ---- queue ---- */
 
+/* To be asked before the queue is: what is not in it then may only be not known yet. */
+static bool queue_loading(void *ctx)
+{
+    struct process *p = ctx;
+    struct spool_stats s = { .loading = false };
+
+    if (atomic_load(&p->serving))
+        spool_get_stats(p->spool, &s);
+    return s.loading;
+}
+
 enum { RECIPIENTS_SHOWN = 1000, SHOWN_OCTETS_MAX = 4 << 20 };
 
 struct showing {
@@ -136,9 +147,12 @@ static enum pt_err queue_show(void *ctx, uint64_t id, api_message_fn *show, void
 {
     struct process *p = ctx;
     struct showing s = { show, user };
+    bool loading = queue_loading(p);
+    enum pt_err err = PT_ERR_AGAIN;
 
-    return atomic_load(&p->serving) ? relay_view_show(p->relay, id, show_message, &s)
-                                    : PT_ERR_AGAIN;
+    if (atomic_load(&p->serving))
+        err = relay_view_show(p->relay, id, show_message, &s);
+    return err == PT_ERR_NOTFOUND && loading ? PT_ERR_AGAIN : err;
 }
 
 static enum pt_err queue_act(void *ctx, enum api_queue_action action,
@@ -157,10 +171,14 @@ static enum pt_err queue_act(void *ctx, enum api_queue_action action,
         .destination = selection->destination,
         .all = selection->all,
     };
+    bool loading = queue_loading(p);
     enum pt_err err = PT_ERR_AGAIN;
 
-    if (atomic_load(&p->serving))
+    /* One message may be known already; of several, or all, none must be passed over. */
+    if (atomic_load(&p->serving) && (!loading || selection->id_count == 1))
         err = relay_view_act(p->relay, actions[action], &wanted, out_count);
+    if (loading && (err == PT_ERR_NOTFOUND || err == PT_ERR_AGAIN))
+        return PT_ERR_AGAIN; /* the API has the words */
     if (err == PT_ERR_NOTFOUND)
         pt_fault_set(fault, err,
                      selection->id_count ? "there is no such message in the queue"
@@ -193,13 +211,14 @@ static enum pt_err queue_content(void *ctx, uint64_t id, uint64_t offset, uint32
                                  struct block_chain *out)
 {
     struct process *p = ctx;
+    bool loading = queue_loading(p);
     struct spool_message *m =
         atomic_load(&p->serving) ? relay_view_message_ref(p->relay, id) : NULL;
     struct waiting_read w = { .lock = PTHREAD_MUTEX_INITIALIZER,
                               .done_cond = PTHREAD_COND_INITIALIZER };
 
     if (!m)
-        return PT_ERR_NOTFOUND;
+        return loading ? PT_ERR_AGAIN : PT_ERR_NOTFOUND;
     w.read =
         (struct spool_read){ .message = m, .offset = offset, .length = max, .done = read_done };
     spool_read(p->spool, &w.read);
@@ -266,6 +285,7 @@ void process_api_deps(struct process *p, struct api_deps *deps)
         .started_us = p->started_us,
         .settings_current = settings_current,
         .settings_apply = settings_apply,
+        .queue_loading = queue_loading,
         .queue_list = queue_list,
         .queue_show = queue_show,
         .queue_act = queue_act,

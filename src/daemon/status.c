@@ -96,6 +96,9 @@ static void spool(struct process *p, struct api_status *out)
     out->spool.segments = s.segments;
     out->spool.free_segments = s.free_segments;
     out->spool.accepting = s.accepting;
+    out->spool.loading = s.loading;
+    out->spool.found = s.found;
+    out->spool.loaded = s.loaded;
     if (s.fault.err != PT_ERR_OK)
         snprintf(out->spool.fault, sizeof out->spool.fault, "%s", s.fault.text);
     if (!s.accepting)

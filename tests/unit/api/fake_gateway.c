@@ -161,12 +161,14 @@ static enum pt_err show(void *ctx, uint64_t id, api_message_fn *fn, void *user)
             return PT_ERR_OK;
         }
     }
-    return PT_ERR_NOTFOUND;
+    return fake.status.spool.loading ? PT_ERR_AGAIN : PT_ERR_NOTFOUND;
 }
 
 static enum pt_err act(void *ctx, enum api_queue_action action, const struct api_queue_selection *s,
                        uint64_t *out_count, struct pt_fault *fault)
 {
+    if (fake.status.spool.loading && s->id_count != 1)
+        return PT_ERR_AGAIN;
     fake.action = action;
     fake.acted_all = s->all;
     fake.acted_count = s->id_count;
@@ -209,6 +211,11 @@ static void destinations(void *ctx, void (*fn)(void *user, const struct api_dest
 
 /* ---- the rest ---- */
 
+static bool queue_loading(void *ctx)
+{
+    return fake.status.spool.loading;
+}
+
 static void status(void *ctx, struct api_status *out)
 {
     *out = fake.status;
@@ -231,6 +238,7 @@ struct api *fake_start(void)
         .started_us = clock_wall_us() - 5000000,
         .settings_current = get_current,
         .settings_apply = apply,
+        .queue_loading = queue_loading,
         .queue_list = list,
         .queue_show = show,
         .queue_act = act,

@@ -265,6 +265,28 @@ static char *id_of(uint64_t number)
     return text;
 }
 
+static void a_queue_that_is_loading_says_so(void **state)
+{
+    json_t *v = call("GET", "/api/v1/queue", NULL, NULL), *loading;
+
+    assert_true(json_is_false(json_object_get(v, "loading")));
+    json_decref(v);
+    fake.status.spool.loading = true;
+    fake.status.spool.found = 100;
+    fake.status.spool.loaded = 3;
+    v = call("GET", "/api/v1/queue", NULL, NULL);
+    assert_true(json_is_true(json_object_get(v, "loading")));
+    json_decref(v);
+    expect(503, "GET", "/api/v1/queue/00000000001", NULL);
+    expect(503, "GET", "/api/v1/queue/00000000001/content", NULL);
+    expect(503, "POST", "/api/v1/queue/delete", "{\"all\": true}");
+    v = call("GET", "/api/v1/status", NULL, NULL);
+    loading = json_object_get(json_object_get(v, "spool"), "loading");
+    assert_int_equal(json_integer_value(json_object_get(loading, "loaded")), 3);
+    assert_int_equal(json_integer_value(json_object_get(loading, "of")), 100);
+    json_decref(v);
+}
+
 static void the_queue_comes_in_pages(void **state)
 {
     json_t *v = call("GET", "/api/v1/queue?limit=2", NULL, NULL);
@@ -525,6 +547,7 @@ int main(void)
         T(without_settings_in_force_a_document_can_be_put),
         T(revisions_are_listed_shown_and_restored),
         T(the_queue_comes_in_pages),
+        T(a_queue_that_is_loading_says_so),
         T(a_message_is_shown_whatever_its_next_hop_said),
         T(actions_reach_the_gateway),
         T(an_unclear_selection_touches_nothing),
