@@ -63,6 +63,8 @@ const struct http_route api_routes[] = {
       "let it go" },
     { HTTP_METHOD_POST, V1 "/queue/{id}/bounce", api_queue_item_bounce, SMALL, NULL,
       "give it up and tell the sender" },
+    { HTTP_METHOD_GET, V1 "/audit", api_audit_get, 0, "since until actor action " PAGE,
+      "who did what, newest first" },
     { HTTP_METHOD_GET, V1 "/status", api_status_get, 0, NULL, "how the gateway is now" },
     { HTTP_METHOD_POST, V1 "/log/flush", api_log_flush, SMALL, NULL,
       "write to the disk what the log still holds in memory" },
@@ -82,6 +84,14 @@ static void *serve(void *ctx)
     return NULL;
 }
 
+/* Its own people, and the console's user. */
+static bool peer_allowed(void *ctx, uint32_t uid, uint32_t gid)
+{
+    const struct api *a = ctx;
+
+    return http_peer_is_ours(uid, gid) || uid == a->deps.console_uid;
+}
+
 static enum pt_err start(struct api *a, struct pt_fault *fault)
 {
     struct http_server_config config = {
@@ -89,6 +99,7 @@ static enum pt_err start(struct api *a, struct pt_fault *fault)
         .routes = api_routes,
         .route_count = PT_ARRAY_LEN(api_routes),
         .ctx = a,
+        .peer_allowed = peer_allowed,
         .max_connections = 128,
         /* Those who ask are trusted, and a million messages take their time. */
         .deadline_ms = 300000,
@@ -120,6 +131,7 @@ enum pt_err api_new(struct api **out, const struct api_deps *deps, struct pt_fau
         return pt_fault_set(fault, PT_ERR_NOMEM, "out of memory");
     a->deps = *deps;
     pthread_mutex_init(&a->settings_lock, NULL);
+    pthread_mutex_init(&a->audit_lock, NULL);
     a->loop = net_loop_new(0);
     a->work = http_work_new(JOB_THREADS, JOBS_WAITING);
     if (!a->loop || !a->work)
@@ -152,6 +164,8 @@ void api_free(struct api *a)
     http_server_free(a->server);
     http_work_free(a->work);
     net_loop_free(a->loop);
+    settings_store_close(a->audit);
+    pthread_mutex_destroy(&a->audit_lock);
     pthread_mutex_destroy(&a->settings_lock);
     free(a);
 }

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "net/addr.h"
+#include "settings/audit.h"
 #include "settings/schema.h"
 #include "settings/settings.h"
 
@@ -32,6 +33,9 @@ struct api_change {
     struct str comment;
     uint64_t expected; /* revision it was made from, or SETTINGS_REVISION_ANY */
     bool dry_run;      /* check and prepare, then change nothing */
+    /* Who, from where and what it is called, for the audit log; what changed is added there. NULL:
+     * a "settings.change" of the author's. */
+    const struct settings_audit *audit;
 };
 
 /* What became of it. */
@@ -163,6 +167,9 @@ struct api_deps {
     const char *state_directory; /* api.sock and the settings store are there */
     const char *version;
     int64_t started_us; /* wall time of the start */
+    /* The user the console runs as: it may ask, and who asks it is believed (api/audit.h).
+     * UINT32_MAX: none. */
+    uint32_t console_uid;
 
     /* A reference to the settings in force; NULL when there are none, because what is stored cannot
      * be read. */

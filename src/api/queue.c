@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/msgid.h"
 
+enum { IDS_TOLD = 80 };
 enum { PAGE = 100, PAGE_MAX = 1000, LISTED_RECIPIENTS = 20, IDS_MAX = 10000 };
 
 /* ---- one message ---- */
@@ -194,24 +195,66 @@ static void log_act(struct http_exchange *x, enum api_queue_action action,
     }
 }
 
-static void act(struct http_exchange *x, enum api_queue_action action,
-                const struct api_queue_selection *selection)
+static const char *const action_names[] = {
+    [API_QUEUE_RETRY] = "queue.retry",     [API_QUEUE_HOLD] = "queue.hold",
+    [API_QUEUE_RELEASE] = "queue.release", [API_QUEUE_DELETE] = "queue.delete",
+    [API_QUEUE_BOUNCE] = "queue.bounce",
+};
+
+/* "all", "destination D", or the IDs, as far as they fit. */
+static void describe(const struct api_queue_selection *s, struct buf *out)
+{
+    char id[MSGID_SIZE];
+
+    if (s->all)
+        BUF_LIT(out, "all");
+    if (s->destination.n) {
+        BUF_LIT(out, "destination ");
+        buf_add_str(out, s->destination);
+    }
+    for (uint32_t i = 0; i < s->id_count && i < IDS_TOLD; i++) {
+        msgid_format(s->ids[i], id);
+        buf_addf(out, "%s%s", i ? " " : "", id);
+    }
+    if (s->id_count > IDS_TOLD)
+        buf_addf(out, " and %u more", (unsigned)(s->id_count - IDS_TOLD));
+}
+
+static void carry_out(struct http_exchange *x, enum api_queue_action action,
+                      const struct api_queue_selection *selection, uint64_t row)
 {
     struct api *a = api_of(x);
     struct pt_fault fault = { 0 };
     uint64_t count = 0;
+    char told[sizeof fault.text];
     json_t *body;
     enum pt_err err = a->deps.queue_act(a->deps.ctx, action, selection, &count, &fault);
 
     if (err) {
+        api_audit_end(x, row, err, str_of(fault.text));
         api_queue_problem(x, err, fault.text);
         return;
     }
+    snprintf(told, sizeof told, "%llu message%s", (unsigned long long)count, count == 1 ? "" : "s");
+    api_audit_end(x, row, PT_ERR_OK, str_of(told));
     if (count)
         log_act(x, action, selection, count);
     body = json_object();
     api_json_set(&body, "count", json_integer((json_int_t)count));
     http_answer_json(x, 200, body);
+}
+
+static void act(struct http_exchange *x, enum api_queue_action action,
+                const struct api_queue_selection *selection)
+{
+    struct buf target;
+    uint64_t row;
+
+    buf_init(&target, 2048);
+    describe(selection, &target);
+    if (api_audit_begin(x, action_names[action], buf_str(&target), &row))
+        carry_out(x, action, selection, row);
+    buf_done(&target);
 }
 
 static void act_on_one(struct http_exchange *x, enum api_queue_action action)

@@ -2,6 +2,7 @@
 #include <pthread.h>
 
 #include "api/api.h"
+#include "api/audit.h"
 #include "http/server.h"
 #include "http/work.h"
 
@@ -18,6 +19,8 @@ struct api {
     struct http_server *server;
     struct http_work *work;
     pthread_mutex_t settings_lock; /* one change at a time */
+    pthread_mutex_t audit_lock;
+    struct settings_store *audit; /* under audit_lock; NULL: not opened yet */
     pthread_t thread;
     bool running;
 };
@@ -75,8 +78,8 @@ static inline struct api *api_of(const struct http_exchange *x)
 /* Goes on on a job thread; the exchange is finished when `job` returns. */
 void api_job(struct http_exchange *x, void (*job)(struct http_exchange *x));
 
-/* Who asks, for history and log: over the Unix socket the name of the peer's user. */
-#define API_AUTHOR_SIZE 64
+/* Who asks, for history and log: api_actor_of()'s name. */
+#define API_AUTHOR_SIZE SETTINGS_AUDIT_ACTOR_MAX
 void api_author(const struct http_exchange *x, char out[API_AUTHOR_SIZE]);
 
 /* A JSON string; what is no UTF-8 becomes U+FFFD. NULL only without memory. */

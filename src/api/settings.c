@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "settings/store.h"
 
-enum { PATCH_TRIES = 3, HISTORY_PAGE = 50, HISTORY_MAX = 500 };
+enum { REFUSALS_TOLD = 5, PATCH_TRIES = 3, HISTORY_PAGE = 50, HISTORY_MAX = 500 };
 
 /* ---- small things ---- */
 
@@ -74,6 +74,9 @@ static bool if_match(struct http_exchange *x, uint64_t current, uint64_t *out_ex
     set_etag(x, current);
     http_problem(x, 412, "The settings have changed meanwhile: revision %" PRIu64 " is in force.",
                  current);
+    if (!http_exchange_query_flag(x, "dry_run"))
+        api_audit_refused(x, "settings.change", STR(""), PT_ERR_CONFLICT,
+                          STR("made from a revision that is not in force any more"));
     return false;
 }
 
@@ -179,20 +182,56 @@ static void log_change(const struct api_change *change, const struct api_change_
     log_end(&line);
 }
 
-static void apply_and_answer(struct http_exchange *x, struct api_change *change)
+/* Why a change came to nothing, in one line: the fault, or the first errors. */
+static void tell_refusal(const struct settings_errors *e, enum pt_err err,
+                         const struct pt_fault *fault, struct buf *out)
+{
+    if (fault->text[0])
+        buf_addf(out, "%s", fault->text);
+    else if (e->error_count == 0)
+        buf_addf(out, "%s", pt_err_text(err));
+    for (uint32_t i = 0; !fault->text[0] && i < e->error_count && i < REFUSALS_TOLD; i++)
+        buf_addf(out, "%s%s: %s", i ? "; " : "", e->errors[i].pointer, e->errors[i].detail);
+    if (e->error_count + e->more_errors > REFUSALS_TOLD)
+        buf_addf(out, "; %u in all", (unsigned)(e->error_count + e->more_errors));
+}
+
+static void record_refusal(struct http_exchange *x, const struct settings_audit *row,
+                           const struct api_change_result *result, enum pt_err err,
+                           const struct pt_fault *fault)
+{
+    struct buf text;
+
+    buf_init(&text, 8192);
+    tell_refusal(&result->errors, err, fault, &text);
+    api_audit_refused(x, row->action, row->target, err, buf_str(&text));
+    buf_done(&text);
+}
+
+/* `again`: a conflict is tried once more, and so no refusal yet. */
+static void apply_and_answer(struct http_exchange *x, struct api_change *change, bool again)
 {
     struct api_change_result result;
+    struct settings_audit row;
+    struct api_actor actor;
     struct pt_fault fault;
-    char author[API_AUTHOR_SIZE];
+    char target[40] = "";
     enum pt_err err;
 
-    api_author(x, author);
-    change->author = str_of(author);
-    change->comment = http_exchange_query(x, "comment");
+    api_actor_of(x, &actor);
+    if (change->restored_from)
+        snprintf(target, sizeof target, "revision %" PRIu64, change->restored_from);
+    row = api_audit_row(&actor, change->restored_from ? "settings.restore" : "settings.change",
+                        str_of(target));
+    change->author = row.actor;
+    change->comment = row.detail = http_exchange_query(x, "comment");
     change->dry_run = http_exchange_query_flag(x, "dry_run");
+    change->audit = &row;
     err = apply(x, change, &result, &fault);
     if (!err && !change->dry_run)
         log_change(change, &result);
+    else if (err && !change->dry_run && !(again && err == PT_ERR_CONFLICT))
+        record_refusal(x, &row, &result, err, &fault);
     answer_change(x, err, change, &result, &fault);
     result_done(&result);
 }
@@ -263,7 +302,7 @@ static void put_job(struct http_exchange *x)
     struct api_change change = { .document = x->request->body };
 
     if (is_json(x, "application/json") && if_match(x, revision_in_force(x), &change.expected))
-        apply_and_answer(x, &change);
+        apply_and_answer(x, &change, false);
 }
 
 void api_settings_put(struct http_exchange *x)
@@ -285,13 +324,16 @@ static bool merge(struct http_exchange *x, const struct settings *s, char **out)
         answer_refused(x, &errors);
     else if (err)
         api_problem(x, err, NULL);
+    if (err && !http_exchange_query_flag(x, "dry_run"))
+        api_audit_refused(x, "settings.change", STR(""), err,
+                          errors.error_count ? str_of(errors.errors[0].detail) : STR(""));
     settings_errors_done(&errors);
     free(base);
     return err == PT_ERR_OK;
 }
 
 /* One try; true when another one makes sense: somebody else was faster. */
-static bool try_patch(struct http_exchange *x)
+static bool try_patch(struct http_exchange *x, bool last)
 {
     struct settings *s = settings_in_force(x);
     struct api_change change = { 0 };
@@ -304,7 +346,7 @@ static bool try_patch(struct http_exchange *x)
         conditional = change.expected != SETTINGS_REVISION_ANY;
         change.expected = s->revision;
         change.document = str_of(document);
-        apply_and_answer(x, &change);
+        apply_and_answer(x, &change, !conditional && !last);
         again =
             !conditional && x->response.status == 409 && revision_in_force(x) != change.expected;
     }
@@ -319,7 +361,7 @@ static void patch_job(struct http_exchange *x)
         return;
     for (int i = 0; i < PATCH_TRIES; i++) {
         buf_clear(&x->response.head);
-        if (!try_patch(x))
+        if (!try_patch(x, i == PATCH_TRIES - 1))
             return;
     }
 }
@@ -470,7 +512,7 @@ static void restore_job(struct http_exchange *x)
         return;
     change.document = str_of(r.document);
     change.restored_from = r.number;
-    apply_and_answer(x, &change);
+    apply_and_answer(x, &change, false);
     settings_revision_done(&r);
 }
 

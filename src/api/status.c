@@ -215,7 +215,12 @@ void api_readyz(struct http_exchange *x)
 
 static void flush_job(struct http_exchange *x)
 {
+    uint64_t row;
+
+    if (!api_audit_begin(x, "log.flush", STR(""), &row))
+        return;
     log_flush();
+    api_audit_end(x, row, PT_ERR_OK, STR(""));
     http_answer_empty(x, 204);
 }
 

@@ -1,4 +1,3 @@
-#include <pwd.h>
 #include <stdio.h>
 
 #include "api/resources.h"
@@ -12,13 +11,10 @@ void api_job(struct http_exchange *x, void (*job)(struct http_exchange *x))
 
 void api_author(const struct http_exchange *x, char out[API_AUTHOR_SIZE])
 {
-    char room[2048];
-    struct passwd entry, *found = NULL;
+    struct api_actor actor;
 
-    if (getpwuid_r(x->peer_uid, &entry, room, sizeof room, &found) == 0 && found)
-        snprintf(out, API_AUTHOR_SIZE, "%s", entry.pw_name);
-    else
-        snprintf(out, API_AUTHOR_SIZE, "uid %u", (unsigned)x->peer_uid);
+    api_actor_of(x, &actor);
+    snprintf(out, API_AUTHOR_SIZE, "%s", actor.name);
 }
 
 /* The length of the UTF-8 sequence at the front, or 0. */

@@ -96,3 +96,27 @@ json_t *cli_get(struct cli *c, const char *target)
 {
     return cli_expect(c, &(struct http_call){ .method = "GET", .target = target });
 }
+
+json_t *cli_get_or_down(struct cli *c, const char *target, bool *out_down)
+{
+    struct http_call call = { .method = "GET", .target = target };
+    struct http_reply reply;
+    struct pt_fault fault;
+    json_t *body = NULL;
+    enum pt_err err = cli_call(c, &call, &reply, &fault);
+
+    *out_down = err == PT_ERR_CLOSED;
+    if (err) {
+        if (!*out_down)
+            cli_fail("%s", fault.text);
+        return NULL;
+    }
+    if (reply.status == 200)
+        body = http_reply_json(&reply);
+    if (reply.status != 200)
+        cli_problem(&reply);
+    else if (!body)
+        cli_fail("the gateway's answer is not JSON");
+    http_reply_done(&reply);
+    return body;
+}

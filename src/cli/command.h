@@ -69,6 +69,9 @@ PT_NODISCARD enum pt_err cli_call(struct cli *c, const struct http_call *call,
 /* GET, and the body as JSON. On failure NULL, and the line is on stderr. */
 json_t *cli_get(struct cli *c, const char *target);
 
+/* The same, with *out_down instead of a line on stderr when the gateway is down. */
+json_t *cli_get_or_down(struct cli *c, const char *target, bool *out_down);
+
 /* Any call that must answer 2xx: the body as JSON (or null for none). Else NULL, said on stderr. */
 json_t *cli_expect(struct cli *c, const struct http_call *call);
 
@@ -87,6 +90,7 @@ int cli_settings_apply(struct cli *c);
 int cli_settings_history(struct cli *c);
 int cli_settings_diff(struct cli *c);
 int cli_settings_rollback(struct cli *c);
+int cli_audit(struct cli *c);
 int cli_access_test(struct cli *c);
 int cli_queue_list(struct cli *c);
 int cli_queue_show(struct cli *c);

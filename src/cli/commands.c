@@ -240,6 +240,20 @@ const struct cli_command cli_commands[] = {
     },
 
     {
+        .name = "audit",
+        .summary = "who did what, and when: changes of the settings, actions on the queue",
+        .text = "Newest first, with what a change of the settings has changed. Works with the "
+                "gateway down\ntoo.\n\n"
+                "  postern audit --since 2026-11-24T00:00:00Z\n"
+                "  postern audit --actor ann --action queue.delete",
+        .options = { VALUE("--since", "TIME", "from then on (RFC 3339)"),
+                     VALUE("--until", "TIME", "before then"),
+                     VALUE("--actor", "NAME", "only what this administrator did"),
+                     VALUE("--action", "A", "only this, such as queue.delete; or settings, queue"),
+                     VALUE("--limit", "N", "at most so many (50, up to 500)"), JSON },
+        .run = cli_audit,
+    },
+    {
         .name = "trace",
         .args = "ID|ADDRESS",
         .summary = "the life of a message, event by event, from the log",

@@ -10,6 +10,8 @@
 
 #include "base/clock.h"
 #include "cli/output.h"
+#include "settings/audit.h"
+#include "settings/changes.h"
 #include "settings/schema.h"
 #include "settings/store.h"
 
@@ -162,6 +164,59 @@ json_t *offline_history(struct cli *c, uint32_t limit)
     return json_pack("{s:o, s:n, s:I}", "items", items, "next", "total", (json_int_t)head);
 }
 
+static json_t *text_or_null(struct str s)
+{
+    return s.n ? json_stringn(s.p, s.n) : json_null();
+}
+
+static json_t *number_or_null(uint64_t number, bool there)
+{
+    return there ? json_integer((json_int_t)number) : json_null();
+}
+
+/* As the API shows it. */
+static void add_audit_row(void *user, uint64_t id, const struct settings_audit *a)
+{
+    json_t *changes = a->changes.n ? json_loadb(a->changes.p, a->changes.n, 0, NULL) : NULL;
+    char time[CLOCK_RFC3339_SIZE];
+    json_t *v = json_object();
+
+    clock_rfc3339(a->time_us, time);
+    json_object_set_new(v, "id", json_integer((json_int_t)id));
+    json_object_set_new(v, "time", json_string(time));
+    json_object_set_new(v, "actor", text_or_null(a->actor));
+    json_object_set_new(v, "uid", number_or_null(a->uid, a->uid != SETTINGS_AUDIT_NO_UID));
+    json_object_set_new(v, "origin", text_or_null(a->origin));
+    json_object_set_new(v, "action", json_string(a->action));
+    json_object_set_new(v, "target", text_or_null(a->target));
+    json_object_set_new(v, "outcome", json_string(settings_audit_outcome_name(a->outcome)));
+    json_object_set_new(v, "detail", text_or_null(a->detail));
+    json_object_set_new(v, "changes", changes ? changes : json_array());
+    json_object_set_new(v, "revision", number_or_null(a->revision, a->revision != 0));
+    json_array_append_new(user, v);
+}
+
+json_t *offline_audit(struct cli *c, const struct settings_audit_filter *filter)
+{
+    struct pt_fault fault = { 0 };
+    enum pt_err err;
+    struct settings_store *store = open_store(c, SETTINGS_STORE_READ, &err);
+    json_t *items = json_array();
+    uint64_t total = 0;
+    bool more;
+
+    if (store)
+        err = settings_audit_list(store, filter, add_audit_row, items, &total, &more, &fault);
+    settings_store_close(store);
+    if (err && err != PT_ERR_NOTFOUND) {
+        if (store)
+            cli_fail("%s", fault.text);
+        json_decref(items);
+        return NULL;
+    }
+    return json_pack("{s:o, s:n, s:I}", "items", items, "next", "total", (json_int_t)total);
+}
+
 /* ---- changing ---- */
 
 static const char *author(void)
@@ -188,11 +243,39 @@ static struct settings_commit commit_of(const struct cli *c)
     };
 }
 
+static struct settings_audit audit_of(const struct settings_commit *commit, const char *action,
+                                      const char *target)
+{
+    return (struct settings_audit){
+        .time_us = commit->time_us,
+        .actor = commit->author,
+        .uid = getuid(),
+        .origin = STR("command line, with the gateway down"),
+        .action = action,
+        .target = str_of(target),
+        .detail = commit->comment,
+    };
+}
+
+/* What is different from the settings that were stored until now; `out` may stay empty. */
+static void changes_from_stored(struct settings_store *store, struct str document, struct buf *out)
+{
+    struct settings_revision r = { 0 };
+    enum pt_err err = settings_store_current(store, &r, NULL);
+
+    if (err == PT_ERR_OK || err == PT_ERR_NOTFOUND)
+        settings_changes_write(r.document ? str_of(r.document) : STR("{}"), document,
+                               SETTINGS_AUDIT_CHANGES_MAX, out);
+    settings_revision_done(&r);
+}
+
 int offline_apply(struct cli *c, struct str document)
 {
     struct settings_commit commit = commit_of(c);
+    struct settings_audit row = audit_of(&commit, "settings.change", "");
     struct pt_fault fault = { 0 };
     struct settings_store *store;
+    struct buf changes;
     struct settings *s = check(document, false, true);
     uint64_t revision;
     enum pt_err err;
@@ -216,12 +299,17 @@ int offline_apply(struct cli *c, struct str document)
     }
     store = open_store(c, SETTINGS_STORE_CREATE, &err);
     commit.document = str_of(text);
+    commit.audit = &row;
+    buf_init(&changes, SETTINGS_AUDIT_CHANGES_MAX);
     if (store) {
+        changes_from_stored(store, commit.document, &changes);
+        row.changes = buf_str(&changes);
         err = settings_store_commit(store, &commit, &revision, &fault);
         if (err)
             cli_fail("%s", fault.text);
     }
     settings_store_close(store);
+    buf_done(&changes);
     free(text);
     return err ? CLI_FAILED : report(revision);
 }
@@ -235,6 +323,9 @@ int offline_rollback(struct cli *c, uint64_t number)
     struct settings_store *store = open_store(c, SETTINGS_STORE_READ, &err);
     struct settings *s = NULL;
     bool dry_run = cli_option(c, "--dry-run") != NULL;
+    struct settings_audit row;
+    struct buf changes;
+    char target[40];
     uint64_t revision = 0;
 
     if (store)
@@ -256,7 +347,16 @@ int offline_rollback(struct cli *c, uint64_t number)
     store = open_store(c, SETTINGS_STORE_CREATE, &err);
     if (!store)
         return CLI_FAILED;
+    snprintf(target, sizeof target, "revision %" PRIu64, number);
+    row = audit_of(&commit, "settings.restore", target);
+    commit.audit = &row;
+    buf_init(&changes, SETTINGS_AUDIT_CHANGES_MAX);
+    if (settings_store_get(store, number, &r, NULL) == PT_ERR_OK)
+        changes_from_stored(store, str_of(r.document), &changes);
+    settings_revision_done(&r);
+    row.changes = buf_str(&changes);
     err = settings_store_rollback(store, number, &commit, &revision, &fault);
     settings_store_close(store);
+    buf_done(&changes);
     return err ? cli_fail("%s", fault.text) : report(revision);
 }

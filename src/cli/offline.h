@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "cli/command.h"
+#include "settings/audit.h"
 
 /*
  * cli/offline: the settings while the gateway is down, from the store itself.
@@ -19,6 +20,9 @@ json_t *offline_revision(struct cli *c, uint64_t number);
 
 /* As the API gives it: { "items", "next", "total" }. */
 json_t *offline_history(struct cli *c, uint32_t limit);
+
+/* The same of the audit log, up to the filter's limit. */
+json_t *offline_audit(struct cli *c, const struct settings_audit_filter *filter);
 
 /* Exit status. With --dry-run nothing is stored. */
 int offline_apply(struct cli *c, struct str document);

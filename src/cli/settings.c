@@ -15,36 +15,11 @@
 
 #define V1 "/api/v1/settings"
 
-/* GET, with *out_down instead of a line on stderr when the gateway is down. */
-static json_t *get_or_down(struct cli *c, const char *target, bool *out_down)
-{
-    struct http_call call = { .method = "GET", .target = target };
-    struct http_reply reply;
-    struct pt_fault fault;
-    json_t *body = NULL;
-    enum pt_err err = cli_call(c, &call, &reply, &fault);
-
-    *out_down = err == PT_ERR_CLOSED;
-    if (err) {
-        if (!*out_down)
-            cli_fail("%s", fault.text);
-        return NULL;
-    }
-    if (reply.status == 200)
-        body = http_reply_json(&reply);
-    if (reply.status != 200)
-        cli_problem(&reply);
-    else if (!body)
-        cli_fail("the gateway's answer is not JSON");
-    http_reply_done(&reply);
-    return body;
-}
-
 /* The document in force, or the one that would be when the gateway starts. */
 static json_t *document(struct cli *c)
 {
     bool down;
-    json_t *doc = get_or_down(c, V1, &down);
+    json_t *doc = cli_get_or_down(c, V1, &down);
 
     return down ? offline_document(c) : doc;
 }
@@ -57,7 +32,7 @@ static json_t *revision(struct cli *c, uint64_t number)
     json_t *row, *doc;
 
     snprintf(target, sizeof target, V1 "/revisions/%" PRIu64, number);
-    row = get_or_down(c, target, &down);
+    row = cli_get_or_down(c, target, &down);
     if (down)
         return offline_revision(c, number);
     doc = json_incref(json_object_get(row, "document"));
@@ -301,7 +276,7 @@ int cli_settings_history(struct cli *c)
         return CLI_USAGE;
     limit = PT_MIN(limit, 500);
     snprintf(target, sizeof target, V1 "/revisions?limit=%" PRIu64, limit);
-    list = get_or_down(c, target, &down);
+    list = cli_get_or_down(c, target, &down);
     if (down)
         list = offline_history(c, (uint32_t)limit);
     if (!list)

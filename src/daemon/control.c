@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "daemon/participants.h"
 #include "net/host.h"
+#include "settings/audit.h"
+#include "settings/changes.h"
 
 enum { FILE_MAX = SETTINGS_DOCUMENT_MAX };
 
@@ -55,6 +57,8 @@ static bool open_store(struct control *c)
 
     if (settings_store_open(&c->store, c->state->dir, SETTINGS_STORE_CREATE, &fault) != PT_ERR_OK)
         c->store = NULL;
+    else
+        settings_store_reserve(c->store);
     set_fault(c, &c->store_fault, &fault);
     return c->store != NULL;
 }
@@ -146,10 +150,16 @@ static enum pt_err read_file(const char *path, struct buf *out, struct pt_fault 
 
 void control_apply_file(struct control *c, const char *path)
 {
+    struct settings_audit row = { .actor = STR("command line"),
+                                  .uid = SETTINGS_AUDIT_NO_UID,
+                                  .origin = STR("--apply at the start"),
+                                  .action = "settings.change",
+                                  .target = str_of(path) };
     struct api_change_result result = { 0 };
     struct pt_fault fault = { .err = PT_ERR_OK };
     struct buf document, text;
     struct log_line line;
+    uint64_t id;
     enum pt_err err;
 
     buf_init(&document, FILE_MAX);
@@ -161,6 +171,7 @@ void control_apply_file(struct control *c, const char *path)
                              &(struct api_change){ .document = buf_str(&document),
                                                    .author = STR("command line"),
                                                    .comment = STR("--apply"),
+                                                   .audit = &row,
                                                    .expected = SETTINGS_REVISION_ANY },
                              &result, &fault);
     if (err != PT_ERR_OK) {
@@ -171,6 +182,11 @@ void control_apply_file(struct control *c, const char *path)
         if (fault.err == PT_ERR_OK)
             pt_fault_set(&fault, err, "%.200s", text.n ? buf_cstr(&text) : pt_err_text(err));
         fault.text[strcspn(fault.text, "\n")] = 0;
+        row.outcome = SETTINGS_AUDIT_REFUSED;
+        row.detail = str_of(fault.text);
+        row.time_us = clock_wall_us();
+        if (c->store)
+            PT_IGNORE(settings_audit_add(c->store, &row, &id, NULL), "it is logged below too");
         set_fault(c, &c->apply_fault, &fault);
         log_begin(&line, LOG_ERROR, "settings");
         log_cstr(&line, "file", path);
@@ -234,25 +250,51 @@ struct policy_snapshot *control_snapshot(struct control *c)
     return s;
 }
 
+/* What the change is called in the audit log, with what is different. */
+static struct settings_audit audit_row(struct control *c, const struct api_change *change,
+                                       const struct settings *s, struct buf *changes)
+{
+    struct settings_audit row = { .actor = change->author,
+                                  .uid = SETTINGS_AUDIT_NO_UID,
+                                  .action = "settings.change",
+                                  .detail = change->comment };
+
+    if (change->audit)
+        row = *change->audit;
+    row.time_us = clock_wall_us();
+    if (c->current)
+        settings_changes_write(str_of(c->current->document), str_of(s->document),
+                               SETTINGS_AUDIT_CHANGES_MAX, changes);
+    row.changes = buf_str(changes);
+    return row;
+}
+
 static enum pt_err store_revision(struct control *c, const struct api_change *change,
                                   const struct settings *s, uint64_t *out_revision,
                                   struct pt_fault *fault)
 {
+    struct buf changes;
+    struct settings_audit row;
     struct settings_commit commit = { .author = change->author,
                                       .comment = change->comment,
                                       .time_us = clock_wall_us(),
-                                      .expected = change->expected };
-    enum pt_err err = PT_ERR_NOMEM;
-    char *document;
+                                      .expected = change->expected,
+                                      .audit = &row };
+    char *document = change->restored_from ? NULL : settings_document_to_store(s);
+    enum pt_err err;
 
-    if (change->restored_from)
-        return settings_store_rollback(c->store, change->restored_from, &commit, out_revision,
-                                       fault);
-    document = settings_document_to_store(s);
-    if (document) {
+    if (!change->restored_from && !document)
+        return pt_fault_set(fault, PT_ERR_NOMEM, "no memory for the new settings");
+    buf_init(&changes, SETTINGS_AUDIT_CHANGES_MAX);
+    row = audit_row(c, change, s, &changes);
+    if (change->restored_from) {
+        err =
+            settings_store_rollback(c->store, change->restored_from, &commit, out_revision, fault);
+    } else {
         commit.document = str_of(document);
         err = settings_store_commit(c->store, &commit, out_revision, fault);
     }
+    buf_done(&changes);
     free(document);
     return err;
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -234,6 +235,17 @@ static bool try_mail(struct process *p)
     return fault.err == PT_ERR_OK;
 }
 
+/* Under `postern run` the console is our sibling and runs as we do; under a service manager it has
+ * a user of its own, postern-console. */
+static uint32_t console_uid(const struct daemon_options *o)
+{
+    const struct passwd *user = o->ready_fd >= 0 ? NULL : getpwnam("postern-console");
+
+    if (o->ready_fd >= 0)
+        return geteuid();
+    return user ? user->pw_uid : UINT32_MAX;
+}
+
 /* Without its spool the gateway takes no mail, but the administrator gets in and sees why. */
 static enum pt_err start(struct process *p, const struct daemon_options *o, struct pt_fault *fault)
 {
@@ -244,6 +256,7 @@ static enum pt_err start(struct process *p, const struct daemon_options *o, stru
         control_apply_file(&p->control, o->apply);
     PT_IGNORE(try_mail(p), "tried again by serve()");
     process_api_deps(p, &deps);
+    deps.console_uid = console_uid(o);
     return api_new(&p->api, &deps, fault);
 }
 

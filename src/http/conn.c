@@ -358,6 +358,7 @@ static bool run_reading(struct http_conn *c)
         }
         c->x->conn = c;
         c->x->peer_uid = c->peer_uid;
+        c->x->peer_pid = c->peer_pid;
         start_timer(c, c->server->config.deadline_ms);
     }
     consume(c);
@@ -458,7 +459,7 @@ static void on_timer(struct net_timer *t)
     conn_run(c);
 }
 
-void http_conn_start(struct http_server *s, int fd, uint32_t peer_uid)
+void http_conn_start(struct http_server *s, int fd, uint32_t peer_uid, int32_t peer_pid)
 {
     struct http_conn *c = calloc(1, sizeof *c);
 
@@ -471,6 +472,7 @@ void http_conn_start(struct http_server *s, int fd, uint32_t peer_uid)
     }
     c->server = s;
     c->peer_uid = peer_uid;
+    c->peer_pid = peer_pid;
     net_stream_socket(&c->stream, fd);
     net_watch_init(&c->watch, s->config.loop, fd, on_ready);
     net_timer_init(&c->timer, s->config.loop, on_timer);

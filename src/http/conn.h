@@ -35,6 +35,7 @@ struct http_conn {
     bool close_after;
     bool dispatching; /* a handler is being called */
     uint32_t peer_uid;
+    int32_t peer_pid;
 };
 
 struct http_server {
@@ -48,7 +49,7 @@ struct http_server {
 };
 
 /* Takes the socket. */
-void http_conn_start(struct http_server *s, int fd, uint32_t peer_uid);
+void http_conn_start(struct http_server *s, int fd, uint32_t peer_uid, int32_t peer_pid);
 
 void http_conn_close(struct http_conn *c);
 

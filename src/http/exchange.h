@@ -45,7 +45,8 @@ struct http_exchange {
     void *ctx;  /* the server's */
     void *user; /* the handler's; freed by user_free when the exchange ends */
     void (*user_free)(void *user);
-    uint32_t peer_uid; /* over a Unix socket: who asks */
+    uint32_t peer_uid; /* over a Unix socket: who asks, and the process; */
+    int32_t peer_pid;  /* 0: not known */
     /* private from here on */
     struct http_reader reader;
     struct http_match match;

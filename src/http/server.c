@@ -13,6 +13,7 @@
 #include "net/linger.h"
 
 enum { ACCEPTS_PER_TURN = 32, ACCEPT_PAUSE_MS = 500 };
+enum { GROUPS_MAX = 256 };
 enum { TURNED_AWAY_MAX = 32, TURNED_AWAY_SECONDS = 5 };
 
 struct http_listener {
@@ -135,6 +136,26 @@ static bool make_room(struct http_server *s)
     return false;
 }
 
+/* By its user or main group, or by another group it belongs to: an administrator becomes one by
+ * being added to the group of the service. */
+static bool may_ask(struct http_server *s, int fd, const struct ucred *peer)
+{
+    bool (*allowed)(void *, uint32_t, uint32_t) = s->config.peer_allowed;
+    gid_t groups[GROUPS_MAX];
+    socklen_t n = sizeof groups;
+
+    if (allowed ? allowed(s->config.ctx, peer->uid, peer->gid)
+                : http_peer_is_ours(peer->uid, peer->gid))
+        return true;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &n) != 0)
+        return false;
+    for (size_t i = 0; i < n / sizeof *groups; i++)
+        if (allowed ? allowed(s->config.ctx, peer->uid, groups[i])
+                    : http_peer_is_ours(peer->uid, groups[i]))
+            return true;
+    return false;
+}
+
 static void welcome(struct http_listener *l, int fd)
 {
     struct http_server *s = l->server;
@@ -142,9 +163,7 @@ static void welcome(struct http_listener *l, int fd)
     socklen_t n = sizeof peer;
 
     if (l->is_unix) {
-        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0 ||
-            !(s->config.peer_allowed ? s->config.peer_allowed(s->config.ctx, peer.uid, peer.gid)
-                                     : http_peer_is_ours(peer.uid, peer.gid))) {
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0 || !may_ask(s, fd, &peer)) {
             turn_away(s, fd, 403, "Only root and the user or group of the service may ask here.");
             return;
         }
@@ -158,7 +177,7 @@ static void welcome(struct http_listener *l, int fd)
         turn_away(s, fd, 503, "Too many connections.");
         return;
     }
-    http_conn_start(s, fd, peer.uid);
+    http_conn_start(s, fd, peer.uid, peer.pid);
 }
 
 static void on_pause_over(struct net_timer *t)
@@ -252,5 +271,5 @@ enum pt_err http_server_listen_fd_take(struct http_server *s, int fd, struct pt_
 
 void http_server_serve_take(struct http_server *s, int fd)
 {
-    http_conn_start(s, fd, UINT32_MAX);
+    http_conn_start(s, fd, UINT32_MAX, 0);
 }

@@ -237,8 +237,8 @@ static bool none_alive(const struct settings_check *c, const json_t *list)
         const json_t *expires = json_object_get(entry, "expires");
         int64_t when;
 
-        if (!expires || !c->host->now_us || !schema_parse_time(settings_json_str(expires), &when) ||
-            when > c->host->now_us)
+        if (!expires || !c->host->now_us ||
+            !settings_time_parse(settings_json_str(expires), &when) || when > c->host->now_us)
             return false;
     }
     return true;

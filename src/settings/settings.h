@@ -101,6 +101,9 @@ struct settings {
 struct settings *settings_ref(const struct settings *s);
 void settings_unref(const struct settings *s); /* NULL is accepted */
 
+/* RFC 3339, with any offset; false: it is none. */
+PT_NODISCARD bool settings_time_parse(struct str text, int64_t *out_us);
+
 /* The domain in lower case, A-labels (IDNA 2008, RFC 5891) and without a trailing dot: the form in
  * which domains are compared. False, and `out` of no meaning, where it is no domain name. An ASCII
  * name costs no allocation. */

@@ -17,8 +17,10 @@
  * overwrites what they have not seen. A handle belongs to one thread at a time. Calls wait for the
  * disk, and up to 5 seconds for another process: never on an event loop.
  *
- * Opening destroys nothing: a damaged, locked, foreign or newer database is left as it is, and the
- * fault says what to do. The implementation here keeps them in STATE/settings.db (SQLite).
+ * A database that is moved away while it is open is noticed by the next change, which goes to a new
+ * one at the old path. Opening destroys nothing: a damaged, locked, foreign or newer database is
+ * left as it is, and the fault says what to do. The implementation here keeps them in
+ * STATE/settings.db (SQLite).
  */
 
 struct settings_store;
@@ -34,6 +36,10 @@ PT_NODISCARD enum pt_err settings_store_open(struct settings_store **out,
                                              const char *state_directory,
                                              enum settings_store_mode mode, struct pt_fault *fault);
 void settings_store_close(struct settings_store *s); /* NULL is accepted */
+
+/* Keeps room on the disk so that small changes and audit rows can still be written when the disk is
+ * full: for as long as the handle is open. Whether that succeeded is not told: it is a reserve. */
+void settings_store_reserve(struct settings_store *s);
 
 /* How long later calls wait for another process that has it locked; 5,000 ms unless told. */
 void settings_store_set_patience(struct settings_store *s, int ms);
@@ -52,12 +58,17 @@ void settings_revision_done(struct settings_revision *r); /* frees the texts */
 /* For `expected`: whatever the current revision is. */
 #define SETTINGS_REVISION_ANY UINT64_MAX
 
+struct settings_audit;
+
 struct settings_commit {
     struct str document;
     struct str author;  /* not empty; at most 256 octets are kept */
     struct str comment; /* at most 4096 octets are kept */
     int64_t time_us;
     uint64_t expected; /* the revision it was made from; 0: there was none */
+    /* The row of the audit log, part of the same transaction (settings/audit.h); its outcome and
+     * revision are filled in. NULL: none. */
+    const struct settings_audit *audit;
 };
 
 /* PT_ERR_CONFLICT: the current revision is not the expected one; the fault names both. */

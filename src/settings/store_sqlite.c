@@ -19,7 +19,7 @@ enum { AUTHOR_MAX = 256, COMMENT_MAX = 4096 };
 
 #define BIND_FAILURE "a failed bind leaves NULL, which the table refuses"
 
-static void bind_text(sqlite3_stmt *st, int index, struct str text, size_t max)
+void settings_store_bind_text(sqlite3_stmt *st, int index, struct str text, size_t max)
 {
     if (text.n > max)
         for (text.n = max; !str_is_utf8(text);) /* not in the middle of a character */
@@ -62,7 +62,7 @@ static int insert_document(struct settings_store *s, struct str body, int64_t *o
         return code;
     PT_IGNORE(sqlite3_bind_int64(st, 1, (int64_t)body.n), BIND_FAILURE);
     PT_IGNORE(sqlite3_bind_int64(st, 2, crc32c(0, body.p, body.n)), BIND_FAILURE);
-    bind_text(st, 3, body, SIZE_MAX);
+    settings_store_bind_text(st, 3, body, SIZE_MAX);
     return insert(s, st, out_id);
 }
 
@@ -80,17 +80,31 @@ static int insert_revision(struct settings_store *s, const struct settings_commi
         return code;
     PT_IGNORE(sqlite3_bind_int64(st, 1, document), BIND_FAILURE);
     PT_IGNORE(sqlite3_bind_int64(st, 2, c->time_us), BIND_FAILURE);
-    bind_text(st, 3, c->author, AUTHOR_MAX);
-    bind_text(st, 4, c->comment, COMMENT_MAX);
+    settings_store_bind_text(st, 3, c->author, AUTHOR_MAX);
+    settings_store_bind_text(st, 4, c->comment, COMMENT_MAX);
     PT_IGNORE(sqlite3_bind_int64(st, 5, (int64_t)restored_from), BIND_FAILURE);
     return insert(s, st, out_number);
 }
 
-static enum pt_err begin(struct settings_store *s, uint64_t expected, struct pt_fault *fault)
+static int insert_audit(struct settings_store *s, const struct settings_commit *c, int64_t number)
 {
-    uint64_t head = 0;
-    int code = settings_store_execute(s, "BEGIN IMMEDIATE");
+    int64_t id;
 
+    if (!c->audit)
+        return SQLITE_OK;
+    return settings_audit_insert(s, c->audit, SETTINGS_AUDIT_DONE, (uint64_t)number, &id);
+}
+
+enum pt_err settings_store_begin(struct settings_store *s, uint64_t expected,
+                                 struct pt_fault *fault)
+{
+    enum pt_err err = settings_store_follow(s, fault);
+    uint64_t head = 0;
+    int code;
+
+    if (err != PT_ERR_OK)
+        return err;
+    code = settings_store_execute(s, "BEGIN IMMEDIATE");
     if (code != SQLITE_OK)
         return settings_store_fault(s, code, "saving", fault);
     code = head_of(s, &head);
@@ -104,7 +118,7 @@ static enum pt_err begin(struct settings_store *s, uint64_t expected, struct pt_
     return PT_ERR_OK;
 }
 
-static enum pt_err end(struct settings_store *s, int code, struct pt_fault *fault)
+enum pt_err settings_store_end(struct settings_store *s, int code, struct pt_fault *fault)
 {
     if (code == SQLITE_OK)
         code = settings_store_execute(s, "COMMIT");
@@ -112,9 +126,9 @@ static enum pt_err end(struct settings_store *s, int code, struct pt_fault *faul
 }
 
 /* After an error of any kind: nothing has happened. */
-static enum pt_err undo(struct settings_store *s, enum pt_err err)
+enum pt_err settings_store_undo(struct settings_store *s, enum pt_err err)
 {
-    if (err != PT_ERR_OK && !sqlite3_get_autocommit(s->db))
+    if (err != PT_ERR_OK && s->db && !sqlite3_get_autocommit(s->db))
         PT_IGNORE(settings_store_execute(s, "ROLLBACK"), "the error is told already");
     return err;
 }
@@ -130,16 +144,18 @@ enum pt_err settings_store_commit(struct settings_store *s, const struct setting
         !str_is_utf8(c->document))
         return pt_fault_set(fault, PT_ERR_INVALID,
                             "a revision needs an author, and its texts are UTF-8");
-    err = begin(s, c->expected, fault);
+    err = settings_store_begin(s, c->expected, fault);
     if (err == PT_ERR_OK) {
         code = insert_document(s, c->document, &document);
         if (code == SQLITE_OK)
             code = insert_revision(s, c, document, 0, &number);
-        err = end(s, code, fault);
+        if (code == SQLITE_OK)
+            code = insert_audit(s, c, number);
+        err = settings_store_end(s, code, fault);
     }
     if (err == PT_ERR_OK)
         *out_revision = (uint64_t)number;
-    return undo(s, err);
+    return settings_store_undo(s, err);
 }
 
 static enum pt_err document_of(struct settings_store *s, uint64_t number, int64_t *out_document,
@@ -174,14 +190,19 @@ enum pt_err settings_store_rollback(struct settings_store *s, uint64_t number,
     if (copy.author.n == 0 || !str_is_utf8(copy.author) || !str_is_utf8(copy.comment))
         return pt_fault_set(fault, PT_ERR_INVALID,
                             "a revision needs an author, and its texts are UTF-8");
-    err = begin(s, copy.expected, fault);
+    err = settings_store_begin(s, copy.expected, fault);
     if (err == PT_ERR_OK)
         err = document_of(s, number, &document, fault);
-    if (err == PT_ERR_OK)
-        err = end(s, insert_revision(s, &copy, document, number, &made), fault);
+    if (err == PT_ERR_OK) {
+        int code = insert_revision(s, &copy, document, number, &made);
+
+        if (code == SQLITE_OK)
+            code = insert_audit(s, &copy, made);
+        err = settings_store_end(s, code, fault);
+    }
     if (err == PT_ERR_OK)
         *out_revision = (uint64_t)made;
-    return undo(s, err);
+    return settings_store_undo(s, err);
 }
 
 /* ---- reading ---- */
@@ -238,8 +259,11 @@ enum pt_err settings_store_head(struct settings_store *s, uint64_t *out_revision
                                 struct pt_fault *fault)
 {
     uint64_t head = 0;
-    int code = head_of(s, &head);
+    enum pt_err err = settings_store_follow(s, fault);
+    int code = err == PT_ERR_OK ? head_of(s, &head) : SQLITE_OK;
 
+    if (err != PT_ERR_OK)
+        return err;
     if (code != SQLITE_OK)
         return settings_store_fault(s, code, "reading", fault);
     *out_revision = head;

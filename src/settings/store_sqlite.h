@@ -1,18 +1,23 @@
 #pragma once
 #include <sqlite3.h>
+#include <sys/stat.h>
 
+#include "settings/audit.h"
 #include "settings/store.h"
 
 /*
- * settings/store_sqlite: what its two files share: store_sqlite_open.c (opening, faults) and
- * store_sqlite.c (revisions).
+ * settings/store_sqlite: what its files share: store_sqlite_open.c (opening, faults),
+ * store_sqlite.c (revisions) and store_audit.c (the audit log).
  */
 
 enum { SETTINGS_STORE_PATH_SIZE = 4096 };
 
 struct settings_store {
-    sqlite3 *db;
+    sqlite3 *db; /* NULL: to be opened by settings_store_follow() */
     char path[SETTINGS_STORE_PATH_SIZE];
+    struct stat file; /* that was opened */
+    int patience_ms;
+    bool writes; /* SETTINGS_STORE_CREATE */
 };
 
 /* Tells what failed, where, and what to do about it; returns the error. `doing` is a word. */
@@ -24,3 +29,24 @@ int settings_store_execute(struct settings_store *s, const char *sql);
 
 /* The first column of the first row, 0 without a row; SQLite's result code. */
 int settings_store_number(struct settings_store *s, const char *sql, int64_t *out);
+
+/* A text for a column, cut to at most `max` octets of whole characters. */
+void settings_store_bind_text(sqlite3_stmt *st, int index, struct str text, size_t max);
+
+/* Takes the write lock, and sees to it that the database is the one at the path: one that an
+ * administrator has moved away takes no more revisions. PT_ERR_CONFLICT as settings_store_commit().
+ * Ends with settings_store_end() with SQLite's code of what came between, then, whatever came,
+ * settings_store_undo(), which gives the error back. */
+PT_NODISCARD enum pt_err settings_store_begin(struct settings_store *s, uint64_t expected,
+                                              struct pt_fault *fault);
+PT_NODISCARD enum pt_err settings_store_end(struct settings_store *s, int code,
+                                            struct pt_fault *fault);
+enum pt_err settings_store_undo(struct settings_store *s, enum pt_err err);
+
+/* Opens anew where the path leads to another file, or to none. */
+PT_NODISCARD enum pt_err settings_store_follow(struct settings_store *s, struct pt_fault *fault);
+
+/* Within a transaction; SQLite's result code. */
+PT_NODISCARD int settings_audit_insert(struct settings_store *s, const struct settings_audit *a,
+                                       enum settings_audit_outcome outcome, uint64_t revision,
+                                       int64_t *out_id);

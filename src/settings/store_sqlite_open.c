@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "settings/store_sqlite.h"
@@ -32,6 +33,20 @@ static const char *const migrations[] = {
     " author TEXT NOT NULL,"
     " comment TEXT NOT NULL,"
     " restored_from INTEGER NOT NULL DEFAULT 0);",
+
+    "CREATE TABLE audit ("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " time_us INTEGER NOT NULL,"
+    " actor TEXT NOT NULL,"
+    " uid INTEGER NOT NULL,"
+    " origin TEXT NOT NULL,"
+    " action TEXT NOT NULL,"
+    " target TEXT NOT NULL,"
+    " outcome INTEGER NOT NULL,"
+    " detail TEXT NOT NULL,"
+    " changes TEXT NOT NULL,"
+    " revision INTEGER NOT NULL);"
+    "CREATE TABLE reserve (octets BLOB NOT NULL);",
 };
 
 enum { VERSION = PT_ARRAY_LEN(migrations) };
@@ -133,7 +148,7 @@ static enum pt_err find_file(struct settings_store *s, const char *directory,
 
 static int configure(struct settings_store *s)
 {
-    int code = sqlite3_busy_timeout(s->db, BUSY_MS);
+    int code = sqlite3_busy_timeout(s->db, s->patience_ms);
 
     sqlite3_extended_result_codes(s->db, 1);
     PT_IGNORE(sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL), "extra care only");
@@ -210,6 +225,8 @@ static enum pt_err open_database(struct settings_store *s, enum settings_store_m
     int code = sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     enum pt_err err;
 
+    if (code == SQLITE_OK && stat(s->path, &s->file) != 0)
+        return pt_fault_errno(fault, errno, "cannot open %s", s->path);
     if (code == SQLITE_OK)
         code = configure(s);
     if (code != SQLITE_OK)
@@ -235,6 +252,8 @@ enum pt_err settings_store_open(struct settings_store **out, const char *state_d
 
     if (!s)
         return pt_fault_set(fault, PT_ERR_NOMEM, "out of memory");
+    s->patience_ms = BUSY_MS;
+    s->writes = mode == SETTINGS_STORE_CREATE;
     err = find_file(s, state_directory, mode, fault);
     if (err == PT_ERR_OK)
         err = open_database(s, mode, fault);
@@ -253,7 +272,51 @@ void settings_store_close(struct settings_store *s)
     free(s);
 }
 
+enum pt_err settings_store_follow(struct settings_store *s, struct pt_fault *fault)
+{
+    struct stat now;
+    char directory[SETTINGS_STORE_PATH_SIZE];
+    enum pt_err err;
+
+    if (!s->writes || (s->db && stat(s->path, &now) == 0 && now.st_ino == s->file.st_ino &&
+                       now.st_dev == s->file.st_dev))
+        return PT_ERR_OK;
+    PT_IGNORE(sqlite3_close(s->db), "every statement was finalised");
+    s->db = NULL;
+    snprintf(directory, sizeof directory, "%s", s->path);
+    *strrchr(directory, '/') = 0;
+    err = make_file(s, directory, fault);
+    if (err == PT_ERR_OK)
+        err = open_database(s, SETTINGS_STORE_CREATE, fault);
+    if (err != PT_ERR_OK) {
+        PT_IGNORE(sqlite3_close(s->db), "it was of no use");
+        s->db = NULL; /* to be tried again */
+    }
+    return err;
+}
+
+/*
+ * In WAL a commit needs room in two places: its pages in the log, and later the database. Writing
+ * this much and deleting it leaves the log that long, to be written over, and the database that
+ * many free pages. The log starts over when it was copied, so that must happen well before its end.
+ */
+enum { RESERVE_OCTETS = 256 * 1024 };
+
+void settings_store_reserve(struct settings_store *s)
+{
+    char insert[80];
+
+    snprintf(insert, sizeof insert, "INSERT INTO reserve VALUES (zeroblob(%d))",
+             (int)RESERVE_OCTETS);
+    if (settings_store_execute(s, "PRAGMA wal_autocheckpoint=40") != SQLITE_OK ||
+        settings_store_execute(s, insert) != SQLITE_OK)
+        return;
+    PT_IGNORE(settings_store_execute(s, "DELETE FROM reserve"), "the next start deletes it");
+}
+
 void settings_store_set_patience(struct settings_store *s, int ms)
 {
-    PT_IGNORE(sqlite3_busy_timeout(s->db, ms), "it never fails on an open database");
+    s->patience_ms = ms;
+    if (s->db)
+        PT_IGNORE(sqlite3_busy_timeout(s->db, ms), "it never fails on an open database");
 }

@@ -59,6 +59,3 @@ extern const struct schema_node schema_root;
 extern const struct schema_format schema_hostname, schema_domain_pattern, schema_network,
     schema_time, schema_address, schema_host, schema_server, schema_anchor, schema_id, schema_line,
     schema_greeting;
-
-/* RFC 3339, with any offset; false: it is none. */
-bool schema_parse_time(struct str text, int64_t *out_us);

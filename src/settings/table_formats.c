@@ -56,7 +56,7 @@ static enum schema_verdict check_time(struct str in, char out[SCHEMA_TEXT_SIZE],
 
     (void)out;
     (void)note;
-    return schema_parse_time(in, &time_us) ? SCHEMA_GOOD : SCHEMA_BAD;
+    return settings_time_parse(in, &time_us) ? SCHEMA_GOOD : SCHEMA_BAD;
 }
 
 static enum schema_verdict check_address(struct str in, char out[SCHEMA_TEXT_SIZE],
@@ -298,7 +298,7 @@ static bool offset(struct str *in, int64_t *out_minutes)
     return true;
 }
 
-bool schema_parse_time(struct str text, int64_t *out_us)
+bool settings_time_parse(struct str text, int64_t *out_us)
 {
     int64_t year, month, day, hour, minute, second, us, zone;
 

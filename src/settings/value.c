@@ -121,7 +121,7 @@ static void build_list(struct builder *b, const json_t *from, struct settings_li
         e->text = copy(b, network);
         e->comment = copy(b, json_object_get(value, "comment"));
         if (expires)
-            pt_assert(schema_parse_time(settings_json_str(expires), &e->expires_us));
+            pt_assert(settings_time_parse(settings_json_str(expires), &e->expires_us));
     }
 }
 

@@ -41,6 +41,7 @@ static enum pt_err store(const struct api_change *change, struct settings *s, ui
         .comment = change->comment,
         .time_us = clock_wall_us(),
         .expected = change->expected,
+        .audit = change->audit,
     };
     char *text = settings_document_to_store(s);
     enum pt_err err = settings_store_open(&db, fake.directory, SETTINGS_STORE_CREATE, NULL);
@@ -236,6 +237,7 @@ struct api *fake_start(void)
         .state_directory = fake.directory,
         .version = "1.2.3",
         .started_us = clock_wall_us() - 5000000,
+        .console_uid = UINT32_MAX,
         .settings_current = get_current,
         .settings_apply = apply,
         .queue_loading = queue_loading,

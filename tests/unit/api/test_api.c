@@ -502,6 +502,129 @@ static void the_description_has_what_is_there(void **state)
     json_decref(v);
 }
 
+/* ---- the audit log ---- */
+
+/* The newest row, which is to be released. */
+static json_t *newest(const char *query)
+{
+    char target[200];
+    json_t *v, *row;
+
+    snprintf(target, sizeof target, "/api/v1/audit?limit=1%s", query);
+    v = call("GET", target, NULL, NULL);
+    assert_int_equal(reply.status, 200);
+    row = json_incref(json_array_get(json_object_get(v, "items"), 0));
+    json_decref(v);
+    return row;
+}
+
+static void expect_row(const char *action, const char *outcome, const char *target,
+                       const char *detail)
+{
+    json_t *row = newest("");
+
+    assert_string_equal(text_at(row, "action"), action);
+    assert_string_equal(text_at(row, "outcome"), outcome);
+    assert_non_null(text_at(row, "actor"));
+    assert_int_equal(number_at(row, "uid"), getuid());
+    assert_non_null(strstr(text_at(row, "origin"), "api.sock, process"));
+    if (target)
+        assert_string_equal(text_at(row, "target"), target);
+    if (detail)
+        assert_non_null(strstr(text_at(row, "detail"), detail));
+    json_decref(row);
+}
+
+static void every_deed_is_written_down(void **state)
+{
+    json_t *v, *row;
+
+    v = call("GET", "/api/v1/audit", NULL, NULL); /* there is no database yet */
+    assert_int_equal(number_at(v, "total"), 0);
+    json_decref(v);
+    expect(200, "PUT", "/api/v1/settings?comment=first", PORT(2526));
+    row = newest("");
+    assert_string_equal(text_at(row, "action"), "settings.change");
+    assert_string_equal(text_at(row, "outcome"), "done");
+    assert_string_equal(text_at(row, "detail"), "first");
+    assert_int_equal(number_at(row, "revision"), 1);
+    json_decref(row);
+    expect(422, "PUT", "/api/v1/settings", PORT(0));
+    expect_row("settings.change", "refused", NULL, "/connections/interface/port: must be");
+    expect(400, "PATCH", "/api/v1/settings", "{");
+    expect_row("settings.change", "refused", NULL, "no JSON");
+    json_decref(call("PUT", "/api/v1/settings", PORT(2527), "\"77\""));
+    assert_int_equal(reply.status, 412);
+    expect_row("settings.change", "refused", NULL, "not in force");
+    expect(200, "PUT", "/api/v1/settings?dry_run=true", PORT(2528));
+    expect_row("settings.change", "refused", NULL, "not in force"); /* no new row */
+    expect(200, "POST", "/api/v1/settings/revisions/1/restore", NULL);
+    expect_row("settings.restore", "done", "revision 1", NULL);
+    fake.participant = PT_ERR_BUSY;
+    expect(409, "PUT", "/api/v1/settings", PORT(2529));
+    expect_row("settings.change", "failed", NULL, "port 25 is in use");
+    expect(200, "POST", "/api/v1/queue/hold", "{\"all\":true}");
+    expect_row("queue.hold", "done", "all", "3 messages");
+    expect(200, "POST", "/api/v1/queue/retry", "{\"destination\":\"relay:25\"}");
+    expect_row("queue.retry", "done", "destination relay:25", "3 messages");
+    expect(404, "DELETE", "/api/v1/queue/00000000001", NULL);
+    expect_row("queue.delete", "refused", "00000000001", "no such message");
+    expect(204, "POST", "/api/v1/log/flush", NULL);
+    expect_row("log.flush", "done", NULL, NULL);
+}
+
+static void the_audit_log_comes_in_pages(void **state)
+{
+    static const char *const wrong[] = { "since=yesterday", "until=2026-13-01T00:00:00Z",
+                                         "cursor=x",        "limit=0",
+                                         "limit=501",       "who=ann" };
+    char target[200];
+    json_t *v;
+
+    for (int i = 0; i < 5; i++)
+        expect(200, "POST", "/api/v1/queue/hold", "{\"all\":true}");
+    expect(200, "PUT", "/api/v1/settings", PORT(2526));
+    v = call("GET", "/api/v1/audit?action=queue&limit=3", NULL, NULL);
+    assert_int_equal(json_array_size(json_object_get(v, "items")), 3);
+    assert_int_equal(number_at(v, "total"), 5);
+    snprintf(target, sizeof target, "/api/v1/audit?action=queue&limit=3&cursor=%s",
+             text_at(v, "next"));
+    json_decref(v);
+    v = call("GET", target, NULL, NULL);
+    assert_int_equal(json_array_size(json_object_get(v, "items")), 2);
+    assert_true(json_is_null(json_object_get(v, "next")));
+    json_decref(v);
+    v = call("GET", "/api/v1/audit?until=2020-01-01T00:00:00Z", NULL, NULL);
+    assert_int_equal(number_at(v, "total"), 0);
+    json_decref(v);
+    for (size_t i = 0; i < PT_ARRAY_LEN(wrong); i++) {
+        snprintf(target, sizeof target, "/api/v1/audit?%s", wrong[i]);
+        expect(400, "GET", target, NULL);
+    }
+}
+
+/* What cannot be recorded is not done. */
+static void without_the_audit_log_nothing_is_done(void **state)
+{
+    char path[400];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/settings.db", fake.directory);
+    f = fopen(path, "we");
+    assert_non_null(f);
+    for (int i = 0; i < 1000; i++)
+        fputs("this is no database at all", f);
+    fclose(f);
+    fake.action = API_QUEUE_RETRY;
+    fake.acted_all = false;
+    expect(500, "POST", "/api/v1/queue/hold", "{\"all\":true}");
+    assert_int_equal(fake.action, API_QUEUE_RETRY);
+    expect(500, "POST", "/api/v1/log/flush", NULL);
+    assert_int_equal(unlink(path), 0); /* moved away: all is well again */
+    expect(200, "POST", "/api/v1/queue/hold", "{\"all\":true}");
+    assert_true(fake.acted_all);
+}
+
 static void the_log_is_written_when_asked(void **state)
 {
     char path[400], line[1000];
@@ -557,6 +680,9 @@ int main(void)
         T(an_address_is_tested),
         T(interfaces_have_loopback_among_them),
         T(the_description_has_what_is_there),
+        T(every_deed_is_written_down),
+        T(the_audit_log_comes_in_pages),
+        T(without_the_audit_log_nothing_is_done),
         T(the_log_is_written_when_asked),
         T(paths_and_methods_that_are_not_there),
     };
