@@ -69,6 +69,7 @@ const struct http_route api_routes[] = {
     { HTTP_METHOD_POST, V1 "/log/flush", api_log_flush, SMALL, NULL,
       "write to the disk what the log still holds in memory" },
     { HTTP_METHOD_GET, V1 "/openapi.json", api_openapi_get, 0, NULL, "this description" },
+    { HTTP_METHOD_GET, "/metrics", api_metrics_get, 0, NULL, "the numbers, for Prometheus" },
     { HTTP_METHOD_GET, "/healthz", api_healthz, 0, NULL, "does this process answer" },
     { HTTP_METHOD_GET, "/readyz", api_readyz, 0, NULL, "can mail come in" },
 };

@@ -215,6 +215,9 @@ struct api_deps {
     /* `out` is zeroed. */
     void (*status)(void *ctx, struct api_status *out);
 
+    /* Appends the numbers of the gateway in the text format of Prometheus. */
+    void (*metrics)(void *ctx, struct buf *out);
+
     /* Would this client be let in under the settings in force? */
     void (*test_address)(void *ctx, const struct net_addr *address, struct api_decision *out);
 };

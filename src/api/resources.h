@@ -60,6 +60,7 @@ void api_queue_content(struct http_exchange *x);
 /* status.c */
 void api_status_get(struct http_exchange *x);
 void api_healthz(struct http_exchange *x);
+void api_metrics_get(struct http_exchange *x);
 void api_readyz(struct http_exchange *x);
 void api_log_flush(struct http_exchange *x);
 void api_interfaces_get(struct http_exchange *x);

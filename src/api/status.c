@@ -211,6 +211,23 @@ void api_readyz(struct http_exchange *x)
     api_job(x, readyz_job);
 }
 
+/* ---- numbers ---- */
+
+static void metrics_job(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+
+    http_answer_text(x, 200, "text/plain; version=0.0.4; charset=utf-8", STR(""));
+    a->deps.metrics(a->deps.ctx, &x->response.body);
+    if (x->response.body.failed)
+        http_problem(x, 503, "The answer does not fit in memory.");
+}
+
+void api_metrics_get(struct http_exchange *x)
+{
+    api_job(x, metrics_job);
+}
+
 /* ---- the log ---- */
 
 static void flush_job(struct http_exchange *x)

@@ -4,6 +4,7 @@
 #include "api/api.h"
 #include "base/arena.h"
 #include "base/clock.h"
+#include "daemon/metrics.h"
 #include "daemon/process.h"
 #include "daemon/status.h"
 #include "daemon/version.h"
@@ -276,6 +277,11 @@ static void status(void *ctx, struct api_status *out)
     process_status(ctx, out);
 }
 
+static void metrics(void *ctx, struct buf *out)
+{
+    process_metrics(ctx, out);
+}
+
 void process_api_deps(struct process *p, struct api_deps *deps)
 {
     *deps = (struct api_deps){
@@ -292,6 +298,7 @@ void process_api_deps(struct process *p, struct api_deps *deps)
         .queue_content = queue_content,
         .queue_destinations = queue_destinations,
         .status = status,
+        .metrics = metrics,
         .test_address = test_address,
     };
 }

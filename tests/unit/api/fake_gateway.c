@@ -222,6 +222,11 @@ static void status(void *ctx, struct api_status *out)
     *out = fake.status;
 }
 
+static void metrics(void *ctx, struct buf *out)
+{
+    BUF_LIT(out, "x_total 1\n");
+}
+
 static void test_address(void *ctx, const struct net_addr *address, struct api_decision *out)
 {
     out->accept = !net_addr_is_loopback(address);
@@ -247,6 +252,7 @@ struct api *fake_start(void)
         .queue_content = content,
         .queue_destinations = destinations,
         .status = status,
+        .metrics = metrics,
         .test_address = test_address,
     };
     struct settings_errors errors;
