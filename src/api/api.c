@@ -23,6 +23,7 @@ enum {
 
 #define CHANGE "dry_run comment"
 #define PAGE "limit cursor"
+#define QUEUE_FILTER "destination sender recipient state held older_than newer_than order "
 
 const struct http_route api_routes[] = {
     { HTTP_METHOD_GET, V1 "/settings", api_settings_get, 0, NULL,
@@ -41,8 +42,10 @@ const struct http_route api_routes[] = {
       "the addresses of this host" },
     { HTTP_METHOD_POST, V1 "/connections/test", api_connections_test, SMALL, NULL,
       "would this client be let in, and which entry decides" },
-    { HTTP_METHOD_GET, V1 "/queue", api_queue_get, 0, "destination sender recipient held " PAGE,
-      "the messages in the queue, oldest first" },
+    { HTTP_METHOD_GET, V1 "/queue", api_queue_get, 0, QUEUE_FILTER PAGE,
+      "the messages in the queue: oldest first, or order=newest; older_than and newer_than are "
+      "times "
+      "such as 90s, 30m, 2h, 5d; state is queued, deferred, delivering, in_doubt or held" },
     { HTTP_METHOD_POST, V1 "/queue/retry", api_queue_many_retry, IDS, NULL,
       "try messages again now" },
     { HTTP_METHOD_POST, V1 "/queue/hold", api_queue_many_hold, IDS, NULL, "keep messages back" },
@@ -51,8 +54,8 @@ const struct http_route api_routes[] = {
     { HTTP_METHOD_POST, V1 "/queue/delete", api_queue_many_delete, IDS, NULL, "remove messages" },
     { HTTP_METHOD_POST, V1 "/queue/bounce", api_queue_many_bounce, IDS, NULL,
       "give messages up and tell their senders" },
-    { HTTP_METHOD_GET, V1 "/queue/{id}", api_queue_item_get, 0, NULL,
-      "one message with all its recipients" },
+    { HTTP_METHOD_GET, V1 "/queue/{id}", api_queue_item_get, 0, "limit recipient",
+      "one message with its recipients, 1000 at a time: the next ones from number next_recipient" },
     { HTTP_METHOD_DELETE, V1 "/queue/{id}", api_queue_item_delete, 0, NULL, "remove it" },
     { HTTP_METHOD_GET, V1 "/queue/{id}/content", api_queue_content, 0, NULL,
       "the message as it was received" },

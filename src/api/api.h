@@ -49,8 +49,8 @@ struct api_change_result {
 /* ---- queue ---- */
 
 struct api_recipient {
-    const char *address;
-    const char *destination; /* as an administrator types it; NULL: done with */
+    struct str address;
+    struct str destination; /* as an administrator types it; empty: done with */
     const char *state; /* "queued", "deferred", "delivering", "in_doubt", "delivered", "failed" */
     uint32_t attempts;
     int64_t next_attempt_us; /* 0: at once, or never */
@@ -68,8 +68,21 @@ struct api_message {
     struct str reverse_path; /* empty: null */
     struct str client;
     struct str helo;
-    const struct api_recipient *recipients;
+    const struct api_recipient *recipients; /* those that are shown */
     uint32_t recipient_count;
+    uint32_t first_recipient; /* the number of the first one, with queue_show() */
+    uint32_t recipients_total;
+    uint32_t recipients_waiting; /* neither delivered nor failed */
+};
+
+/* A message is in every state that one of its recipients is in. */
+enum api_queue_state {
+    API_QUEUE_ANY,
+    API_QUEUE_QUEUED,
+    API_QUEUE_DEFERRED,
+    API_QUEUE_DELIVERING,
+    API_QUEUE_IN_DOUBT,
+    API_QUEUE_HELD,
 };
 
 /* Which messages; a member that is not set (.p NULL) matches all. */
@@ -77,9 +90,12 @@ struct api_queue_filter {
     struct str destination;
     struct str sender;
     struct str recipient;
-    bool held;      /* only held ones */
-    uint64_t after; /* messages with a larger ID, ascending */
+    enum api_queue_state state;
+    int64_t received_before_us, received_after_us; /* 0: any */
+    bool newest_first;                             /* the oldest is first otherwise */
+    uint64_t after;                                /* what comes behind this ID; 0: all */
     uint32_t limit;
+    uint32_t recipients_max; /* of each message, those that wait first */
 };
 
 /* Shows one message; false: enough. */
@@ -188,13 +204,15 @@ struct api_deps {
     /* True while messages found at start are still being read: then a list lacks some. */
     bool (*queue_loading)(void *ctx);
 
-    /* Shows messages in ascending order of ID until `limit` were shown or the function has enough;
-     * `*out_total` is how many match over all. */
+    /* Shows messages in order of ID until `limit` were shown or the function has enough; with
+     * `out_total` (may be NULL) counts how many match over all, which can take long. */
     enum pt_err (*queue_list)(void *ctx, const struct api_queue_filter *filter,
                               api_message_fn *show, void *user, uint64_t *out_total);
 
-    /* PT_ERR_NOTFOUND: there is no such message. PT_ERR_AGAIN: nor is one known yet. */
-    enum pt_err (*queue_show)(void *ctx, uint64_t id, api_message_fn *show, void *user);
+    /* With at most `max` recipients from number `first`. PT_ERR_NOTFOUND: there is no such message.
+     * PT_ERR_AGAIN: nor is one known yet. */
+    enum pt_err (*queue_show)(void *ctx, uint64_t id, uint32_t first, uint32_t max,
+                              api_message_fn *show, void *user);
 
     /* Returns when it is durable; `*out_count` is the number of messages it was done to. With one
      * ID that is not there: PT_ERR_NOTFOUND. Among several, missing ones are passed over.

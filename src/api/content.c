@@ -69,7 +69,7 @@ static void first_job(struct http_exchange *x)
     }
     if (!api_param_id(x, &c->id))
         return;
-    err = a->deps.queue_show(a->deps.ctx, c->id, take_size, c);
+    err = a->deps.queue_show(a->deps.ctx, c->id, 0, 1, take_size, c);
     if (!err)
         err = read_piece(x);
     if (err) {

@@ -1,14 +1,24 @@
 /*
  * api/queue: what is in the queue, and an administrator's hand on it.
  */
+#include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/resources.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/msgid.h"
 
-enum { IDS_TOLD = 80 };
-enum { PAGE = 100, PAGE_MAX = 1000, LISTED_RECIPIENTS = 20, IDS_MAX = 10000 };
+enum {
+    PAGE = 100,
+    PAGE_MAX = 1000,
+    LISTED_RECIPIENTS = 20,
+    SHOWN_RECIPIENTS = 1000,
+    SHOWN_RECIPIENTS_MAX = 5000,
+    IDS_MAX = 10000,
+    IDS_TOLD = 80
+};
 
 /* ---- one message ---- */
 
@@ -16,10 +26,9 @@ static json_t *recipient_json(const struct api_recipient *r)
 {
     json_t *v = json_object();
 
-    api_json_set(&v, "address", api_json_str(str_of(r->address)));
+    api_json_set(&v, "address", api_json_str(r->address));
     api_json_set(&v, "state", json_string(r->state));
-    api_json_set(&v, "destination",
-                 r->destination ? api_json_str(str_of(r->destination)) : json_null());
+    api_json_set(&v, "destination", r->destination.n ? api_json_str(r->destination) : json_null());
     api_json_set(&v, "attempts", json_integer(r->attempts));
     api_json_set(&v, "next_attempt", api_json_time(r->next_attempt_us));
     api_json_set(&v, "code", r->code ? json_integer(r->code) : json_null());
@@ -27,14 +36,13 @@ static json_t *recipient_json(const struct api_recipient *r)
     return v;
 }
 
-/* `most`: of so many recipients. */
-static json_t *message_json(const struct api_message *m, uint32_t most)
+static json_t *message_json(const struct api_message *m)
 {
     json_t *v = json_object(), *recipients = json_array();
     char id[MSGID_SIZE];
 
     msgid_format(m->id, id);
-    for (uint32_t i = 0; i < m->recipient_count && i < most; i++)
+    for (uint32_t i = 0; i < m->recipient_count; i++)
         api_json_add(&recipients, recipient_json(&m->recipients[i]));
     api_json_set(&v, "id", json_string(id));
     api_json_set(&v, "received", api_json_time(m->received_us));
@@ -44,7 +52,8 @@ static json_t *message_json(const struct api_message *m, uint32_t most)
     api_json_set(&v, "sender", api_json_str(m->reverse_path));
     api_json_set(&v, "client", m->client.n ? api_json_str(m->client) : json_null());
     api_json_set(&v, "helo", m->helo.n ? api_json_str(m->helo) : json_null());
-    api_json_set(&v, "recipient_count", json_integer(m->recipient_count));
+    api_json_set(&v, "recipient_count", json_integer(m->recipients_total));
+    api_json_set(&v, "waiting_count", json_integer(m->recipients_waiting));
     api_json_set(&v, "recipients", recipients);
     return v;
 }
@@ -87,10 +96,97 @@ static bool list_one(void *user, const struct api_message *m)
         l->more = true;
         return false;
     }
-    api_json_add(&l->items, message_json(m, LISTED_RECIPIENTS));
+    api_json_add(&l->items, message_json(m));
     l->last = m->id;
     l->shown++;
     return l->items != NULL;
+}
+
+static bool read_state(struct http_exchange *x, enum api_queue_state *out)
+{
+    static const char *const names[] = {
+        [API_QUEUE_ANY] = "",
+        [API_QUEUE_QUEUED] = "queued",
+        [API_QUEUE_DEFERRED] = "deferred",
+        [API_QUEUE_DELIVERING] = "delivering",
+        [API_QUEUE_IN_DOUBT] = "in_doubt",
+        [API_QUEUE_HELD] = "held",
+    };
+    struct str state = http_exchange_query(x, "state");
+
+    *out = http_exchange_query_flag(x, "held") ? API_QUEUE_HELD : API_QUEUE_ANY;
+    if (!state.p)
+        return true;
+    for (unsigned i = API_QUEUE_QUEUED; i < PT_ARRAY_LEN(names); i++)
+        if (str_eq_nocase(state, str_of(names[i]))) {
+            *out = (enum api_queue_state)i;
+            return true;
+        }
+    http_problem(x, 400, "state must be queued, deferred, delivering, in_doubt or held.");
+    return false;
+}
+
+/* "90", "90s", "30m", "2h", "5d": the moment so long ago; 0 where it is not given. */
+static bool read_age(struct http_exchange *x, const char *name, int64_t *out_us)
+{
+    static const int64_t seconds[] = { 1, 60, 3600, 86400 };
+    struct str text = http_exchange_query(x, name);
+    const char *units = "smhd";
+    const char *unit = text.n ? strchr(units, ascii_lower(text.p[text.n - 1])) : NULL;
+    uint64_t n;
+
+    *out_us = 0;
+    if (!text.p)
+        return true;
+    if (unit && *unit)
+        text.n--;
+    else
+        unit = units;
+    if (!str_to_u64(text, &n) || n > 36500u * 86400u) {
+        http_problem(x, 400, "%s must be a time such as 90s, 30m, 2h or 5d.", name);
+        return false;
+    }
+    *out_us = clock_wall_us() - (int64_t)n * seconds[unit - units] * 1000000;
+    return true;
+}
+
+static bool read_order(struct http_exchange *x, bool *out_newest_first)
+{
+    struct str order = http_exchange_query(x, "order");
+
+    *out_newest_first = str_eq_nocase(order, STR("newest"));
+    if (!order.p || *out_newest_first || str_eq_nocase(order, STR("oldest")))
+        return true;
+    http_problem(x, 400, "order must be oldest or newest.");
+    return false;
+}
+
+/* A cursor is the last ID shown and, behind a dash, the total that was counted for the first page:
+ * counting goes over the whole queue and is not done again for each. */
+static bool read_cursor(struct http_exchange *x, uint64_t *out_after, uint64_t *out_total,
+                        bool *out_counted)
+{
+    struct str cursor = http_exchange_query(x, "cursor");
+    ptrdiff_t dash = cursor.p ? str_find(cursor, '-', 0) : -1;
+    struct str id = dash < 0 ? cursor : str_head(cursor, (size_t)dash);
+
+    *out_counted = dash >= 0;
+    if (!cursor.p)
+        return true;
+    if (msgid_parse(id, out_after) &&
+        (dash < 0 || str_to_u64(str_from(cursor, (size_t)dash + 1), out_total)))
+        return true;
+    http_problem(x, 400, "cursor must be one that this list gave.");
+    return false;
+}
+
+static json_t *write_cursor(uint64_t last, uint64_t total)
+{
+    char id[MSGID_SIZE], text[MSGID_SIZE + 24];
+
+    msgid_format(last, id);
+    snprintf(text, sizeof text, "%s-%" PRIu64, id, total);
+    return json_string(text);
 }
 
 static void list_job(struct http_exchange *x)
@@ -100,32 +196,29 @@ static void list_job(struct http_exchange *x)
         .destination = http_exchange_query(x, "destination"),
         .sender = http_exchange_query(x, "sender"),
         .recipient = http_exchange_query(x, "recipient"),
-        .held = http_exchange_query_flag(x, "held"),
+        .recipients_max = LISTED_RECIPIENTS,
     };
-    struct str cursor = http_exchange_query(x, "cursor");
     struct listing l = { 0 };
-    char next[MSGID_SIZE];
     uint64_t total = 0;
     bool loading = api_queue_is_loading(x); /* before, so that a list said to be whole is whole */
     json_t *body;
+    bool counted;
     enum pt_err err;
 
-    if (!api_query_limit(x, PAGE, PAGE_MAX, &filter.limit))
+    if (!api_query_limit(x, PAGE, PAGE_MAX, &filter.limit) || !read_state(x, &filter.state) ||
+        !read_age(x, "older_than", &filter.received_before_us) ||
+        !read_age(x, "newer_than", &filter.received_after_us) ||
+        !read_order(x, &filter.newest_first) || !read_cursor(x, &filter.after, &total, &counted))
         return;
-    if (cursor.p && !msgid_parse(cursor, &filter.after)) {
-        http_problem(x, 400, "cursor must be one that this list gave.");
-        return;
-    }
     l.limit = filter.limit++; /* one more tells whether there is a next page */
     l.items = json_array();
-    err = a->deps.queue_list(a->deps.ctx, &filter, list_one, &l, &total);
+    err = a->deps.queue_list(a->deps.ctx, &filter, list_one, &l, counted ? NULL : &total);
     if (err) {
         json_decref(l.items);
         api_queue_problem(x, err, "");
         return;
     }
-    msgid_format(l.last, next);
-    body = api_json_list(l.items, l.more ? json_string(next) : NULL, total);
+    body = api_json_list(l.items, l.more ? write_cursor(l.last, total) : NULL, total);
     api_json_set(&body, "loading", json_boolean(loading));
     http_answer_json(x, 200, body);
 }
@@ -139,7 +232,12 @@ void api_queue_get(struct http_exchange *x)
 
 static bool show_one(void *user, const struct api_message *m)
 {
-    *(json_t **)user = message_json(m, UINT32_MAX);
+    uint32_t next = m->first_recipient + m->recipient_count;
+    json_t *v = message_json(m);
+
+    api_json_set(&v, "next_recipient",
+                 next < m->recipients_total ? json_integer(next) : json_null());
+    *(json_t **)user = v;
     return true;
 }
 
@@ -147,12 +245,17 @@ static void show_job(struct http_exchange *x)
 {
     struct api *a = api_of(x);
     json_t *body = NULL;
-    uint64_t id;
+    uint64_t id, first;
+    uint32_t most;
     enum pt_err err;
 
-    if (!api_param_id(x, &id))
+    if (!api_param_id(x, &id) || !api_query_limit(x, SHOWN_RECIPIENTS, SHOWN_RECIPIENTS_MAX, &most))
         return;
-    err = a->deps.queue_show(a->deps.ctx, id, show_one, &body);
+    if (!http_exchange_query_u64(x, "recipient", 0, &first) || first > UINT32_MAX) {
+        http_problem(x, 400, "recipient must be the number of one: next_recipient.");
+        return;
+    }
+    err = a->deps.queue_show(a->deps.ctx, id, (uint32_t)first, most, show_one, &body);
     if (err)
         api_queue_problem(x, err, "");
     else

@@ -12,7 +12,7 @@
 
 struct cli;
 
-enum { CLI_OPTIONS_MAX = 8 };
+enum { CLI_OPTIONS_MAX = 12 };
 
 struct cli_option {
     const char *name;  /* "--destination" */
@@ -78,6 +78,10 @@ json_t *cli_expect(struct cli *c, const struct http_call *call);
 /* One page of the queue: `filter` begins with '&' or is empty, `cursor` may be NULL. NULL: said on
  * stderr. */
 json_t *cli_queue_page(struct cli *c, const char *filter, const char *cursor, uint64_t limit);
+
+/* What the log says of a message, in order: a new array, or NULL and the line on stderr. */
+json_t *cli_trace_events(struct cli *c, const char *id);
+void cli_trace_print(const json_t *events);
 
 /* Says what a problem document says. Returns CLI_FAILED. */
 int cli_problem(const struct http_reply *reply);

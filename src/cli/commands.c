@@ -136,12 +136,21 @@ const struct cli_command cli_commands[] = {
         .name = "queue",
         .verb = "list",
         .summary = "the messages in the queue, oldest first",
-        .text = "  postern queue list\n"
-                "  postern queue list --recipient ann@example.com",
+        .text =
+            "STATE is queued (not tried yet), deferred, delivering, in_doubt (sent, the answer "
+            "never\n"
+            "came) or held; a message is in every state that one of its recipients is in. AGE is\n"
+            "a number with s, m, h or d.\n\n"
+            "  postern queue list --recipient ann@example.com\n"
+            "  postern queue list --state deferred --older-than 2h",
         .options = { VALUE("--destination", "D", "only for this destination"),
                      VALUE("--sender", "A", "only from this address"),
                      VALUE("--recipient", "A", "only to this address"),
-                     FLAG("--held", "only messages that are held"),
+                     VALUE("--state", "STATE", "only messages in this state"),
+                     FLAG("--held", "the same as --state held"),
+                     VALUE("--older-than", "AGE", "only messages that came before that"),
+                     VALUE("--newer-than", "AGE", "only messages that came since"),
+                     FLAG("--newest", "the newest first"),
                      VALUE("--limit", "N", "at most so many (1000; with --json all)"), JSON },
         .run = cli_queue_list,
     },
@@ -149,7 +158,8 @@ const struct cli_command cli_commands[] = {
         .name = "queue",
         .verb = "show",
         .args = "ID",
-        .summary = "one message: each recipient, the attempts, the last reply",
+        .summary = "one message: each recipient with attempts and last reply, its history",
+        .text = "The history is what the log in STATE/log has of the message.",
         .options = { JSON },
         .min_args = 1,
         .max_args = 1,
@@ -211,7 +221,9 @@ const struct cli_command cli_commands[] = {
                 "  postern queue export 0B2F4K6M8Q1\n"
                 "  postern queue export --all --to ./mail",
         .options = { DESTINATION, ALL,
-                     VALUE("--to", "DIR", "into this folder, which must exist (.)") },
+                     VALUE("--to", "DIR",
+                           "into this folder, which must exist (.); - writes one message to "
+                           "standard output") },
         .max_args = -1,
         .run = cli_queue_export,
     },

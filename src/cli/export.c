@@ -88,6 +88,21 @@ static int export_one(struct export *e, uint64_t number)
     return status;
 }
 
+/* To standard output: more than one would run into each other. */
+static int export_to_stdout(struct cli *c)
+{
+    struct export e = { .c = c, .fd = STDOUT_FILENO };
+    uint64_t number;
+    char id[MSGID_SIZE];
+
+    if (c->arg_count != 1)
+        return cli_usage(c->command, "--to - takes one ID");
+    if (!msgid_parse(str_of(c->args[0]), &number))
+        return cli_fail("%s is no message ID", c->args[0]);
+    msgid_format(number, id);
+    return fetch(&e, id);
+}
+
 static int export_ids(struct export *e)
 {
     int status = CLI_OK;
@@ -163,6 +178,8 @@ int cli_queue_export(struct cli *c)
         return cli_usage(c->command, "say which: IDs, --destination D or --all");
     if (!e.directory)
         e.directory = ".";
+    if (strcmp(e.directory, "-") == 0)
+        return export_to_stdout(c);
     status = c->arg_count ? export_ids(&e) : export_listed(&e);
     printf("%" PRIu64 " message%s written to %s\n", e.written, e.written == 1 ? "" : "s",
            e.directory);

@@ -91,13 +91,13 @@ void out_age(int64_t seconds, char text[OUT_SIZE])
     if (seconds < 0)
         seconds = 0;
     if (seconds < 100)
-        snprintf(text, OUT_SIZE, "%us", (unsigned)seconds);
+        snprintf(text, OUT_SIZE, "%u s", (unsigned)seconds);
     else if (seconds < 100 * 60)
-        snprintf(text, OUT_SIZE, "%um", (unsigned)(seconds / 60));
+        snprintf(text, OUT_SIZE, "%u min", (unsigned)(seconds / 60));
     else if (seconds < 48 * 3600)
-        snprintf(text, OUT_SIZE, "%uh", (unsigned)(seconds / 3600));
+        snprintf(text, OUT_SIZE, "%u h", (unsigned)(seconds / 3600));
     else
-        snprintf(text, OUT_SIZE, "%ud", (unsigned)(seconds / 86400 % 1000000));
+        snprintf(text, OUT_SIZE, "%u d", (unsigned)(seconds / 86400 % 1000000));
 }
 
 bool out_parse_time(const char *text, int64_t *out_us)

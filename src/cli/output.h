@@ -28,7 +28,7 @@ void out_json_bare(const json_t *value);
 #define OUT_SIZE 16
 void out_size(uint64_t octets, char text[OUT_SIZE]);
 
-/* "45s", "12m", "3h", "2d". */
+/* "45 s", "12 min", "3 h", "2 d". */
 void out_age(int64_t seconds, char text[OUT_SIZE]);
 
 /* RFC 3339 in UTC to microseconds since 1970; false when it is none. */

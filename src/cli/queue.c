@@ -10,7 +10,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 
-enum { PAGE = 500, LISTED = 1000 };
+enum { PAGE = 500, LISTED = 1000, DESCRIBED_MAX = 200 };
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -37,7 +37,7 @@ static bool seconds_to(const json_t *object, const char *key, int64_t *out)
 
 /* ---- list ---- */
 
-/* "deferred, next in 12m: 451 4.3.0 no", from the recipient that waits longest. */
+/* "deferred, next in 12 min: 451 4.3.0 no", from the first recipient that waits. */
 static void describe(const json_t *message, struct buf *out)
 {
     const json_t *first = json_array_get(json_object_get(message, "recipients"), 0);
@@ -54,6 +54,7 @@ static void describe(const json_t *message, struct buf *out)
     }
     if (*reply)
         buf_addf(out, ": %s", reply);
+    out->n = PT_MIN(out->n, (size_t)DESCRIBED_MAX);
 }
 
 static void add_message(struct out_table *t, const json_t *m)
@@ -127,8 +128,13 @@ static int each_page(struct cli *c, uint64_t limit, page_fn *fn, void *ctx)
     add_filter(c, &filter, "--destination", "destination");
     add_filter(c, &filter, "--sender", "sender");
     add_filter(c, &filter, "--recipient", "recipient");
+    add_filter(c, &filter, "--state", "state");
+    add_filter(c, &filter, "--older-than", "older_than");
+    add_filter(c, &filter, "--newer-than", "newer_than");
     if (cli_option(c, "--held"))
         BUF_LIT(&filter, "&held=true");
+    if (cli_option(c, "--newest"))
+        BUF_LIT(&filter, "&order=newest");
     while (!last) {
         json_t *list =
             cli_queue_page(c, buf_cstr(&filter), cursor, PT_MIN(limit - seen, (uint64_t)PAGE));
@@ -275,8 +281,13 @@ static void show_message(const json_t *m)
         line("origin", "made by the gateway: a bounce or a notice");
     if (json_is_true(json_object_get(m, "held")))
         line("held", "until `postern queue release`");
-    puts("recipients");
+    printf("recipients  %" PRId64 ", of whom %" PRId64 " wait\n", number_of(m, "recipient_count"),
+           number_of(m, "waiting_count"));
     json_array_foreach(json_object_get(m, "recipients"), i, r) show_recipient(r);
+    if (json_array_size(json_object_get(m, "history"))) {
+        puts("history");
+        cli_trace_print(json_object_get(m, "history"));
+    }
 }
 
 /* "/api/v1/queue/ID" and more behind it. */
@@ -294,12 +305,37 @@ static json_t *item(struct cli *c, const char *method, const char *id, const cha
     return body;
 }
 
+/* The message with all its recipients, page after page; it may be gone between two of them: then
+ * what there was is shown. */
+static json_t *whole(struct cli *c)
+{
+    json_t *m = item(c, "GET", c->args[0], ""), *next;
+
+    while (m && json_is_integer(next = json_object_get(m, "next_recipient"))) {
+        char more[48];
+        json_t *page;
+
+        snprintf(more, sizeof more, "?recipient=%" PRId64, (int64_t)json_integer_value(next));
+        page = item(c, "GET", c->args[0], more);
+        if (!page)
+            break;
+        json_array_extend(json_object_get(m, "recipients"), json_object_get(page, "recipients"));
+        json_object_set(m, "next_recipient", json_object_get(page, "next_recipient"));
+        json_decref(page);
+    }
+    if (m && json_is_null(json_object_get(m, "next_recipient")))
+        json_object_del(m, "next_recipient");
+    return m;
+}
+
 int cli_queue_show(struct cli *c)
 {
-    json_t *m = item(c, "GET", c->args[0], "");
+    json_t *m = whole(c), *history;
 
     if (!m)
         return CLI_FAILED;
+    history = cli_trace_events(c, c->args[0]);
+    json_object_set_new(m, "history", history ? history : json_array());
     if (c->json)
         out_json(m, true);
     else

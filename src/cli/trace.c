@@ -462,20 +462,34 @@ static bool anything(const struct trace *t)
     return false;
 }
 
+/* Reads the log; false: it could not be read, and that was said. */
+static bool gather(struct trace *t, const struct cli *c)
+{
+    flush_log(c);
+    if (t->address)
+        read_log(t, c->state, find_messages);
+    if (!t->failed && json_object_size(t->index))
+        read_log(t, c->state, gather_events);
+    for (size_t i = 0; i < t->count; i++)
+        sort_events(&t->groups[i]);
+    return !t->failed;
+}
+
+static void done(struct trace *t)
+{
+    for (size_t i = 0; i < t->count; i++)
+        json_decref(t->groups[i].events);
+    free(t->groups);
+    json_decref(t->index);
+}
+
 int cli_trace(struct cli *c)
 {
     struct trace t = { 0 };
     int status = start(&t, c->args[0]);
 
     if (status == CLI_OK) {
-        flush_log(c);
-        if (t.address)
-            read_log(&t, c->state, find_messages);
-        if (!t.failed && json_object_size(t.index))
-            read_log(&t, c->state, gather_events);
-        for (size_t i = 0; i < t.count; i++)
-            sort_events(&t.groups[i]);
-        if (t.failed)
+        if (!gather(&t, c))
             status = CLI_FAILED;
         else if (!anything(&t))
             status = cli_fail("nothing about %s in %s/log", c->args[0], c->state);
@@ -484,9 +498,25 @@ int cli_trace(struct cli *c)
         else
             print_groups(&t);
     }
-    for (size_t i = 0; i < t.count; i++)
-        json_decref(t.groups[i].events);
-    free(t.groups);
-    json_decref(t.index);
+    done(&t);
     return status;
+}
+
+json_t *cli_trace_events(struct cli *c, const char *id)
+{
+    struct trace t = { 0 };
+    json_t *events = NULL;
+
+    if (start(&t, id) == CLI_OK && gather(&t, c) && t.count)
+        events = json_incref(t.groups[0].events);
+    done(&t);
+    return events;
+}
+
+void cli_trace_print(const json_t *events)
+{
+    const json_t *event;
+    size_t i;
+
+    json_array_foreach(events, i, event) print_event(event);
 }

@@ -1,8 +1,8 @@
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "api/api.h"
-#include "base/arena.h"
 #include "base/clock.h"
 #include "daemon/metrics.h"
 #include "daemon/process.h"
@@ -68,40 +68,25 @@ static bool queue_loading(void *ctx)
     return s.loading;
 }
 
-enum { RECIPIENTS_SHOWN = 1000, SHOWN_OCTETS_MAX = 4 << 20 };
-
 struct showing {
     api_message_fn *show;
     void *user;
 };
 
-static const char *text(struct arena *arena, struct str s)
-{
-    const char *copy = arena_str(arena, s).p;
-
-    return copy ? copy : "";
-}
-
 static bool show_message(void *user, const struct relay_view_message *m)
 {
     const struct showing *s = user;
-    uint32_t n = PT_MIN(m->recipient_count, RECIPIENTS_SHOWN);
-    struct api_recipient *rows;
-    struct arena arena;
+    struct api_recipient *rows = calloc(m->recipient_count + 1u, sizeof *rows);
     bool go_on;
 
-    arena_init(&arena, SHOWN_OCTETS_MAX);
-    rows = arena_zalloc(&arena, (n ? n : 1) * sizeof *rows);
-    if (!rows) {
-        arena_done(&arena);
+    if (!rows)
         return false;
-    }
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < m->recipient_count; i++) {
         const struct relay_view_recipient *r = &m->recipients[i];
 
         rows[i] = (struct api_recipient){
-            .address = text(&arena, r->address),
-            .destination = r->destination.n ? text(&arena, r->destination) : NULL,
+            .address = r->address,
+            .destination = r->destination,
             .state = r->state,
             .attempts = r->attempts,
             .next_attempt_us = r->next_attempt_us,
@@ -119,24 +104,36 @@ static bool show_message(void *user, const struct relay_view_message *m)
                                  .client = m->client,
                                  .helo = m->helo,
                                  .recipients = rows,
-                                 .recipient_count = n,
+                                 .recipient_count = m->recipient_count,
+                                 .first_recipient = m->first_recipient,
+                                 .recipients_total = m->recipients_total,
+                                 .recipients_waiting = m->recipients_waiting,
                              });
-    arena_done(&arena);
+    free(rows);
     return go_on;
 }
 
 static enum pt_err queue_list(void *ctx, const struct api_queue_filter *f, api_message_fn *show,
                               void *user, uint64_t *out_total)
 {
+    static const enum relay_view_state states[] = {
+        [API_QUEUE_ANY] = RELAY_VIEW_ANY,           [API_QUEUE_QUEUED] = RELAY_VIEW_QUEUED,
+        [API_QUEUE_DEFERRED] = RELAY_VIEW_DEFERRED, [API_QUEUE_DELIVERING] = RELAY_VIEW_DELIVERING,
+        [API_QUEUE_IN_DOUBT] = RELAY_VIEW_IN_DOUBT, [API_QUEUE_HELD] = RELAY_VIEW_HELD,
+    };
     struct process *p = ctx;
     struct showing s = { show, user };
     struct relay_view_filter filter = {
         .destination = f->destination,
         .sender = f->sender,
         .recipient = f->recipient,
-        .held = f->held,
+        .state = states[f->state],
+        .received_before_us = f->received_before_us,
+        .received_after_us = f->received_after_us,
+        .newest_first = f->newest_first,
         .after = f->after,
         .limit = f->limit,
+        .recipients_max = f->recipients_max,
     };
 
     if (!atomic_load(&p->serving))
@@ -144,7 +141,8 @@ static enum pt_err queue_list(void *ctx, const struct api_queue_filter *f, api_m
     return relay_view_list(p->relay, &filter, show_message, &s, out_total);
 }
 
-static enum pt_err queue_show(void *ctx, uint64_t id, api_message_fn *show, void *user)
+static enum pt_err queue_show(void *ctx, uint64_t id, uint32_t first, uint32_t max,
+                              api_message_fn *show, void *user)
 {
     struct process *p = ctx;
     struct showing s = { show, user };
@@ -152,7 +150,7 @@ static enum pt_err queue_show(void *ctx, uint64_t id, api_message_fn *show, void
     enum pt_err err = PT_ERR_AGAIN;
 
     if (atomic_load(&p->serving))
-        err = relay_view_show(p->relay, id, show_message, &s);
+        err = relay_view_show(p->relay, id, first, max, show_message, &s);
     return err == PT_ERR_NOTFOUND && loading ? PT_ERR_AGAIN : err;
 }
 

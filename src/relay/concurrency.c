@@ -10,21 +10,58 @@
  * connection probes, and the first message that is answered ends the trouble.
  */
 
-struct relay_dest *relay_sched_open(struct relay_sched *s, unsigned loop)
+enum { WAKE_LOOK_MAX = 64, RELEASE_STEP = 64 };
+
+/* One that may not open here has a connection on this loop: so the loop's connections bound the
+ * search. */
+static struct relay_dest *first_to_open(struct relay_sched *s, enum relay_active class,
+                                        unsigned loop)
 {
     struct relay_dest *d;
 
-    for (d = s->dests.active_first; d; d = d->active_next) {
-        if (!relay_dest_may_open(d, loop, s->loops))
-            continue;
-        relay_dest_to_back(&s->dests, d); /* the others' turn next */
-        d->connections++;
-        d->connecting++;
-        d->per_loop[loop]++;
-        relay_dest_refresh(&s->dests, d);
-        return d;
+    if (class == RELAY_ACTIVE_PROBING && s->probes[loop] >= RELAY_PROBES_MAX)
+        return NULL;
+    for (d = s->dests.active[class].first; d; d = d->active_next) {
+        s->steps++;
+        if (relay_dest_may_open(d, loop, s->loops))
+            return d;
     }
     return NULL;
+}
+
+struct relay_dest *relay_sched_open(struct relay_sched *s, unsigned loop)
+{
+    enum relay_active class =
+        (s->turn + 1) % RELAY_PROBE_TURN ? RELAY_ACTIVE_WELL : RELAY_ACTIVE_PROBING;
+    struct relay_dest *d = first_to_open(s, class, loop);
+
+    if (!d)
+        d = first_to_open(s, !class, loop);
+    if (!d)
+        return NULL;
+    s->turn++;
+    relay_dest_to_back(&s->dests, d); /* the others' turn next */
+    if (d->probing) {
+        d->probed = true;
+        d->probe_loop = (uint8_t)loop;
+        s->probes[loop]++;
+    }
+    s->connections++;
+    d->connections++;
+    d->connecting++;
+    d->per_loop[loop]++;
+    relay_dest_refresh(&s->dests, d);
+    return d;
+}
+
+bool relay_sched_should_yield(const struct relay_sched *s, const struct relay_dest *d,
+                              uint32_t served)
+{
+    bool others = false;
+
+    for (unsigned class = 0; class < RELAY_ACTIVE_CLASSES; class ++)
+        others |= s->dests.active[class].count > (d->active && d->active_class == class);
+    return others && (d->connections > 1 || served >= RELAY_YIELD_AFTER);
 }
 
 void relay_sched_connected(struct relay_sched *s, struct relay_dest *d)
@@ -34,11 +71,21 @@ void relay_sched_connected(struct relay_sched *s, struct relay_dest *d)
     relay_dest_refresh(&s->dests, d);
 }
 
-static void drop_connection(struct relay_dest *d, unsigned loop)
+static void end_probe(struct relay_sched *s, struct relay_dest *d)
 {
-    pt_assert(d->connections && d->per_loop[loop]);
+    if (d->probed)
+        s->probes[d->probe_loop]--;
+    d->probed = false;
+}
+
+static void drop_connection(struct relay_sched *s, struct relay_dest *d, unsigned loop)
+{
+    pt_assert(d->connections && d->per_loop[loop] && s->connections);
+    s->connections--;
     d->connections--;
     d->per_loop[loop]--;
+    if (!d->connections)
+        end_probe(s, d);
 }
 
 static void keep_error(struct relay_dest *d, struct str reason, int64_t now_us)
@@ -56,7 +103,7 @@ bool relay_sched_unreachable(struct relay_sched *s, struct relay_dest *d, unsign
     bool begins = false;
     uint32_t standing;
 
-    drop_connection(d, loop);
+    drop_connection(s, d, loop);
     if (connecting)
         d->connecting--;
     keep_error(d, reason, now_us);
@@ -81,7 +128,7 @@ bool relay_sched_unreachable(struct relay_sched *s, struct relay_dest *d, unsign
 
 void relay_sched_closed(struct relay_sched *s, struct relay_dest *d, unsigned loop, bool trouble)
 {
-    drop_connection(d, loop);
+    drop_connection(s, d, loop);
     if (trouble)
         relay_dest_shrink(d);
     relay_dest_refresh(&s->dests, d);
@@ -100,19 +147,16 @@ void relay_sched_idle(struct relay_sched *s, struct relay_dest *d, unsigned loop
     relay_dest_refresh(&s->dests, d);
 }
 
+/* Some with each message that goes well, so that a long list takes no long time. */
 static void release_unreachable(struct relay_sched *s, struct relay_dest *d)
 {
-    struct relay_group *g = d->lists[RELAY_GROUP_DEFERRED].last;
+    struct relay_group *g;
 
-    while (g && d->unreachable) {
-        struct relay_group *before = g->prev;
-
-        if (g->unreachable) {
-            relay_group_unlink(s, g);
-            g->unreachable = false;
-            relay_group_link(s, g, RELAY_GROUP_READY, false);
-        }
-        g = before;
+    for (uint32_t n = 0; n < RELEASE_STEP && (g = d->unreachable.first); n++) {
+        s->steps++;
+        relay_group_unlink(s, g);
+        g->unreachable = false;
+        relay_group_link(s, g, RELAY_GROUP_READY, false);
     }
 }
 
@@ -127,8 +171,9 @@ bool relay_sched_went_well(struct relay_sched *s, struct relay_dest *d, uint32_t
         d->error[0] = 0;
         d->limit = PT_MIN((uint32_t)RELAY_CONCURRENCY_FIRST, d->max_concurrency);
         due_remove(&s->due, &d->rest);
-        release_unreachable(s, d);
+        end_probe(s, d);
     }
+    release_unreachable(s, d);
     relay_dest_grow(d);
     relay_dest_refresh(&s->dests, d);
     return d->active && !before;
@@ -153,7 +198,7 @@ static uint64_t wake_idle(const struct relay_sched *s, const struct relay_dest *
 
 uint64_t relay_sched_wake_for(struct relay_sched *s, struct relay_dest *d)
 {
-    uint32_t need = d->lists[RELAY_GROUP_READY].count;
+    uint32_t need = relay_dest_takeable(d);
     uint32_t share = (d->limit + s->loops - 1) / s->loops;
     uint64_t loops = wake_idle(s, d, &need);
     uint32_t open;
@@ -179,7 +224,13 @@ uint64_t relay_sched_wake(struct relay_sched *s)
 {
     uint64_t loops = 0;
 
-    for (struct relay_dest *d = s->dests.active_first; d; d = d->active_next)
-        loops |= relay_sched_wake_for(s, d);
+    for (unsigned class = 0; class < RELAY_ACTIVE_CLASSES; class ++) {
+        if (s->dests.active[class].count > WAKE_LOOK_MAX)
+            return UINT64_MAX >> (64 - s->loops);
+        for (struct relay_dest *d = s->dests.active[class].first; d; d = d->active_next) {
+            s->steps++;
+            loops |= relay_sched_wake_for(s, d);
+        }
+    }
     return loops;
 }

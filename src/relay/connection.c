@@ -97,9 +97,7 @@ static void on_timer(struct net_timer *t)
         relay_dial_timed_out(conn);
         break;
     case RELAY_CONN_IDLE:
-        relay_conn_leave_idle(conn);
-        relay_conn_quit(conn);
-        relay_conn_run(conn, STR_NULL);
+        relay_conn_end_idle(conn);
         break;
     case RELAY_CONN_TALKING:
     case RELAY_CONN_QUITTING:
@@ -160,6 +158,8 @@ static void free_conn(struct relay_conn *conn)
     buf_done(&conn->out);
     unlink_conn(rl, conn);
     free(conn);
+    if (rl->crowded && !rl->stopping)
+        relay_wake_loops(rl->relay, UINT64_C(1) << rl->index);
     relay_loop_check_stopped(rl);
 }
 
@@ -326,13 +326,20 @@ void relay_conn_leave_idle(struct relay_conn *conn)
     relay_unlock(rl->relay);
 }
 
+void relay_conn_end_idle(struct relay_conn *conn)
+{
+    relay_conn_leave_idle(conn);
+    relay_conn_quit(conn);
+    relay_conn_run(conn, STR_NULL);
+}
+
 bool relay_conn_pump(struct relay_conn *conn)
 {
     struct relay *r = conn->rl->relay;
 
     relay_lock(r);
     conn->pulled_first = 0;
-    conn->pulled_count = conn->dest->lists[RELAY_GROUP_READY].count
+    conn->pulled_count = relay_dest_takeable(conn->dest)
                              ? relay_sched_pull(&r->sched, conn->dest, conn->endpoint, conn->pulled,
                                                 relay_sched_share(&r->sched, conn->dest))
                              : 0;
@@ -379,9 +386,7 @@ void relay_conn_stop(struct relay_conn *conn, bool force)
         return;
     }
     if (conn->phase == RELAY_CONN_IDLE) {
-        relay_conn_leave_idle(conn);
-        relay_conn_quit(conn);
-        relay_conn_run(conn, STR_NULL);
+        relay_conn_end_idle(conn);
         return;
     }
     state = smtp_client_state(conn->client);

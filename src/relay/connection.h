@@ -33,6 +33,8 @@ struct relay_conn {
     bool established;        /* the scheduler no longer counts it as connecting */
     bool aborting;           /* the gateway stops: what is not past its final dot goes back */
     bool is_starved;
+    bool has_work;   /* while idle: its destination has some */
+    bool yields;     /* takes no more, so that another destination gets its place */
     bool progress;   /* since the time limit was set */
     int64_t free_ns; /* when the message before was done: the next takes its time from here */
     uint32_t served; /* messages that the next hop has answered for, on this connection */
@@ -67,6 +69,9 @@ void relay_conn_open(struct relay_loop *rl, struct relay_dest *d, uint32_t prefe
 
 /* An idle connection looks for work; true if it found some. */
 bool relay_conn_pump(struct relay_conn *conn);
+
+/* An idle connection ends. */
+void relay_conn_end_idle(struct relay_conn *conn);
 
 /* The loop stops: ends it at once unless it is past a final dot. `force`: even then. */
 void relay_conn_stop(struct relay_conn *conn, bool force);

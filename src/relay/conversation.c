@@ -143,11 +143,11 @@ static void begin_upcoming(struct relay_conn *conn)
     smtp_client_begin(conn->client, &d->m, &conn->out);
 }
 
-/* The next MAIL may go in the write that ends this content. */
+/* The next MAIL may go in the write that ends this content; behind a big one nothing waits. */
 static void begin_ahead(struct relay_conn *conn)
 {
-    if (conn->sending && !conn->rl->stopping && smtp_client_can_begin(conn->client) &&
-        relay_conn_prepare(conn))
+    if (conn->sending && !conn->sending->group->big && !conn->rl->stopping &&
+        smtp_client_can_begin(conn->client) && relay_conn_prepare(conn))
         begin_upcoming(conn);
 }
 
@@ -188,6 +188,10 @@ static bool on_quiet(struct relay_conn *conn)
     }
     if (relay_conn_prepare(conn)) {
         begin_upcoming(conn);
+        return true;
+    }
+    if (!conn->upcoming && conn->yields) {
+        relay_conn_quit(conn);
         return true;
     }
     if (!conn->upcoming)

@@ -10,33 +10,63 @@ enum { BUCKETS_FIRST = 64, KEY_MAX = 16384 };
 
 /* ---- the table ---- */
 
-static struct relay_dest **bucket_of(struct relay_dest_table *t, struct str key)
+/* Linear hashing: buckets from `bucket_count - base` to `base` are not split yet. */
+static uint32_t bucket_index(const struct relay_dest_table *t, uint32_t hash)
 {
-    return &t->buckets[str_hash_nocase(key) & (t->bucket_count - 1)];
+    uint32_t i = hash & (2 * t->base - 1);
+
+    return i < t->bucket_count ? i : hash & (t->base - 1);
+}
+
+static bool make_first_buckets(struct relay_dest_table *t)
+{
+    t->buckets = calloc(BUCKETS_FIRST, sizeof(struct relay_dest *));
+    if (t->buckets)
+        t->bucket_count = t->base = t->room = BUCKETS_FIRST;
+    return t->buckets != NULL;
+}
+
+/* One more bucket: what belongs there moves out of the one that had it so far. */
+static void split_bucket(struct relay_dest_table *t)
+{
+    uint32_t added = t->bucket_count;
+    struct relay_dest **from = &t->buckets[added - t->base], **to = &t->buckets[added];
+
+    t->buckets[added] = NULL;
+    while (*from) {
+        struct relay_dest *d = *from;
+
+        if ((d->hash & (2 * t->base - 1)) != added) {
+            from = &d->hash_next;
+            continue;
+        }
+        *from = d->hash_next;
+        d->hash_next = NULL;
+        *to = d;
+        to = &d->hash_next;
+    }
+    if (++t->bucket_count == 2 * t->base)
+        t->base *= 2;
 }
 
 static bool grow_table(struct relay_dest_table *t)
 {
-    struct relay_dest_table bigger = *t;
+    struct relay_dest **more;
 
-    bigger.bucket_count = t->bucket_count ? t->bucket_count * 2 : BUCKETS_FIRST;
-    bigger.buckets = calloc(bigger.bucket_count, sizeof *bigger.buckets);
-    if (!bigger.buckets)
-        return t->bucket_count > 0; /* longer chains, nothing worse */
-    for (uint32_t i = 0; i < t->bucket_count; i++) {
-        struct relay_dest *d = t->buckets[i];
-
-        while (d) {
-            struct relay_dest *next = d->hash_next;
-            struct relay_dest **b = bucket_of(&bigger, str_of(d->key));
-
-            d->hash_next = *b;
-            *b = d;
-            d = next;
-        }
+    if (!t->bucket_count)
+        return make_first_buckets(t);
+    if (t->count < t->bucket_count)
+        return true;
+    if (t->bucket_count == t->room) {
+        if (t->room > UINT32_MAX / 4)
+            return true;
+        more = realloc(t->buckets, 2 * (size_t)t->room * sizeof(struct relay_dest *));
+        if (!more)
+            return true; /* longer chains, nothing worse */
+        t->buckets = more;
+        t->room *= 2;
     }
-    free(t->buckets);
-    *t = bigger;
+    split_bucket(t);
     return true;
 }
 
@@ -64,36 +94,27 @@ void relay_dest_table_done(struct relay_dest_table *t)
     *t = (struct relay_dest_table){ 0 };
 }
 
-struct relay_dest *relay_dest_find(struct relay_dest_table *t, struct str key)
+static struct relay_dest *find_hashed(const struct relay_dest_table *t, struct str key,
+                                      uint32_t hash)
 {
     struct relay_dest *d;
 
     if (!t->bucket_count)
         return NULL;
-    for (d = *bucket_of(t, key); d; d = d->hash_next)
-        if (str_eq_nocase(str_of(d->key), key))
+    for (d = t->buckets[bucket_index(t, hash)]; d; d = d->hash_next)
+        if (d->hash == hash && str_eq_nocase(str_of(d->key), key))
             return d;
     return NULL;
 }
 
-struct relay_dest *relay_dest_next(struct relay_dest_table *t, const struct relay_dest *d)
+struct relay_dest *relay_dest_find(struct relay_dest_table *t, struct str key)
 {
-    uint32_t i = 0;
-
-    if (d) {
-        if (d->hash_next)
-            return d->hash_next;
-        i = (uint32_t)(bucket_of(t, str_of(d->key)) - t->buckets) + 1;
-    }
-    for (; i < t->bucket_count; i++)
-        if (t->buckets[i])
-            return t->buckets[i];
-    return NULL;
+    return find_hashed(t, key, (uint32_t)str_hash_nocase(key));
 }
 
 void relay_dest_free(struct relay_dest_table *t, struct relay_dest *d)
 {
-    struct relay_dest **p = bucket_of(t, str_of(d->key));
+    struct relay_dest **p = &t->buckets[bucket_index(t, d->hash)];
 
     pt_assert(!d->active && !d->connections && !relay_dest_rests(d));
     while (*p != d)
@@ -157,7 +178,7 @@ static struct relay_dest *make(struct relay_dest_table *t, const struct settings
     struct relay_dest *d;
     struct relay_dest **b;
 
-    if (t->count >= t->bucket_count && !grow_table(t))
+    if (!grow_table(t))
         return NULL;
     d = calloc(1, sizeof *d);
     if (!d)
@@ -174,7 +195,9 @@ static struct relay_dest *make(struct relay_dest_table *t, const struct settings
     }
     d->max_concurrency = RELAY_CONCURRENCY_DEFAULT;
     d->limit = RELAY_CONCURRENCY_FIRST;
-    b = bucket_of(t, key);
+    d->small_run = RELAY_SMALL_RUN;
+    d->hash = (uint32_t)str_hash_nocase(key);
+    b = &t->buckets[bucket_index(t, d->hash)];
     d->hash_next = *b;
     *b = d;
     t->count++;
@@ -203,41 +226,87 @@ struct relay_dest *relay_dest_for_route(struct relay_dest_table *t,
     return d;
 }
 
+/* ---- what there is to do ---- */
+
+uint32_t relay_dest_ready(const struct relay_dest *d)
+{
+    return d->lists[RELAY_GROUP_READY].count + d->ready_big.count;
+}
+
+uint32_t relay_dest_deferred(const struct relay_dest *d)
+{
+    return d->lists[RELAY_GROUP_DEFERRED].count + d->unreachable.count;
+}
+
+bool relay_dest_is_empty(const struct relay_dest *d)
+{
+    return !relay_dest_ready(d) && !relay_dest_deferred(d) && !d->lists[RELAY_GROUP_BUSY].count &&
+           !d->lists[RELAY_GROUP_HELD].count;
+}
+
+/* How many more big ones may be in delivery. */
+static uint32_t big_room(const struct relay_dest *d)
+{
+    uint32_t most = PT_MAX(d->limit / 2, 1u);
+
+    return most > d->big_busy ? most - d->big_busy : 0;
+}
+
+uint32_t relay_dest_takeable(const struct relay_dest *d)
+{
+    return d->lists[RELAY_GROUP_READY].count + PT_MIN(d->ready_big.count, big_room(d));
+}
+
+bool relay_dest_big_next(const struct relay_dest *d)
+{
+    return d->ready_big.count && big_room(d) &&
+           (d->small_run >= RELAY_SMALL_RUN || !d->lists[RELAY_GROUP_READY].count);
+}
+
 /* ---- who needs a connection ---- */
 
 static void unlink_active(struct relay_dest_table *t, struct relay_dest *d)
 {
-    *(d->active_prev ? &d->active_prev->active_next : &t->active_first) = d->active_next;
-    *(d->active_next ? &d->active_next->active_prev : &t->active_last) = d->active_prev;
+    struct relay_dest **first = &t->active[d->active_class].first;
+    struct relay_dest **last = &t->active[d->active_class].last;
+
+    *(d->active_prev ? &d->active_prev->active_next : first) = d->active_next;
+    *(d->active_next ? &d->active_next->active_prev : last) = d->active_prev;
     d->active_next = d->active_prev = NULL;
     d->active = false;
+    t->active[d->active_class].count--;
 }
 
 static void link_active(struct relay_dest_table *t, struct relay_dest *d)
 {
-    d->active_prev = t->active_last;
+    enum relay_active class = d->probing ? RELAY_ACTIVE_PROBING : RELAY_ACTIVE_WELL;
+    struct relay_dest *last = t->active[class].last;
+
+    d->active_class = (uint8_t) class;
+    d->active_prev = last;
     d->active_next = NULL;
-    *(t->active_last ? &t->active_last->active_next : &t->active_first) = d;
-    t->active_last = d;
+    *(last ? &last->active_next : &t->active[class].first) = d;
+    t->active[class].last = d;
     d->active = true;
+    t->active[class].count++;
 }
 
 void relay_dest_refresh(struct relay_dest_table *t, struct relay_dest *d)
 {
     uint32_t busy = d->connections - d->connecting - d->idle;
     uint32_t spoken_for = (d->connecting + d->idle) + (d->idle + busy) * d->patience;
-    bool want = d->lists[RELAY_GROUP_READY].count > spoken_for && d->connections < d->limit &&
-                !relay_dest_rests(d);
+    bool want =
+        relay_dest_takeable(d) > spoken_for && d->connections < d->limit && !relay_dest_rests(d);
 
+    if (d->active && (!want || d->active_class != d->probing))
+        unlink_active(t, d);
     if (want && !d->active)
         link_active(t, d);
-    else if (!want && d->active)
-        unlink_active(t, d);
 }
 
 void relay_dest_to_back(struct relay_dest_table *t, struct relay_dest *d)
 {
-    if (!d->active || t->active_last == d)
+    if (!d->active || !d->active_next)
         return;
     unlink_active(t, d);
     link_active(t, d);
@@ -256,7 +325,7 @@ bool relay_dest_may_open(const struct relay_dest *d, unsigned loop, unsigned loo
  * next hop that takes it, slow enough to notice one that does not. */
 void relay_dest_grow(struct relay_dest *d)
 {
-    if (d->limit >= d->max_concurrency || !d->lists[RELAY_GROUP_READY].count) {
+    if (d->limit >= d->max_concurrency || !relay_dest_ready(d)) {
         d->successes = 0;
         return;
     }

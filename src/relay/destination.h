@@ -26,6 +26,9 @@ enum relay_dest_kind {
 
 enum { RELAY_LOOPS_MAX = 64, RELAY_BAD_MAX = 8, RELAY_ERROR_SIZE = 256 };
 
+/* Content above so many octets makes a message big: it takes its turn apart from the others. */
+enum { RELAY_BIG = 1 << 20, RELAY_SMALL_RUN = 100 };
+
 struct relay_hop {
     const char *host;
     uint16_t port;
@@ -50,12 +53,17 @@ struct relay_dest {
     uint32_t hop_count;
 
     struct relay_dest *hash_next; /* private from here on */
+    uint32_t hash;
     struct relay_dest *active_next, *active_prev;
-    bool active; /* has more to do than connections to do it */
+    bool active;          /* has more to do than connections to do it */
+    uint8_t active_class; /* enum relay_active, while it is */
     struct relay_group_list lists[4];
-    uint32_t unreachable;       /* deferred groups that wait for a connection */
-    uint32_t pins;              /* routes that name it */
-    struct relay_group *latest; /* while a message is grouped: its group here */
+    struct relay_group_list ready_big;   /* ready ones that are big; lists[] has the others */
+    struct relay_group_list unreachable; /* deferred ones that wait for a connection */
+    uint32_t big_busy;                   /* big ones in delivery */
+    uint32_t small_run;                  /* others that were taken since the last big one */
+    uint32_t pins;                       /* routes that name it */
+    struct relay_group *latest;          /* while a message is grouped: its group here */
 
     uint32_t max_concurrency;
     uint32_t limit; /* connections allowed now */
@@ -68,6 +76,8 @@ struct relay_dest {
 
     struct due rest; /* in the heap while the destination rests; `at_us`: until when */
     bool probing;    /* one connection at a time until something goes well */
+    bool probed;     /* that connection is there, on loop `probe_loop` */
+    uint8_t probe_loop;
     uint32_t failures;
     int64_t error_at_us;
     char error[RELAY_ERROR_SIZE]; /* the last reason; empty: none */
@@ -77,12 +87,22 @@ struct relay_dest {
 
 enum { RELAY_CONCURRENCY_FIRST = 4, RELAY_CONCURRENCY_DEFAULT = 20, RELAY_PATIENCE_MAX = 4 };
 
-/* All destinations, by key. */
+/* Destinations that want a connection: those that answered when last tried, or were never tried,
+ * and those that did not. Both get their turns, see relay_sched_open(). */
+enum relay_active { RELAY_ACTIVE_WELL, RELAY_ACTIVE_PROBING, RELAY_ACTIVE_CLASSES };
+
+/* All destinations, by key. The table grows by one bucket with each that comes, so that no single
+ * one has to move all. */
 struct relay_dest_table {
     struct relay_dest **buckets;
-    uint32_t bucket_count; /* a power of two */
+    uint32_t bucket_count; /* in use: `base` and those beyond it that are split already */
+    uint32_t base;         /* a power of two */
+    uint32_t room;
     uint32_t count;
-    struct relay_dest *active_first, *active_last;
+    struct {
+        struct relay_dest *first, *last;
+        uint32_t count;
+    } active[RELAY_ACTIVE_CLASSES];
 };
 
 void relay_dest_table_done(struct relay_dest_table *t);
@@ -96,13 +116,30 @@ struct relay_dest *relay_dest_for_route(struct relay_dest_table *t,
 /* Takes it out of the table and frees it: it must be at rest and have nothing. */
 void relay_dest_free(struct relay_dest_table *t, struct relay_dest *d);
 
-/* The one after `d` in no particular order (NULL: the first); NULL at the end. */
-struct relay_dest *relay_dest_next(struct relay_dest_table *t, const struct relay_dest *d);
+/* The first of a bucket, the others by `hash_next`: for a walk in steps. Whoever goes from bucket 0
+ * upward misses none that was there at the beginning, whatever comes and goes between the steps;
+ * one may show twice. */
+static inline struct relay_dest *relay_dest_in_bucket(const struct relay_dest_table *t, uint32_t i)
+{
+    return i < t->bucket_count ? t->buckets[i] : NULL;
+}
 
 static inline bool relay_dest_rests(const struct relay_dest *d)
 {
     return due_waits(&d->rest);
 }
+
+/* Groups of recipients, big or not, whatever they wait for. */
+uint32_t relay_dest_ready(const struct relay_dest *d);
+uint32_t relay_dest_deferred(const struct relay_dest *d);
+bool relay_dest_is_empty(const struct relay_dest *d);
+
+/* Of the ready ones, those that a connection might take now: big ones leave half of the connections
+ * to the others. */
+uint32_t relay_dest_takeable(const struct relay_dest *d);
+
+/* May a big one be taken, and is it its turn? */
+bool relay_dest_big_next(const struct relay_dest *d);
 
 /* Puts the destination on or off the list of those for which a connection should be opened. */
 void relay_dest_refresh(struct relay_dest_table *t, struct relay_dest *d);

@@ -46,6 +46,7 @@ static struct relay_group *group_for(struct relay_sched *s, struct relay_item *i
     g->item = item;
     g->dest = d;
     g->due.at_us = r->next_attempt_us;
+    g->big = item->message->size > RELAY_BIG;
     g->sibling = *out;
     *out = g;
     d->latest = g;
@@ -120,8 +121,7 @@ void relay_group_reroute(struct relay_sched *s, struct relay_group *g, int64_t n
     while (made) {
         struct relay_group *next = made->sibling;
 
-        made->sibling = item->groups;
-        item->groups = made;
+        relay_group_join(made, item);
         relay_group_link_by_time(s, made, now_us);
         made = next;
     }
@@ -154,10 +154,12 @@ bool relay_sched_reroute(struct relay_sched *s, uint64_t *cursor, uint32_t max, 
 {
     struct relay_item *item = NULL;
 
-    while (max-- && (item = relay_sched_after(s, *cursor))) {
+    while (max && (item = relay_sched_after(s, *cursor))) {
         struct relay_group *g = item->groups;
 
         *cursor = item->id;
+        max -= PT_MIN(max, PT_MAX(item->message->recipient_count, 1u));
+        s->steps += item->message->recipient_count;
         while (g) {
             struct relay_group *next = g->sibling;
 

@@ -68,21 +68,37 @@ void relay_group_free(struct relay_sched *s, struct relay_group *g)
     s->free_group_count++;
 }
 
+void relay_group_join(struct relay_group *g, struct relay_item *item)
+{
+    g->sibling = item->groups;
+    g->sibling_prev = NULL;
+    if (item->groups)
+        item->groups->sibling_prev = g;
+    item->groups = g;
+}
+
 void relay_group_leave(struct relay_group *g)
 {
-    struct relay_group **p = &g->item->groups;
-
-    while (*p != g)
-        p = &(*p)->sibling;
-    *p = g->sibling;
-    g->sibling = NULL;
+    *(g->sibling_prev ? &g->sibling_prev->sibling : &g->item->groups) = g->sibling;
+    if (g->sibling)
+        g->sibling->sibling_prev = g->sibling_prev;
+    g->sibling = g->sibling_prev = NULL;
 }
 
 /* ---- lists ---- */
 
+static struct relay_group_list *list_of(const struct relay_group *g, enum relay_group_state state)
+{
+    if (state == RELAY_GROUP_READY && g->big)
+        return &g->dest->ready_big;
+    if (state == RELAY_GROUP_DEFERRED && g->unreachable)
+        return &g->dest->unreachable;
+    return &g->dest->lists[state];
+}
+
 void relay_group_unlink(struct relay_sched *s, struct relay_group *g)
 {
-    struct relay_group_list *list = &g->dest->lists[g->state];
+    struct relay_group_list *list = list_of(g, g->state);
 
     *(g->prev ? &g->prev->next : &list->first) = g->next;
     *(g->next ? &g->next->prev : &list->last) = g->prev;
@@ -90,13 +106,12 @@ void relay_group_unlink(struct relay_sched *s, struct relay_group *g)
     s->groups[g->state]--;
     s->unlinked++;
     g->next = g->prev = NULL;
-    if (g->state == RELAY_GROUP_DEFERRED) {
+    if (g->state == RELAY_GROUP_DEFERRED)
         due_remove(&s->due, &g->due);
-        if (g->unreachable)
-            g->dest->unreachable--;
-    }
-    if (g->state == RELAY_GROUP_BUSY)
+    if (g->state == RELAY_GROUP_BUSY) {
         g->item->busy--;
+        g->dest->big_busy -= g->big;
+    }
     g->state = RELAY_GROUP_STATES;
     relay_dest_refresh(&s->dests, g->dest);
 }
@@ -104,7 +119,7 @@ void relay_group_unlink(struct relay_sched *s, struct relay_group *g)
 void relay_group_link(struct relay_sched *s, struct relay_group *g, enum relay_group_state state,
                       bool in_front)
 {
-    struct relay_group_list *list = &g->dest->lists[state];
+    struct relay_group_list *list = list_of(g, state);
 
     if (in_front) {
         g->prev = NULL;
@@ -121,13 +136,12 @@ void relay_group_link(struct relay_sched *s, struct relay_group *g, enum relay_g
     s->groups[state]++;
     s->unlinked--;
     g->state = (uint8_t)state;
-    if (state == RELAY_GROUP_DEFERRED) {
+    if (state == RELAY_GROUP_DEFERRED)
         due_push(&s->due, &g->due);
-        if (g->unreachable)
-            g->dest->unreachable++;
-    }
-    if (state == RELAY_GROUP_BUSY)
+    if (state == RELAY_GROUP_BUSY) {
         g->item->busy++;
+        g->dest->big_busy += g->big;
+    }
     relay_dest_refresh(&s->dests, g->dest);
 }
 

@@ -13,8 +13,10 @@ static void pull(struct relay_conn *conn)
 
     conn->pulled_first = 0;
     relay_lock(r);
-    conn->pulled_count = relay_sched_pull(s, conn->dest, conn->endpoint, conn->pulled,
-                                          relay_sched_share(s, conn->dest));
+    conn->yields = conn->rl->crowded && relay_sched_should_yield(s, conn->dest, conn->served);
+    if (!conn->yields)
+        conn->pulled_count = relay_sched_pull(s, conn->dest, conn->endpoint, conn->pulled,
+                                              relay_sched_share(s, conn->dest));
     relay_unlock(r);
 }
 

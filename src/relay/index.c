@@ -79,3 +79,18 @@ struct relay_item *relay_index_after(struct relay_item *root, uint64_t id)
     }
     return found;
 }
+
+struct relay_item *relay_index_before(struct relay_item *root, uint64_t id)
+{
+    struct relay_item *found = NULL;
+
+    while (root) {
+        if (id == 0 || root->id < id) {
+            found = root;
+            root = root->right;
+        } else {
+            root = root->left;
+        }
+    }
+    return found;
+}

@@ -16,3 +16,6 @@ struct relay_item *relay_index_find(struct relay_item *root, uint64_t id);
 
 /* The item with the smallest ID above `id`, or NULL. */
 struct relay_item *relay_index_after(struct relay_item *root, uint64_t id);
+
+/* The item with the largest ID below `id` (0: below none), or NULL. */
+struct relay_item *relay_index_before(struct relay_item *root, uint64_t id);

@@ -9,25 +9,27 @@
  * connections work and opens new ones. Loop 0 also keeps the time for all.
  */
 
-enum {
-    CONNECTIONS_MAX = 1000,
-    DUE_STEP = 500,
-    EXPIRED_STEP = 32,
-    SWEEP_EVERY = 60,
-    SAVE_EVERY = 5
-};
+enum { DUE_STEP = 500, EXPIRED_STEP = 32, SWEEP_STEP = 512, SAVE_EVERY = 5, MAKE_ROOM_STEP = 64 };
 
 /* ---- work ---- */
 
 static void pump_idle(struct relay_loop *rl)
 {
-    struct relay_conn *conn = rl->idle;
+    struct relay_conn *conn;
 
+    if (!rl->idle)
+        return;
+    relay_lock(rl->relay);
+    for (conn = rl->idle; conn; conn = conn->idle_next)
+        conn->has_work = relay_dest_takeable(conn->dest) > 0;
+    relay_unlock(rl->relay);
+    conn = rl->idle;
     while (conn) {
         struct relay_conn *next = conn->idle_next;
 
         /* Running one connection can end it, but no other. */
-        PT_IGNORE(relay_conn_pump(conn), "an idle one may stay so");
+        if (conn->has_work)
+            PT_IGNORE(relay_conn_pump(conn), "an idle one may stay so");
         conn = next;
     }
 }
@@ -40,8 +42,10 @@ static bool open_one(struct relay_loop *rl)
 
     relay_lock(r);
     d = relay_sched_open(&r->sched, rl->index);
-    if (d)
+    if (d && d->lists[RELAY_GROUP_READY].first)
         prefer = d->lists[RELAY_GROUP_READY].first->prefer;
+    else if (d)
+        prefer = d->ready_big.first->prefer;
     relay_unlock(r);
     if (d)
         relay_conn_open(rl, d, prefer);
@@ -68,6 +72,22 @@ static void begin_stop(struct relay_loop *rl)
     relay_loop_check_stopped(rl);
 }
 
+/* No room for another connection: who wants one gets the place of one that is idle, or of one that
+ * has had its share (see take() in handover.c). */
+static void make_room(struct relay_loop *rl)
+{
+    struct relay *r = rl->relay;
+
+    rl->crowded = false;
+    if (rl->conn_count < r->config.connections_max)
+        return;
+    relay_lock(r);
+    rl->crowded = relay_sched_wants(&r->sched);
+    relay_unlock(r);
+    for (unsigned n = 0; rl->crowded && rl->idle && n < MAKE_ROOM_STEP; n++)
+        relay_conn_end_idle(rl->idle);
+}
+
 static void pump(struct relay_loop *rl)
 {
     if (rl->stopping)
@@ -77,8 +97,9 @@ static void pump(struct relay_loop *rl)
         return;
     }
     pump_idle(rl);
-    while (rl->conn_count < CONNECTIONS_MAX && open_one(rl))
+    while (rl->conn_count < rl->relay->config.connections_max && open_one(rl))
         ;
+    make_room(rl);
 }
 
 static void on_wake(struct mail *mail)
@@ -135,11 +156,9 @@ static void keep_time(struct relay_loop *rl)
     give_up_expired(rl);
     if (rl->ticks % SAVE_EVERY == 0)
         relay_outcome_submit_unsaved(r);
-    if (rl->ticks % SWEEP_EVERY == 0) {
-        relay_lock(r);
-        relay_sched_sweep(&r->sched);
-        relay_unlock(r);
-    }
+    relay_lock(r);
+    relay_sched_sweep(&r->sched, SWEEP_STEP);
+    relay_unlock(r);
 }
 
 static void on_tick(struct net_timer *t)

@@ -19,6 +19,23 @@ static struct relay_op *take_free(struct relay_loop *rl)
     return op;
 }
 
+/* Room for `count` recipients; false: the operation is as before. */
+static bool make_room(struct relay_op *op, uint32_t count)
+{
+    op->count = count;
+    op->results = &op->one_result;
+    op->outcomes = &op->one_outcome;
+    if (count <= 1)
+        return true;
+    op->results = calloc(count, sizeof *op->results);
+    op->outcomes = calloc(count, sizeof *op->outcomes);
+    if (op->results && op->outcomes)
+        return true;
+    free(op->results);
+    free(op->outcomes);
+    return false;
+}
+
 struct relay_op *relay_op_new(struct relay_loop *rl, struct spool_message *m, uint32_t count)
 {
     struct relay_op *op = take_free(rl);
@@ -27,22 +44,59 @@ struct relay_op *relay_op_new(struct relay_loop *rl, struct spool_message *m, ui
         op = malloc(sizeof *op);
     if (!op)
         return NULL;
-    *op = (struct relay_op){ .relay = rl->relay, .rl = rl, .home = rl->index, .count = count };
-    op->results = &op->one_result;
-    op->outcomes = &op->one_outcome;
-    if (count > 1) {
-        op->results = calloc(count, sizeof *op->results);
-        op->outcomes = calloc(count, sizeof *op->outcomes);
-        if (!op->results || !op->outcomes) {
-            free(op->results);
-            free(op->outcomes);
-            op->next = rl->free_ops;
-            rl->free_ops = op;
-            return NULL;
-        }
+    *op = (struct relay_op){ .relay = rl->relay, .rl = rl, .home = rl->index };
+    if (!make_room(op, count)) {
+        op->next = rl->free_ops;
+        rl->free_ops = op;
+        return NULL;
     }
     op->message = spool_message_ref(m);
     return op;
+}
+
+/* The same on any thread. */
+static struct relay_op *new_op(struct relay *r, struct spool_message *m, uint32_t count)
+{
+    struct relay_op *op = malloc(sizeof *op);
+
+    if (!op)
+        return NULL;
+    *op = (struct relay_op){ .relay = r };
+    if (!make_room(op, count)) {
+        free(op);
+        return NULL;
+    }
+    op->message = spool_message_ref(m);
+    return op;
+}
+
+/* ---- who waits ---- */
+
+void relay_outcome_wait_add(struct relay_outcome_wait *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->pending++;
+    pthread_mutex_unlock(&w->lock);
+}
+
+void relay_outcome_wait_tell(struct relay_outcome_wait *w, enum pt_err result)
+{
+    if (!w)
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->pending--;
+    if (!w->err)
+        w->err = result;
+    pthread_cond_signal(&w->stored);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void tell(struct relay_op *op, enum pt_err result)
+{
+    struct relay_outcome_wait *w = op->wait;
+
+    op->wait = NULL;
+    relay_outcome_wait_tell(w, result);
 }
 
 static void release_parts(struct relay_op *op)
@@ -63,6 +117,7 @@ void relay_op_return(struct relay_op *op)
     _Atomic(struct relay_op *) *list = &op->relay->returned_ops[op->home];
     struct relay_op *head = atomic_load_explicit(list, memory_order_relaxed);
 
+    tell(op, PT_ERR_OK); /* not stored, since there is no need any more */
     release_parts(op);
     do
         op->next = head;
@@ -76,6 +131,7 @@ void relay_op_add_unsaved(struct relay *r, struct relay_op *op)
     *r->unsaved_end = op;
     r->unsaved_end = &op->next;
     r->unsaved_count++;
+    tell(op, PT_ERR_AGAIN);
 }
 
 void relay_op_settle(struct relay_op *op)
@@ -86,36 +142,24 @@ void relay_op_settle(struct relay_op *op)
     op->group = NULL;
 }
 
-static void tell(struct relay_op *op, enum pt_err result)
-{
-    struct relay_outcome_wait *w = op->wait;
-
-    if (!w)
-        return;
-    op->wait = NULL;
-    pthread_mutex_lock(&w->lock);
-    w->pending--;
-    if (!w->err)
-        w->err = result;
-    pthread_cond_signal(&w->stored);
-    pthread_mutex_unlock(&w->lock);
-}
-
 void relay_op_stored(struct spool_op *stored)
 {
     struct relay_op *op = PT_CONTAINER_OF(stored, struct relay_op, op);
     struct relay *r = op->relay;
 
-    tell(op, stored->result == PT_ERR_NOTFOUND ? PT_ERR_OK : stored->result);
-    if (stored->result == PT_ERR_OK || stored->result == PT_ERR_NOTFOUND) {
+    enum pt_err result = stored->result == PT_ERR_NOTFOUND ? PT_ERR_OK : stored->result;
+
+    if (result == PT_ERR_OK || op->once) {
         if (op->group) {
             relay_lock(r);
             relay_op_settle(op);
             relay_unlock(r);
         }
+        tell(op, result);
         relay_op_return(op);
         return;
     }
+    tell(op, result);
     relay_lock(r);
     relay_op_add_unsaved(r, op);
     relay_unlock(r);
@@ -196,17 +240,58 @@ enum pt_err relay_outcome_wait_done(struct relay_outcome_wait *w)
 bool relay_outcome_submit_kind(struct relay *r, struct spool_message *m, enum spool_op_kind kind,
                                struct relay_outcome_wait *wait)
 {
-    struct relay_op *op = malloc(sizeof *op);
+    struct relay_op *op = new_op(r, m, 1);
 
     if (!op)
         return false;
-    *op = (struct relay_op){ .relay = r, .message = spool_message_ref(m), .wait = wait };
-    op->results = &op->one_result;
-    op->outcomes = &op->one_outcome;
+    op->wait = wait;
     op->op = (struct spool_op){ .kind = kind, .message = m, .done = relay_op_stored };
-    pthread_mutex_lock(&wait->lock);
-    wait->pending++;
-    pthread_mutex_unlock(&wait->lock);
+    relay_outcome_wait_add(wait);
+    spool_submit(r->spool, &op->op);
+    return true;
+}
+
+/* As the message has it; only the time changes. */
+static void fill_due_now(struct relay_op *op, int64_t now_us)
+{
+    const struct relay_group *g = op->group;
+
+    for (uint32_t i = 0; i < op->count; i++) {
+        const struct spool_recipient *r = &op->message->recipients[g->indexes[i]];
+
+        op->results[i] = (struct relay_result){
+            .state = r->state, .code = r->code, .untried = true, .reply = r->reply
+        };
+        op->outcomes[i] = (struct spool_outcome){
+            .recipient = g->indexes[i],
+            .state = r->state,
+            .code = r->code,
+            .attempts = r->attempts,
+            .next_attempt_us = now_us,
+            .reply = r->reply,
+        };
+    }
+    op->again = (struct relay_again){ .next_us = now_us, .prefer = g->prefer };
+    op->op = (struct spool_op){
+        .kind = SPOOL_OP_OUTCOME,
+        .message = op->message,
+        .outcomes = op->outcomes,
+        .outcome_count = op->count,
+        .done = relay_op_stored,
+    };
+}
+
+bool relay_outcome_due_now(struct relay *r, struct relay_group *g, struct relay_outcome_wait *wait)
+{
+    struct relay_op *op = new_op(r, g->item->message, g->count);
+
+    if (!op)
+        return false;
+    op->group = g;
+    op->wait = wait;
+    op->once = true;
+    fill_due_now(op, relay_now(r));
+    relay_outcome_wait_add(wait);
     spool_submit(r->spool, &op->op);
     return true;
 }

@@ -212,10 +212,12 @@ void relay_outcome(struct relay_loop *rl, struct relay_group *g, const struct re
         op->group = g;
     if (!op || !copy_results(op, results) || (old && !give_up_old(op))) {
         settle_unsaved(rl->relay, g, results);
+        relay_outcome_wait_tell(via->wait, PT_ERR_NOMEM);
         if (op)
             relay_op_return(op);
         return;
     }
+    op->wait = via->wait;
     plan_next(op, via, now_us);
     for (uint8_t state = SPOOL_QUEUED; state <= SPOOL_IN_DOUBT; state++)
         log_state(op, results, state, via, now_us);
@@ -238,6 +240,7 @@ void relay_outcome_all(struct relay_loop *rl, struct relay_group *g,
         relay_lock(rl->relay);
         relay_sched_put_back(&rl->relay->sched, g);
         relay_unlock(rl->relay);
+        relay_outcome_wait_tell(via->wait, PT_ERR_NOMEM);
         return;
     }
     for (uint32_t i = 0; i < g->count; i++)

@@ -10,11 +10,12 @@
 
 /* What served the delivery; borrowed. */
 struct relay_via {
-    const char *host;  /* next hop as configured or found; NULL: none was reached */
-    const char *peer;  /* "192.0.2.1:25"; NULL: none */
-    bool reused;       /* not the first message of its connection */
-    bool unreachable;  /* deferred for want of a connection */
-    uint32_t endpoint; /* relay_endpoint_hash() */
+    const char *host;                /* next hop as configured or found; NULL: none was reached */
+    const char *peer;                /* "192.0.2.1:25"; NULL: none */
+    bool reused;                     /* not the first message of its connection */
+    bool unreachable;                /* deferred for want of a connection */
+    uint32_t endpoint;               /* relay_endpoint_hash() */
+    struct relay_outcome_wait *wait; /* told once the outcome is stored; NULL: nobody waits */
 };
 
 /*
@@ -37,6 +38,7 @@ struct relay_op {
     struct relay_again again;
     char host[256];                  /* of a failure, for the notice */
     struct relay_outcome_wait *wait; /* told once */
+    bool once;                       /* settled whatever the spool says, not stored again */
 };
 
 /*
@@ -70,6 +72,15 @@ struct relay_outcome_wait {
 void relay_outcome_wait_init(struct relay_outcome_wait *w);
 void relay_outcome_wait(struct relay_outcome_wait *w, uint32_t at_most); /* until so few are left */
 enum pt_err relay_outcome_wait_done(struct relay_outcome_wait *w);       /* nothing is pending */
+
+/* One more to wait for, before it is submitted. */
+void relay_outcome_wait_add(struct relay_outcome_wait *w);
+void relay_outcome_wait_tell(struct relay_outcome_wait *w, enum pt_err result); /* NULL: nothing */
+
+/* Makes a busy group, which stays as it is otherwise, due now: ready once that is stored, or once
+ * the spool could not. Any thread. False (memory): nothing happened. */
+PT_NODISCARD bool relay_outcome_due_now(struct relay *r, struct relay_group *g,
+                                        struct relay_outcome_wait *wait);
 
 /* An operation that is no outcome (hold, release, delete): stored like the others, again if it
  * fails; `wait` hears of the first try. Any thread. False when memory is short. */

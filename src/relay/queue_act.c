@@ -7,18 +7,22 @@
 
 enum { WAITING_MAX = 256 }; /* operations submitted and not yet stored */
 
-/* Groups to be given up, handed to a loop. */
-struct give_up {
+enum { TAKE_MAX = 64 }; /* groups taken at a time */
+
+/* Groups that were taken into delivery for an action. */
+struct taken {
     struct mail mail;
     struct relay_loop *rl;
+    struct relay_outcome_wait *wait;
     uint32_t count;
-    struct relay_group *groups[RELAY_PULL_MAX];
+    struct relay_group *groups[TAKE_MAX];
 };
 
+/* On a loop. */
 static void on_give_up(struct mail *mail)
 {
-    struct give_up *job = PT_CONTAINER_OF(mail, struct give_up, mail);
-    struct relay_via via = { 0 };
+    struct taken *job = PT_CONTAINER_OF(mail, struct taken, mail);
+    struct relay_via via = { .wait = job->wait };
     struct relay_result result = {
         .state = SPOOL_FAILED,
         .reply = STR("5.0.0 given up by the administrator"),
@@ -29,38 +33,58 @@ static void on_give_up(struct mail *mail)
     free(job);
 }
 
-/* Under the lock; the job that it returns is to be posted without it. */
-static struct give_up *take_for_bounce(struct relay *r, struct relay_item *item)
-{
-    struct give_up *job = r->loops[0] ? calloc(1, sizeof *job) : NULL;
-
-    if (!job)
-        return NULL;
-    job->rl = r->loops[0];
-    job->mail.run = on_give_up;
-    job->count = relay_sched_take(&r->sched, item, job->groups, RELAY_PULL_MAX);
-    return job;
-}
-
 /* What one message needs once the lock is let go. */
 struct aftermath {
     struct spool_message *message; /* a reference, with `kind` to be stored */
     enum spool_op_kind kind;
-    struct give_up *job;
+    struct taken *taken;
 };
 
-/* Under the lock. True if the message was changed. */
-static bool act_on_item(struct relay *r, struct relay_item *item, enum relay_view_action action,
-                        struct aftermath *after)
+/* One call of relay_view_act(). */
+struct act {
+    struct relay *r;
+    enum relay_view_action action;
+    struct taken *taken; /* room for the next message's groups */
+    struct relay_outcome_wait wait;
+    uint64_t count;
+    enum pt_err err;
+};
+
+/* Under the lock. */
+static bool take_for_bounce(struct act *a, struct relay_item *item, struct aftermath *after)
 {
+    struct relay *r = a->r;
+    struct taken *job = a->taken;
+
+    if (!r->loops[0])
+        return false;
+    job->rl = r->loops[0];
+    job->count = relay_sched_take(&r->sched, item, job->groups, TAKE_MAX);
+    after->taken = job;
+    return job->count > 0;
+}
+
+static bool take_for_retry(struct act *a, struct relay_item *item, struct aftermath *after)
+{
+    struct taken *job = a->taken;
+    bool waits;
+
+    job->count = relay_sched_retry(&a->r->sched, item, job->groups, TAKE_MAX, &waits);
+    after->taken = job;
+    return waits;
+}
+
+/* Under the lock. True if the message was changed. */
+static bool act_on_item(struct act *a, struct relay_item *item, struct aftermath *after)
+{
+    struct relay *r = a->r;
     bool changed = true;
 
-    switch (action) {
+    switch (a->action) {
     case RELAY_VIEW_RETRY:
-        return relay_sched_retry(&r->sched, item, relay_now(r)) > 0;
+        return take_for_retry(a, item, after);
     case RELAY_VIEW_BOUNCE:
-        after->job = take_for_bounce(r, item);
-        return after->job && after->job->count;
+        return take_for_bounce(a, item, after);
     case RELAY_VIEW_HOLD:
         after->kind = SPOOL_OP_HOLD;
         changed = relay_sched_hold(&r->sched, item);
@@ -75,84 +99,102 @@ static bool act_on_item(struct relay *r, struct relay_item *item, enum relay_vie
     }
     if (changed)
         after->message = spool_message_ref(item->message);
-    if (action == RELAY_VIEW_DELETE)
+    if (a->action == RELAY_VIEW_DELETE)
         relay_sched_delete(&r->sched, item);
     return changed;
 }
 
-/* One call of relay_view_act(). */
-struct act {
-    struct relay *r;
-    enum relay_view_action action;
-    struct relay_outcome_wait wait;
-    uint64_t count;
-    enum pt_err err;
-};
+static void post_give_up(struct act *a, struct taken *job)
+{
+    job->wait = &a->wait;
+    job->mail.run = on_give_up;
+    for (uint32_t i = 0; i < job->count; i++)
+        relay_outcome_wait_add(&a->wait);
+    a->taken = NULL; /* the loop frees it */
+    net_loop_post(job->rl->loop, &job->mail);
+}
+
+static void submit_due_now(struct act *a, struct taken *job)
+{
+    for (uint32_t i = 0; i < job->count; i++) {
+        if (relay_outcome_due_now(a->r, job->groups[i], &a->wait))
+            continue;
+        relay_lock(a->r);
+        relay_sched_put_back(&a->r->sched, job->groups[i]); /* due all the same */
+        relay_unlock(a->r);
+        a->err = PT_ERR_NOMEM;
+    }
+}
 
 static void finish(struct act *a, struct aftermath *after)
 {
-    if (after->job)
-        net_loop_post(after->job->rl->loop, &after->job->mail);
+    if (after->taken && after->taken->count && a->action == RELAY_VIEW_BOUNCE)
+        post_give_up(a, after->taken);
+    else if (after->taken)
+        submit_due_now(a, after->taken);
     if (after->message && !relay_outcome_submit_kind(a->r, after->message, after->kind, &a->wait))
         a->err = PT_ERR_NOMEM;
     spool_message_unref(after->message);
     relay_outcome_wait(&a->wait, WAITING_MAX);
 }
 
+static bool make_room(struct act *a)
+{
+    if (!a->taken)
+        a->taken = calloc(1, sizeof *a->taken);
+    if (!a->taken)
+        a->err = PT_ERR_NOMEM;
+    return a->taken != NULL;
+}
+
 /* False: there is no such message. */
 static bool act_on_id(struct act *a, uint64_t id)
 {
     struct relay *r = a->r;
-    struct aftermath after;
-    struct relay_item *item;
-    bool more, changed = false;
+    struct relay_item *item = NULL;
+    bool more = true, changed = false;
 
-    do {
-        after = (struct aftermath){ 0 };
+    while (more && make_room(a)) {
+        struct aftermath after = { 0 };
+
         relay_lock(r);
         item = relay_sched_find(&r->sched, id);
         if (item && atomic_load_explicit(&item->deleted, memory_order_relaxed))
             item = NULL;
-        if (item && act_on_item(r, item, a->action, &after))
+        if (item && act_on_item(a, item, &after))
             changed = true;
         relay_unlock(r);
-        more = after.job && after.job->count == RELAY_PULL_MAX;
+        more = after.taken && after.taken->count == TAKE_MAX;
         finish(a, &after);
-    } while (more);
+    }
     a->count += changed;
     return item || changed;
 }
 
 static bool destination_exists(struct relay *r, struct str name)
 {
-    struct relay_dest *d;
+    bool exists;
 
     relay_lock(r);
-    d = relay_dest_next(&r->sched.dests, NULL);
-    while (d && !relay_view_is_destination(d, name))
-        d = relay_dest_next(&r->sched.dests, d);
+    exists = relay_view_find_destination(r, name) != NULL;
     relay_unlock(r);
-    return d != NULL;
+    return exists;
 }
 
 /* The next message of the selection, by ID; 0: none. */
 static uint64_t next_id(struct relay *r, uint64_t after, const struct relay_view_filter *f)
 {
     uint64_t found = 0;
-    bool more = true;
+    bool at_end = false;
 
-    while (more && !found) {
+    while (!at_end && !found) {
+        uint32_t looks = LOOK_STEP;
+        struct relay_item *item;
+
         relay_lock(r);
-        for (uint32_t looked = 0; looked < LOOK_STEP && more && !found; looked++) {
-            struct relay_item *item = relay_sched_after(&r->sched, after);
-
-            more = item != NULL;
-            if (!item)
-                break;
-            after = item->id;
-            if (relay_view_matches(item, f))
-                found = item->id;
-        }
+        item = relay_view_next(r, f, &after, &looks, &at_end);
+        if (item)
+            found = item->id;
         relay_unlock(r);
     }
     return found;
@@ -202,6 +244,9 @@ enum pt_err relay_view_act(struct relay *r, enum relay_view_action action,
         act_on_ids(&a, selection->ids, selection->id_count);
     wake(r);
     relay_outcome_wait(&a.wait, 0);
+    if (action == RELAY_VIEW_RETRY)
+        wake(r); /* now they are ready */
+    free(a.taken);
     *out_count = a.count;
     return a.err ? a.err : relay_outcome_wait_done(&a.wait);
 }

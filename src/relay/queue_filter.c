@@ -1,6 +1,34 @@
 #include "relay/queue_filter.h"
 
-bool relay_view_is_destination(const struct relay_dest *d, struct str name)
+#include "base/buf.h"
+#include "relay/index.h"
+
+/* ---- destinations ---- */
+
+static struct relay_dest *find_with_prefix(struct relay *r, struct str prefix, struct str name)
+{
+    struct relay_dest *d = NULL;
+    struct buf key;
+
+    buf_init(&key, 1024);
+    buf_add_str(&key, prefix);
+    buf_add_str(&key, name);
+    if (!key.failed)
+        d = relay_dest_find(&r->sched.dests, buf_str(&key));
+    buf_done(&key);
+    return d;
+}
+
+struct relay_dest *relay_view_find_destination(struct relay *r, struct str name)
+{
+    struct relay_dest *d = relay_dest_find(&r->sched.dests, name);
+
+    if (!d)
+        d = find_with_prefix(r, STR("mx:"), name);
+    return d ? d : find_with_prefix(r, STR("no-route:"), name);
+}
+
+static bool is_destination(const struct relay_dest *d, struct str name)
 {
     return str_eq_nocase(str_of(d->key), name) ||
            (d->kind != RELAY_DEST_HOPS && str_eq_nocase(str_of(d->domain), name));
@@ -9,8 +37,34 @@ bool relay_view_is_destination(const struct relay_dest *d, struct str name)
 static bool goes_to(const struct relay_item *item, struct str destination)
 {
     for (const struct relay_group *g = item->groups; g; g = g->sibling)
-        if (relay_view_is_destination(g->dest, destination))
+        if (is_destination(g->dest, destination))
             return true;
+    return false;
+}
+
+/* ---- messages ---- */
+
+enum relay_view_state relay_view_state_of(const struct relay_group *g,
+                                          const struct spool_recipient *recipient)
+{
+    if (g->state == RELAY_GROUP_BUSY)
+        return RELAY_VIEW_DELIVERING;
+    if (recipient->state == SPOOL_IN_DOUBT)
+        return RELAY_VIEW_IN_DOUBT;
+    if (recipient->attempts || g->state == RELAY_GROUP_DEFERRED ||
+        (g->state == RELAY_GROUP_READY && relay_dest_rests(g->dest)))
+        return RELAY_VIEW_DEFERRED;
+    return RELAY_VIEW_QUEUED;
+}
+
+static bool is_in_state(const struct relay_item *item, enum relay_view_state state)
+{
+    if (state == RELAY_VIEW_HELD)
+        return item->message->flags & SPOOL_HELD;
+    for (const struct relay_group *g = item->groups; g; g = g->sibling)
+        for (uint32_t i = 0; i < g->count; i++)
+            if (relay_view_state_of(g, &item->message->recipients[g->indexes[i]]) == state)
+                return true;
     return false;
 }
 
@@ -29,13 +83,33 @@ static bool is_sender(const struct spool_message *m, struct str sender)
     return str_eq_nocase(m->reverse_path, sender);
 }
 
-bool relay_view_matches(const struct relay_item *item, const struct relay_view_filter *f)
+static bool matches(const struct relay_item *item, const struct relay_view_filter *f)
 {
     const struct spool_message *m = item->message;
 
-    return !(f->held && !(m->flags & SPOOL_HELD)) &&
-           !(f->received_before_us && m->received_us >= f->received_before_us) &&
+    return !(f->received_before_us && m->received_us >= f->received_before_us) &&
+           !(f->received_after_us && m->received_us < f->received_after_us) &&
            !(f->sender.p && !is_sender(m, f->sender)) &&
+           !(f->state && !is_in_state(item, f->state)) &&
            !(f->recipient.p && !has_recipient(m, f->recipient)) &&
            !(f->destination.p && !goes_to(item, f->destination));
+}
+
+struct relay_item *relay_view_next(struct relay *r, const struct relay_view_filter *f,
+                                   uint64_t *cursor, uint32_t *looks, bool *at_end)
+{
+    while (*looks) {
+        struct relay_item *item = f->newest_first ? relay_index_before(r->sched.index, *cursor)
+                                                  : relay_index_after(r->sched.index, *cursor);
+
+        if (!item) {
+            *at_end = true;
+            return NULL;
+        }
+        *cursor = item->id;
+        *looks -= PT_MIN(*looks, 1 + item->message->recipient_count);
+        if (matches(item, f))
+            return item;
+    }
+    return NULL;
 }

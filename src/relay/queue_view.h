@@ -37,8 +37,22 @@ struct relay_view_message {
     struct str reverse_path; /* empty: null */
     struct str client;
     struct str helo;
-    const struct relay_view_recipient *recipients;
+    const struct relay_view_recipient *recipients; /* those that are shown */
     uint32_t recipient_count;
+    uint32_t first_recipient; /* the number of the first that is shown, with relay_view_show() */
+    uint32_t recipients_total;
+    uint32_t recipients_waiting; /* of these, neither delivered nor failed */
+};
+
+/* A recipient's state, and a message's: it is in every state that one of its recipients is in. */
+enum relay_view_state {
+    RELAY_VIEW_ANY,
+    RELAY_VIEW_QUEUED,     /* not tried yet */
+    RELAY_VIEW_DEFERRED,   /* to be tried again */
+    RELAY_VIEW_DELIVERING, /* just now */
+    RELAY_VIEW_IN_DOUBT,
+    RELAY_VIEW_HELD, /* by an administrator: the message as a whole */
+    RELAY_VIEW_STATES,
 };
 
 /* Which messages; what is not set (.p NULL, 0) matches all. */
@@ -46,21 +60,26 @@ struct relay_view_filter {
     struct str destination;
     struct str sender; /* the whole address, letters in any case; "" or "<>": the null path */
     struct str recipient;
-    bool held;                  /* only held ones */
-    int64_t received_before_us; /* 0: any */
-    uint64_t after;             /* the cursor: messages with a larger ID, ascending */
-    uint32_t limit;             /* 0: no limit */
+    enum relay_view_state state;
+    int64_t received_before_us, received_after_us; /* 0: any */
+    bool newest_first;       /* the oldest is first otherwise; IDs are in the order of receipt */
+    uint64_t after;          /* the cursor: what comes behind this ID; 0: from the beginning */
+    uint32_t limit;          /* 0: no limit */
+    uint32_t recipients_max; /* shown of each message, those that wait first; 0: all */
 };
 
 /* Shows one message; false: enough. */
 typedef bool relay_view_fn(void *user, const struct relay_view_message *m);
 
-/* `out_total` (may be NULL): how many match in all, the cursor and limit aside. */
+/* `out_total` (may be NULL): how many match in all, the cursor and limit aside. With a filter that
+ * takes a walk over the queue: ask for it once, not for every page. */
 PT_NODISCARD enum pt_err relay_view_list(struct relay *r, const struct relay_view_filter *filter,
                                          relay_view_fn *fn, void *user, uint64_t *out_total);
 
-PT_NODISCARD enum pt_err relay_view_show(struct relay *r, uint64_t id, relay_view_fn *fn,
-                                         void *user);
+/* One message with at most `max` of its recipients (0: all), from number `first`, in the order of
+ * the envelope. */
+PT_NODISCARD enum pt_err relay_view_show(struct relay *r, uint64_t id, uint32_t first, uint32_t max,
+                                         relay_view_fn *fn, void *user);
 
 enum relay_view_action {
     RELAY_VIEW_RETRY, /* due now; held messages stay held */
@@ -81,7 +100,7 @@ struct relay_view_selection {
 /*
  * Returns when it is durable, so it waits: not from a loop. NOTFOUND: the only ID named is not
  * queued, or there is no such destination. Another error: it holds in this run and the spool will
- * be asked again to store it. `out_count`: messages changed. A bounce is made soon after.
+ * be asked again to store it. `out_count`: messages changed.
  */
 PT_NODISCARD enum pt_err relay_view_act(struct relay *r, enum relay_view_action action,
                                         const struct relay_view_selection *selection,

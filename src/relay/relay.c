@@ -34,6 +34,7 @@ static void fill_defaults(struct relay_config *c)
         c->client_flags = SMTP_CLIENT_PIPELINE | SMTP_CLIENT_AHEAD | SMTP_CLIENT_BDAT;
     if (!c->now_us)
         c->now_us = system_now;
+    c->connections_max = or_default(c->connections_max, 1000);
     c->connect_ms = or_default(c->connect_ms, 30000);
     c->idle_ms = or_default(c->idle_ms, 5000);
     c->tick_ms = or_default(c->tick_ms, 1000);
@@ -253,9 +254,7 @@ void relay_get_stats(struct relay *r, struct relay_stats *out)
     stats.held = s->groups[RELAY_GROUP_HELD];
     stats.cached_octets = s->cached;
     stats.unsaved = r->unsaved_count;
-    for (struct relay_dest *d = relay_dest_next(&r->sched.dests, NULL); d;
-         d = relay_dest_next(&r->sched.dests, d))
-        stats.connections += d->connections;
+    stats.connections = s->connections;
     for (unsigned i = 0; i < r->config.loops; i++)
         if (r->loops[i])
             stats.reading_octets += r->loops[i]->reading;

@@ -43,6 +43,7 @@ struct relay_config {
                                             * way that has nothing may go beyond by a small piece */
     uint64_t seed;                         /* for jitter */
     uint32_t connect_ms, idle_ms, tick_ms; /* 0: 30 s, 5 s, 1 s */
+    uint32_t connections_max;              /* of a loop; 0: 1000 */
     uint32_t silence_ms;   /* a peer's time limit; 0: that of each state (RFC 5321 4.5.3.2) */
     uint32_t stop_ms;      /* for deliveries past their final dot; 0: 20 s */
     unsigned client_flags; /* SMTP_CLIENT_…; 0: the default */

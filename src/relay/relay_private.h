@@ -53,6 +53,7 @@ struct relay_loop {
     struct relay_conn *conns; /* all */
     struct relay_conn *idle;  /* the last used first */
     uint32_t conn_count;
+    bool crowded;  /* no room for a connection that somebody wants */
     uint32_t jobs; /* reads, questions and bounces under way */
 
     _Atomic uint64_t reading;   /* octets asked for or held by deliveries */

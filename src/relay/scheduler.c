@@ -97,8 +97,7 @@ bool relay_sched_add(struct relay_sched *s, struct spool_message *m, int64_t now
         struct relay_group *g = made;
 
         made = g->sibling;
-        g->sibling = item->groups;
-        item->groups = g;
+        relay_group_join(g, item);
         relay_group_link_by_time(s, g, now_us);
         if (g->state == RELAY_GROUP_READY)
             touch(touched, g->dest);
@@ -120,8 +119,7 @@ struct relay_item *relay_sched_after(struct relay_sched *s, uint64_t id)
 
 uint32_t relay_sched_share(const struct relay_sched *s, const struct relay_dest *d)
 {
-    uint32_t ready = d->lists[RELAY_GROUP_READY].count;
-    uint32_t share = (ready + d->limit - 1) / d->limit;
+    uint32_t share = (relay_dest_takeable(d) + d->limit - 1) / d->limit;
 
     (void)s;
     share = PT_MAX(share, 1 + d->patience);
@@ -136,14 +134,15 @@ static bool pass_over(struct relay_group *g, uint32_t where)
     return true;
 }
 
-uint32_t relay_sched_pull(struct relay_sched *s, struct relay_dest *d, uint32_t where,
+static uint32_t pull_from(struct relay_sched *s, struct relay_group *g, uint32_t where,
                           struct relay_group **out, uint32_t max)
 {
-    struct relay_group *g = d->lists[RELAY_GROUP_READY].first;
     uint32_t n = 0, looked = 0;
 
     while (g && n < max && looked++ < PULL_LOOK_MAX) {
         struct relay_group *next = g->next;
+
+        s->steps++;
 
         if (!pass_over(g, where)) {
             relay_group_unlink(s, g);
@@ -152,6 +151,21 @@ uint32_t relay_sched_pull(struct relay_sched *s, struct relay_dest *d, uint32_t 
         }
         g = next;
     }
+    return n;
+}
+
+/* A big one comes alone, so that no other waits behind it. */
+uint32_t relay_sched_pull(struct relay_sched *s, struct relay_dest *d, uint32_t where,
+                          struct relay_group **out, uint32_t max)
+{
+    uint32_t n;
+
+    if (max && relay_dest_big_next(d) && pull_from(s, d->ready_big.first, where, out, 1)) {
+        d->small_run = 0;
+        return 1;
+    }
+    n = pull_from(s, d->lists[RELAY_GROUP_READY].first, where, out, max);
+    d->small_run = PT_MIN(d->small_run + n, (uint32_t)RELAY_SMALL_RUN);
     return n;
 }
 
@@ -261,6 +275,7 @@ bool relay_sched_due(struct relay_sched *s, int64_t now_us, uint32_t max)
     while ((first = due_first(&s->due)) && is_due(s, first, now_us)) {
         if (!max--)
             return true;
+        s->steps++;
         if (first->kind == RELAY_DUE_DEST) {
             due_remove(&s->due, first);
             relay_dest_refresh(&s->dests, PT_CONTAINER_OF(first, struct relay_dest, rest));
@@ -294,6 +309,8 @@ uint32_t relay_sched_expired(struct relay_sched *s, int64_t now_us, struct relay
     for (uint32_t looked = 0; looked < EXPIRE_LOOK_MAX; looked++) {
         struct relay_item *item = relay_sched_after(s, s->expire_cursor);
 
+        s->steps++;
+
         if (!item || !retry_expired(&s->retry, item->message->received_us, now_us)) {
             s->expire_cursor = 0;
             return n;
@@ -312,18 +329,27 @@ uint32_t relay_sched_expired(struct relay_sched *s, int64_t now_us, struct relay
     return n;
 }
 
-void relay_sched_sweep(struct relay_sched *s)
+static void sweep_bucket(struct relay_sched *s, uint32_t bucket)
 {
-    struct relay_dest *d = relay_dest_next(&s->dests, NULL);
+    struct relay_dest *d = relay_dest_in_bucket(&s->dests, bucket);
 
     while (d) {
-        struct relay_dest *next = relay_dest_next(&s->dests, d);
-        uint32_t groups = 0;
+        struct relay_dest *next = d->hash_next;
 
-        for (unsigned i = 0; i < RELAY_GROUP_STATES; i++)
-            groups += d->lists[i].count;
-        if (!groups && !d->connections && !d->pins && !relay_dest_rests(d))
+        s->steps++;
+        if (relay_dest_is_empty(d) && !d->connections && !d->pins && !relay_dest_rests(d))
             relay_dest_free(&s->dests, d);
         d = next;
+    }
+}
+
+void relay_sched_sweep(struct relay_sched *s, uint32_t max)
+{
+    max = PT_MIN(max, s->dests.bucket_count);
+    while (max--) {
+        s->steps++;
+        if (s->sweep_bucket >= s->dests.bucket_count)
+            s->sweep_bucket = 0;
+        sweep_bucket(s, s->sweep_bucket++);
     }
 }

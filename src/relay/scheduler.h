@@ -16,7 +16,14 @@
  * A message's recipients are grouped by destination (see destination.h); the group is the unit
  * that is queued, delivered and deferred. Each group is in exactly one list of its destination:
  * ready (first in, first out), deferred (also in the heap of what is due), busy (in a delivery) or
- * held. Operations are O(log n) at worst; a queued message costs some 170 octets here.
+ * held. An operation takes O(log n) steps and those of the recipients it is about, however many
+ * destinations and messages there are; what must look at all of them does so in bounded pieces. A
+ * queued message costs some 180 octets here.
+ *
+ * Fairness: destinations take turns in opening connections, and none keeps a connection for ever
+ * while others wait for one (relay_sched_should_yield()). Within a destination the big messages
+ * (RELAY_BIG) are a queue of their own: they take at most half of its connections, and one of them
+ * starts only after RELAY_SMALL_RUN others while there are others.
  *
  * Pure: no I/O, no lock, no clock, no thread of its own. The caller holds one lock around every
  * call and passes wall time in microseconds. Messages are referenced as long as they are queued.
@@ -36,8 +43,8 @@ enum { RELAY_PULL_MAX = 16 };
 
 /* The recipients of one message that go to one destination and are tried together. */
 struct relay_group {
-    struct relay_group *next, *prev; /* in the destination's list of its state */
-    struct relay_group *sibling;     /* of the same message */
+    struct relay_group *next, *prev;            /* in the destination's list of its state */
+    struct relay_group *sibling, *sibling_prev; /* of the same message */
     struct relay_item *item;
     struct relay_dest *dest;
     struct due due;      /* while deferred; `at_us` is the next attempt in every state */
@@ -47,6 +54,7 @@ struct relay_group {
     uint8_t state;       /* enum relay_group_state */
     uint8_t passed_over; /* times a connection to elsewhere left it, see `prefer` */
     bool unreachable;    /* deferred for want of a connection: due as soon as there is one */
+    bool big;            /* see RELAY_BIG */
     uint32_t *indexes;   /* into the message's recipients, ascending */
     uint32_t inline_indexes[2];
 };
@@ -84,7 +92,12 @@ struct relay_sched {
     uint64_t groups[RELAY_GROUP_STATES];
     uint32_t unlinked; /* groups in no list at the moment */
     uint64_t expire_cursor;
-    struct relay_group *free_groups; /* linked by `next` */
+    uint32_t sweep_bucket;
+    uint64_t connections;             /* over all destinations */
+    uint32_t probes[RELAY_LOOPS_MAX]; /* connections that try destinations in trouble */
+    uint32_t turn;                    /* of relay_sched_open() */
+    uint64_t steps;                   /* entries looked at, for the tests that count them */
+    struct relay_group *free_groups;  /* linked by `next` */
     uint32_t free_group_count;
     struct relay_item *free_items; /* linked by `left` */
     uint32_t free_item_count;
@@ -169,8 +182,10 @@ uint32_t relay_sched_expired(struct relay_sched *s, int64_t now_us, struct relay
 
 /* ---- connections ---- */
 
-/* A destination to which `loop` should open a connection now, or NULL; it is counted as
- * connecting. */
+/* A destination to which `loop` should open a connection now, or NULL; it is counted as connecting.
+ * Those that did not answer lately get every eighth turn as long as there are others, and at most
+ * RELAY_PROBES_MAX connections of a loop: however many of them there are, the others are served. */
+enum { RELAY_PROBES_MAX = 500, RELAY_PROBE_TURN = 8 };
 struct relay_dest *relay_sched_open(struct relay_sched *s, unsigned loop);
 
 /* The connection stands and can take messages. */
@@ -192,22 +207,35 @@ void relay_sched_idle(struct relay_sched *s, struct relay_dest *d, unsigned loop
  * took. True if more connections may be opened. */
 bool relay_sched_went_well(struct relay_sched *s, struct relay_dest *d, uint32_t us);
 
+/* Does any destination want a connection? */
+static inline bool relay_sched_wants(const struct relay_sched *s)
+{
+    return s->dests.active[RELAY_ACTIVE_WELL].count || s->dests.active[RELAY_ACTIVE_PROBING].count;
+}
+
+/* The loop has no room for more connections and others wait for one: should one of `d`, which has
+ * handed over `served` messages, make room? */
+enum { RELAY_YIELD_AFTER = 100 };
+bool relay_sched_should_yield(const struct relay_sched *s, const struct relay_dest *d,
+                              uint32_t served);
+
 /* The loops that have something to do for `d`, as bits. */
 uint64_t relay_sched_wake_for(struct relay_sched *s, struct relay_dest *d);
 
-/* The same over all destinations with something to do. */
+/* The same over all destinations with something to do; when they are many, simply all loops. */
 uint64_t relay_sched_wake(struct relay_sched *s);
 
-/* Frees destinations that have nothing: no groups, no connections, no rest. */
-void relay_sched_sweep(struct relay_sched *s);
+/* Frees destinations that have nothing: no groups, no connections, no rest. Looks at `max` buckets
+ * of the table and goes on from there the next time. */
+void relay_sched_sweep(struct relay_sched *s, uint32_t max);
 
 /* ---- an administrator's hand ---- */
 
-/* Due now, whatever was planned; held messages stay held. Also ends the destinations' rest.
- * Returns how many groups moved. */
-uint32_t relay_sched_retry(struct relay_sched *s, struct relay_item *item, int64_t now_us);
-uint32_t relay_sched_retry_dest(struct relay_sched *s, struct relay_dest *d, uint32_t max,
-                                int64_t now_us);
+/* Ends the rest of all destinations of the message and takes up to `max` of its deferred groups
+ * into delivery, to be settled as due now once that is stored. `*out_waits`: it has groups that are
+ * neither held nor in delivery. */
+uint32_t relay_sched_retry(struct relay_sched *s, struct relay_item *item, struct relay_group **out,
+                           uint32_t max, bool *out_waits);
 
 /* Sets or clears SPOOL_HELD. False: it was so already. */
 bool relay_sched_hold(struct relay_sched *s, struct relay_item *item);

@@ -8,40 +8,24 @@ static void end_rest(struct relay_sched *s, struct relay_dest *d)
     relay_dest_refresh(&s->dests, d);
 }
 
-static void make_ready(struct relay_sched *s, struct relay_group *g, int64_t now_us)
-{
-    relay_group_unlink(s, g);
-    g->due.at_us = now_us;
-    g->unreachable = false;
-    relay_group_link(s, g, RELAY_GROUP_READY, false);
-}
-
-uint32_t relay_sched_retry(struct relay_sched *s, struct relay_item *item, int64_t now_us)
+uint32_t relay_sched_retry(struct relay_sched *s, struct relay_item *item, struct relay_group **out,
+                           uint32_t max, bool *out_waits)
 {
     uint32_t n = 0;
 
-    for (struct relay_group *g = item->groups; g; g = g->sibling) {
+    *out_waits = false;
+    for (struct relay_group *g = item->groups; g && n < max; g = g->sibling) {
         if (g->state != RELAY_GROUP_DEFERRED && g->state != RELAY_GROUP_READY)
             continue;
-        if (g->state == RELAY_GROUP_DEFERRED)
-            make_ready(s, g, now_us);
+        *out_waits = true;
         end_rest(s, g->dest);
-        n++;
+        if (g->state != RELAY_GROUP_DEFERRED)
+            continue;
+        relay_group_unlink(s, g);
+        g->unreachable = false;
+        relay_group_link(s, g, RELAY_GROUP_BUSY, false);
+        out[n++] = g;
     }
-    return n;
-}
-
-uint32_t relay_sched_retry_dest(struct relay_sched *s, struct relay_dest *d, uint32_t max,
-                                int64_t now_us)
-{
-    struct relay_group *g;
-    uint32_t n = 0;
-
-    while (n < max && (g = d->lists[RELAY_GROUP_DEFERRED].first)) {
-        make_ready(s, g, now_us);
-        n++;
-    }
-    end_rest(s, d);
     return n;
 }
 

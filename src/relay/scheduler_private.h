@@ -23,6 +23,9 @@ void relay_group_link_by_time(struct relay_sched *s, struct relay_group *g, int6
 /* Frees a group that is in no list and not among its item's. */
 void relay_group_free(struct relay_sched *s, struct relay_group *g);
 
+/* Makes it one of the item's groups. */
+void relay_group_join(struct relay_group *g, struct relay_item *item);
+
 /* Takes it out of its item's groups; it must be in no list. */
 void relay_group_leave(struct relay_group *g);
 

@@ -90,14 +90,14 @@ static enum pt_err apply(void *ctx, const struct api_change *change, struct api_
 /* ---- queue ---- */
 
 static const struct api_recipient recipients[] = {
-    { .address = "ann@example.com",
-      .destination = "relay:25",
+    { .address = { "ann@example.com", 15 },
+      .destination = { "relay:25", 8 },
       .state = "deferred",
       .attempts = 2,
       .next_attempt_us = 1700000000000000,
       .code = 451,
       .reply = { "451 no\x1b[2J \xff", 12 } },
-    { .address = "bob@example.com", .destination = "relay:25", .state = "queued" },
+    { .address = { "bob@example.com", 15 }, .destination = { "relay:25", 8 }, .state = "queued" },
 };
 
 static const struct api_message messages[] = {
@@ -110,6 +110,9 @@ static const struct api_message messages[] = {
       { "192.0.2.1", 9 },
       { "x.example", 9 },
       recipients,
+      2,
+      0,
+      2,
       2 },
     { 1002,
       1600000000000001,
@@ -120,6 +123,9 @@ static const struct api_message messages[] = {
       { NULL, 0 },
       { NULL, 0 },
       recipients,
+      1,
+      0,
+      1,
       1 },
     { 1003,
       1600000000000002,
@@ -130,6 +136,9 @@ static const struct api_message messages[] = {
       { NULL, 0 },
       { NULL, 0 },
       recipients + 1,
+      1,
+      0,
+      1,
       1 },
 };
 
@@ -137,25 +146,33 @@ static enum pt_err list(void *ctx, const struct api_queue_filter *f, api_message
                         void *user, uint64_t *out_total)
 {
     uint32_t shown = 0;
+    uint64_t total = 0;
 
-    *out_total = 0;
     for (size_t i = 0; i < PT_ARRAY_LEN(messages); i++) {
         const struct api_message *m = &messages[i];
 
-        if ((f->held && !m->held) || (f->sender.p && !str_eq(f->sender, m->reverse_path)))
+        if ((f->state == API_QUEUE_HELD && !m->held) ||
+            (f->sender.p && !str_eq(f->sender, m->reverse_path)))
             continue;
-        ++*out_total;
+        total++;
         if (m->id > f->after && shown < f->limit) {
             shown++;
             if (!show(user, m))
                 shown = f->limit;
         }
     }
+    fake.filter = *f;
+    fake.counts += out_total != NULL;
+    if (out_total)
+        *out_total = total;
     return PT_ERR_OK;
 }
 
-static enum pt_err show(void *ctx, uint64_t id, api_message_fn *fn, void *user)
+static enum pt_err show(void *ctx, uint64_t id, uint32_t first, uint32_t max, api_message_fn *fn,
+                        void *user)
 {
+    fake.first_recipient = first;
+    fake.recipients_max = max;
     for (size_t i = 0; i < PT_ARRAY_LEN(messages); i++) {
         if (messages[i].id == id) {
             fn(user, &messages[i]);

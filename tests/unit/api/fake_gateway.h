@@ -22,6 +22,10 @@ struct fake_gateway {
     uint32_t acted_count;
     char acted_destination[64];
     bool acted_all;
+    /* The last call of queue_list() and of queue_show(), and how often the former had to count. */
+    struct api_queue_filter filter; /* its texts are gone */
+    unsigned counts;
+    uint32_t first_recipient, recipients_max;
 };
 
 extern struct fake_gateway fake;

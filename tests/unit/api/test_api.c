@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/msgid.h"
 #include "fake_gateway.h"
@@ -303,6 +304,8 @@ static void the_queue_comes_in_pages(void **state)
     v = call("GET", target, NULL, NULL);
     assert_int_equal(json_array_size(json_object_get(v, "items")), 1);
     assert_true(json_is_null(json_object_get(v, "next")));
+    assert_int_equal(number_at(v, "total"), 3);
+    assert_int_equal(fake.counts, 1); /* the second page does not count again */
     json_decref(v);
     v = call("GET", "/api/v1/queue?held=true", NULL, NULL);
     assert_int_equal(json_array_size(json_object_get(v, "items")), 1);
@@ -312,6 +315,26 @@ static void the_queue_comes_in_pages(void **state)
     json_decref(v);
     expect(400, "GET", "/api/v1/queue?limit=1001", NULL);
     expect(400, "GET", "/api/v1/queue?cursor=!", NULL);
+}
+
+static void the_queue_is_filtered_and_sorted(void **state)
+{
+    int64_t now = clock_wall_us(), hour = INT64_C(3600) * 1000000;
+
+    json_decref(call("GET", "/api/v1/queue?state=in_doubt&older_than=2h&newer_than=3d&order=newest",
+                     NULL, NULL));
+    assert_int_equal(fake.filter.state, API_QUEUE_IN_DOUBT);
+    assert_true(fake.filter.newest_first);
+    assert_in_range(now - fake.filter.received_before_us, hour, 2 * hour);
+    assert_in_range(now - fake.filter.received_after_us, 71 * hour, 72 * hour);
+    json_decref(call("GET", "/api/v1/queue?older_than=90", NULL, NULL));
+    assert_in_range(now - fake.filter.received_before_us, 0, 91 * 1000000);
+    expect(400, "GET", "/api/v1/queue?older_than=2w", NULL);
+    expect(400, "GET", "/api/v1/queue?older_than=h", NULL);
+    expect(400, "GET", "/api/v1/queue?newer_than=99999999999999999999", NULL);
+    expect(400, "GET", "/api/v1/queue?state=lost", NULL);
+    expect(400, "GET", "/api/v1/queue?order=size", NULL);
+    expect(400, "GET", "/api/v1/queue?cursor=00000000001-x", NULL);
 }
 
 static void a_message_is_shown_whatever_its_next_hop_said(void **state)
@@ -326,7 +349,14 @@ static void a_message_is_shown_whatever_its_next_hop_said(void **state)
     assert_string_equal(text_at(recipient, "reply"), "451 no\x1b[2J \xef\xbf\xbd");
     assert_string_equal(text_at(recipient, "next_attempt"), "2023-11-14T22:13:20.000Z");
     assert_int_equal(number_at(recipient, "attempts"), 2);
+    assert_true(json_is_null(json_object_get(v, "next_recipient")));
     json_decref(v);
+    snprintf(target, sizeof target, "/api/v1/queue/%s?recipient=7&limit=5", id_of(1001));
+    json_decref(call("GET", target, NULL, NULL));
+    assert_int_equal(fake.first_recipient, 7);
+    assert_int_equal(fake.recipients_max, 5);
+    snprintf(target, sizeof target, "/api/v1/queue/%s?recipient=x", id_of(1001));
+    expect(400, "GET", target, NULL);
     expect(404, "GET", "/api/v1/queue/NONSENSE", NULL);
     expect(404, "GET", "/api/v1/queue/00000000001", NULL);
 }
@@ -671,6 +701,7 @@ int main(void)
         T(revisions_are_listed_shown_and_restored),
         T(the_queue_comes_in_pages),
         T(a_queue_that_is_loading_says_so),
+        T(the_queue_is_filtered_and_sorted),
         T(a_message_is_shown_whatever_its_next_hop_said),
         T(actions_reach_the_gateway),
         T(an_unclear_selection_touches_nothing),

@@ -52,8 +52,8 @@ static void sizes_and_ages_are_short(void **state)
     static const struct {
         int64_t seconds;
         const char *text;
-    } ages[] = { { -5, "0s" },    { 0, "0s" },    { 99, "99s" },     { 100, "1m" },
-                 { 5999, "99m" }, { 6000, "1h" }, { 172799, "47h" }, { 172800, "2d" } };
+    } ages[] = { { -5, "0 s" },      { 0, "0 s" },    { 99, "99 s" },     { 100, "1 min" },
+                 { 5999, "99 min" }, { 6000, "1 h" }, { 172799, "47 h" }, { 172800, "2 d" } };
     char text[OUT_SIZE];
 
     for (size_t i = 0; i < PT_ARRAY_LEN(sizes); i++) {

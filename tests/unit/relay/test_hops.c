@@ -203,6 +203,55 @@ static void a_destination_that_comes_back_gets_all_that_waited(void **state)
     assert_int_equal(world_stats(w).messages, 0);
 }
 
+/* ---- fairness, as a next hop sees it ---- */
+
+/* The big ones get no answer; all others arrive all the same. */
+static void big_messages_hold_back_no_others(void **state)
+{
+    static struct rule rules[] = { { "MAIL FROM:<big@", HOP_SILENT, 0 }, { 0 } };
+    enum { BIG = 6, SMALL = 200 };
+    struct world *w = *state;
+    char *content = malloc(RELAY_BIG + 3);
+
+    memset(content, 'x', RELAY_BIG);
+    for (unsigned i = 78; i < RELAY_BIG; i += 80)
+        memcpy(content + i, "\r\n", 2);
+    memcpy(content + RELAY_BIG - 1, "\r\n\0", 4);
+    world_rules(w->hop, rules);
+    world_begin(w, false);
+    for (unsigned i = 0; i < BIG; i++) {
+        struct spool_message *m =
+            fake_spool_message(w->spool, "big@a.example", "b@b.example", str_of(content), w->now);
+
+        world_commit(w, m);
+    }
+    free(content);
+    for (unsigned i = 0; i < SMALL; i++)
+        world_submit(w, "b@b.example");
+    UNTIL(w, world_stats(w).delivered == SMALL);
+    assert_int_equal(w->hop->count, SMALL);
+    assert_in_range(world_stats(w).busy, 1, BIG);
+}
+
+/* One connection is all that the loop may have: the destination with hundreds of messages gives it
+ * up for the one with a single message, and gets it back. */
+static void a_connection_is_given_up_for_another_destination(void **state)
+{
+    enum { MANY = 300 };
+    struct world *w = *state;
+
+    w->config.connections_max = 1;
+    routes_add_hop(&w->routes, routes_add(&w->routes, "other.example"), "127.0.0.1",
+                   w->second->endpoint.port);
+    world_begin(w, false);
+    for (unsigned i = 0; i < MANY; i++)
+        world_submit(w, "a@b.example");
+    world_submit(w, "a@other.example");
+    UNTIL(w, w->second->count == 1);
+    assert_in_range(w->hop->count, 1, RELAY_YIELD_AFTER + RELAY_PULL_MAX);
+    UNTIL(w, w->hop->count == MANY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -215,6 +264,8 @@ int main(void)
         WORLD_TEST(a_hop_that_ends_after_each_message_delivers_all),
         WORLD_TEST(a_dead_destination_touches_no_other),
         WORLD_TEST(a_destination_that_comes_back_gets_all_that_waited),
+        WORLD_TEST(big_messages_hold_back_no_others),
+        WORLD_TEST(a_connection_is_given_up_for_another_destination),
     };
 
     return cmocka_run_group_tests_name("relay/hops", tests, NULL, NULL);
