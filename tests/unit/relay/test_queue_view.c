@@ -208,11 +208,12 @@ static void *bounce_one(void *arg)
 static void bounce_gives_up_with_a_notice(void **state)
 {
     struct world *w = *state;
-    struct admin admin = { .relay = w->relay };
+    struct admin admin = { .count = 0 };
     pthread_t thread;
     uint64_t id;
 
     fill(w, 1, &id);
+    admin.relay = w->relay;
     admin.id = id;
     assert_int_equal(pthread_create(&thread, NULL, bounce_one, &admin), 0);
     UNTIL(w, admin.done);
