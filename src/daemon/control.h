@@ -38,6 +38,7 @@ struct control {
     pthread_mutex_t lock;                    /* guards what follows, for readers; held briefly */
     struct settings *current;                /* NULL: none could be read, see settings_fault */
     struct policy_snapshot *snapshot;        /* of `current` */
+    struct tls_server *tls;                  /* what sessions begin TLS with; NULL: nothing */
     struct pt_fault store_fault;             /* err OK: no trouble */
     struct pt_fault settings_fault;          /* why the stored settings could not be used */
     struct pt_fault listen_fault;            /* why we do not listen */

@@ -77,7 +77,7 @@ static void serve(struct control *c, struct listening *l, const struct pt_fault 
 {
     struct listening old = c->listening;
 
-    gateway_publish(c->gateway, c->snapshot, l->listeners, l->count);
+    gateway_publish(c->gateway, c->snapshot, c->tls, l->listeners, l->count);
     c->listening = *l;
     *l = old;
     pthread_mutex_lock(&c->lock);

@@ -5,6 +5,7 @@
 #include "base/msgid.h"
 #include "gateway/loop.h"
 #include "gateway/replies.h"
+#include "gateway/secure.h"
 #include "gateway/session.h"
 #include "gateway/transaction.h"
 
@@ -23,6 +24,7 @@ static struct policy_facts facts_of(const struct session *s)
         .client = s->client.addr,
         .now_us = clock_wall_us(),
         .helo = smtp_server_helo(&s->smtp),
+        .tls = smtp_server_tls(&s->smtp),
         .ref = s->loop->next_ref,
     };
 }
@@ -239,8 +241,16 @@ static bool act(struct session *s, const struct smtp_server_step *step)
     case SMTP_WANT_COMMIT:
         on_complete(s);
         return s->phase == SESSION_OPEN;
+    case SMTP_WANT_TLS:
+        if (secure_prepare(s)) {
+            s->phase = SESSION_SECURING;
+            answer(s, NULL);
+            return false;
+        }
+        log_rejected(s, "command", STR("STARTTLS"), &reply_tls_busy, "TLS handshakes", false);
+        answer(s, &reply_tls_busy);
+        return true;
     case SMTP_WANT_MORE:
-    case SMTP_WANT_TLS: /* not offered: the machine never asks */
     case SMTP_WANT_CLOSE:
         break;
     }
@@ -260,6 +270,7 @@ struct converse_result converse(struct session *s, struct str in)
     return (struct converse_result){
         .closing = step.want == SMTP_WANT_CLOSE,
         .quit = step.want == SMTP_WANT_CLOSE && smtp_server_quit(&s->smtp) && in.n == 0 && !s->kept,
+        .securing = s->phase == SESSION_SECURING,
         .rest = in,
     };
 }

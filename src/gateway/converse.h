@@ -14,6 +14,7 @@ struct session;
 struct converse_result {
     bool closing;    /* the session is over once the output is written */
     bool quit;       /* … and the client has nothing more to say */
+    bool securing;   /* TLS begins once the output is written */
     struct str rest; /* input that cannot be used yet: the session is committing or behind */
 };
 

@@ -66,6 +66,7 @@ struct gateway *gateway_new(const struct gateway_config *config)
     }
     g->loops_max = config->loops;
     g->spool = config->spool;
+    g->handshaker = config->handshaker;
     g->memory.max = config->memory_max;
     pthread_mutex_init(&g->lock, NULL);
     return g;
@@ -80,6 +81,7 @@ void gateway_free(struct gateway *g)
     for (unsigned i = 0; i < g->retiring_count; i++)
         gateway_listener_unref(g->retiring[i]);
     policy_snapshot_unref(g->snapshot);
+    tls_server_unref(g->tls);
     pthread_mutex_destroy(&g->lock);
     free(g->loops);
     free(g);
@@ -92,19 +94,22 @@ static void post_publish(struct gateway *g)
             net_loop_post(g->loops[i]->loop, &g->loops[i]->publish);
 }
 
-void gateway_publish(struct gateway *g, struct policy_snapshot *snapshot,
+void gateway_publish(struct gateway *g, struct policy_snapshot *snapshot, struct tls_server *tls,
                      struct gateway_listener *const *listeners, unsigned count)
 {
     struct gateway_listener *old[GATEWAY_LISTENERS_MAX];
     struct policy_snapshot *old_snapshot;
+    struct tls_server *old_tls;
     unsigned old_count;
 
     pt_assert(count <= GATEWAY_LISTENERS_MAX);
     pthread_mutex_lock(&g->lock);
     old_snapshot = g->snapshot;
+    old_tls = g->tls;
     old_count = g->listener_count;
     memcpy(old, g->listeners, sizeof old);
     g->snapshot = policy_snapshot_ref(snapshot);
+    g->tls = tls ? tls_server_ref(tls) : NULL;
     g->listener_count = 0;
     for (unsigned i = 0; i < count; i++) {
         gateway_accept_revive(g, listeners[i]);
@@ -117,6 +122,7 @@ void gateway_publish(struct gateway *g, struct policy_snapshot *snapshot,
     }
     pthread_mutex_unlock(&g->lock);
     policy_snapshot_unref(old_snapshot);
+    tls_server_unref(old_tls);
     post_publish(g);
 }
 
@@ -169,6 +175,8 @@ void gateway_get_stats(struct gateway *g, struct gateway_stats *out)
         out->messages += atomic_load_explicit(&c->messages, memory_order_relaxed);
         out->octets += atomic_load_explicit(&c->octets, memory_order_relaxed);
         out->rejected_messages += atomic_load_explicit(&c->rejected_messages, memory_order_relaxed);
+        out->handshakes += atomic_load_explicit(&c->handshakes, memory_order_relaxed);
+        out->failed_handshakes += atomic_load_explicit(&c->failed_handshakes, memory_order_relaxed);
     }
 }
 
@@ -242,12 +250,14 @@ void gateway_loop_accepted(struct net_acceptor *a, int fd, const struct net_endp
             GATEWAY_COUNT(l->counters.refused, 1);
         log_refused(l, peer, &v);
         gateway_loop_ref_used(l);
-        send_reply(fd, &v.reply);
+        /* What is said in clear where TLS is expected is only taken for an attack. */
+        if (!ga->listener->tls)
+            send_reply(fd, &v.reply);
         net_linger_take(l->linger, fd);
         return;
     }
     GATEWAY_COUNT(l->counters.connections, 1);
-    session_start(l, fd, peer);
+    session_start(l, fd, peer, ga->listener->tls);
 }
 
 void gateway_loop_turned_away(struct net_acceptor *a, int fd)
@@ -255,18 +265,22 @@ void gateway_loop_turned_away(struct net_acceptor *a, int fd)
     struct gateway_acceptor *ga = PT_CONTAINER_OF(a, struct gateway_acceptor, acceptor);
 
     GATEWAY_COUNT(ga->loop->counters.over_limit, 1);
-    send_reply(fd, &reply_no_descriptors);
+    if (!ga->listener->tls)
+        send_reply(fd, &reply_no_descriptors);
     PT_IGNORE(shutdown(fd, SHUT_WR), "the client may be gone");
 }
 
 /* ---- a loop: settings ---- */
 
-static void take_snapshot(struct gateway_loop *l, struct policy_snapshot *snapshot)
+static void take_snapshot(struct gateway_loop *l, struct policy_snapshot *snapshot,
+                          struct tls_server *tls)
 {
     const struct settings *s = policy_snapshot_settings(snapshot);
     struct policy_snapshot *old = l->snapshot;
+    struct tls_server *old_tls = l->tls;
 
     l->snapshot = policy_snapshot_ref(snapshot);
+    l->tls = tls && l->gateway->handshaker ? tls_server_ref(tls) : NULL;
     l->config = (struct smtp_server_config){
         .hostname = str_of(s->identity.hostname),
         .greeting = str_of(s->identity.greeting),
@@ -275,12 +289,15 @@ static void take_snapshot(struct gateway_loop *l, struct policy_snapshot *snapsh
         .max_messages = s->message_rules.max_messages_per_connection,
         .max_errors = SMTP_SERVER_MAX_ERRORS,
         .max_refused = SMTP_SERVER_MAX_REFUSED,
+        .offers_tls = l->tls && s->tls.incoming,
+        .requires_tls = s->tls.incoming && s->tls.incoming_required,
     };
     for (struct session *x = l->sessions, *next; x; x = next) {
         next = session_next(x);
         session_settings_changed(x);
     }
     policy_snapshot_unref(old);
+    tls_server_unref(old_tls);
 }
 
 static void drained_if_empty(struct gateway_loop *l)
@@ -325,6 +342,7 @@ static void on_publish(struct mail *mail)
     struct gateway_listener *listeners[GATEWAY_LISTENERS_MAX];
     struct gateway_listener *retiring[GATEWAY_RETIRING_MAX];
     struct policy_snapshot *snapshot;
+    struct tls_server *tls;
     unsigned count, retiring_count, grace_ms;
     bool draining;
 
@@ -332,6 +350,7 @@ static void on_publish(struct mail *mail)
 
     pthread_mutex_lock(&g->lock);
     snapshot = g->snapshot ? policy_snapshot_ref(g->snapshot) : NULL;
+    tls = g->tls ? tls_server_ref(g->tls) : NULL;
     count = g->listener_count;
     for (unsigned i = 0; i < count; i++)
         listeners[i] = gateway_listener_ref(g->listeners[i]);
@@ -342,8 +361,8 @@ static void on_publish(struct mail *mail)
     grace_ms = g->grace_ms;
     pthread_mutex_unlock(&g->lock);
 
-    if (snapshot && snapshot != l->snapshot)
-        take_snapshot(l, snapshot);
+    if (snapshot && (snapshot != l->snapshot || tls != l->tls))
+        take_snapshot(l, snapshot, tls);
     if (draining) {
         if (!l->draining)
             start_draining(l, grace_ms);
@@ -355,6 +374,7 @@ static void on_publish(struct mail *mail)
     for (unsigned i = 0; i < retiring_count; i++)
         gateway_listener_unref(retiring[i]);
     policy_snapshot_unref(snapshot);
+    tls_server_unref(tls);
 }
 
 /* ---- a loop: turns ---- */
@@ -464,6 +484,7 @@ void gateway_loop_free(struct gateway_loop *l)
     net_timer_stop(&l->grace);
     net_linger_free(l->linger);
     policy_snapshot_unref(l->snapshot);
+    tls_server_unref(l->tls);
     buf_done(&l->out);
     buf_done(&l->scratch);
     free(l);

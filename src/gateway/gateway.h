@@ -8,6 +8,7 @@
 #include "net/loop.h"
 #include "policy/policy.h"
 #include "spool/spool.h"
+#include "tls/handshake.h"
 
 /*
  * gateway: the sessions of all clients.
@@ -26,6 +27,7 @@ struct gateway_config {
     /* Octets of memory for what clients send until it is stored: envelopes, content, commands that
      * wait, replies that are not read. When it is spent, MAIL is answered 452 4.3.1. */
     uint64_t memory_max;
+    struct tls_handshaker *handshaker; /* outlives the gateway; NULL: no TLS at all */
 };
 
 struct gateway *gateway_new(const struct gateway_config *config); /* NULL: memory is short */
@@ -39,6 +41,7 @@ void gateway_loop_free(struct gateway_loop *l);
  * reference. */
 struct gateway_listener {
     struct net_listener listener;
+    bool tls; /* from the first octet (RFC 8314); set before it is published */
     _Atomic uint32_t refs;
 };
 
@@ -50,13 +53,15 @@ void gateway_listener_unref(struct gateway_listener *l); /* NULL is accepted */
 enum { GATEWAY_LISTENERS_MAX = 16, GATEWAY_RETIRING_MAX = 64 };
 
 /*
- * New settings and listeners for all loops: takes effect on each within a turn. A listener that was
+ * New settings, certificates and listeners for all loops: takes effect on each within a turn. `tls`
+ * is what sessions begin TLS with, NULL: nothing to begin it with, and STARTTLS is not offered; a
+ * session that is encrypted already keeps what it began with. A listener that was
  * there before goes on without a gap. One that is left out retires: who has connected to it by now
  * is served, nobody else can connect, and after a moment it is closed. References are taken. A
  * session whose client the new rules refuse gets 421 4.7.0 once it is between transactions. Any
  * thread but one at a time.
  */
-void gateway_publish(struct gateway *g, struct policy_snapshot *snapshot,
+void gateway_publish(struct gateway *g, struct policy_snapshot *snapshot, struct tls_server *tls,
                      struct gateway_listener *const *listeners, unsigned count);
 
 /* References to the listeners that retire now, for who would open their addresses again:
@@ -81,6 +86,8 @@ struct gateway_stats {
     uint64_t messages;          /* answered 250 since the start */
     uint64_t octets;            /* their content */
     uint64_t rejected_messages; /* answered otherwise at the end of data */
+    uint64_t handshakes;        /* of TLS, that succeeded */
+    uint64_t failed_handshakes;
     uint64_t memory_used, memory_max;
     bool memory_short;
 };

@@ -18,7 +18,8 @@ struct session;
 
 /* Counters of one loop: written by it alone, read by anyone. */
 struct gateway_counters {
-    _Atomic uint64_t connections, refused, over_limit, messages, octets, rejected_messages;
+    _Atomic uint64_t connections, refused, over_limit, messages, octets, rejected_messages,
+        handshakes, failed_handshakes;
 };
 
 #define GATEWAY_COUNT(counter, n)                                                                  \
@@ -28,6 +29,7 @@ struct gateway_counters {
 
 struct gateway {
     struct spool *spool;
+    struct tls_handshaker *handshaker;
     struct budget memory;      /* for what clients send, until it is stored */
     atomic_bool memory_short;  /* the whole process has little left: no new transactions */
     _Atomic uint32_t sessions; /* the one count of all loops, exact */
@@ -37,6 +39,7 @@ struct gateway {
     /* What the loops take over; under the lock. */
     pthread_mutex_t lock;
     struct policy_snapshot *snapshot;
+    struct tls_server *tls;
     struct gateway_listener *listeners[GATEWAY_LISTENERS_MAX];
     unsigned listener_count;
     struct gateway_listener *retiring[GATEWAY_RETIRING_MAX]; /* the oldest first */
@@ -74,6 +77,7 @@ struct gateway_loop {
     struct gateway *gateway;
     struct net_loop *loop;
     struct policy_snapshot *snapshot;
+    struct tls_server *tls;           /* NULL: none */
     struct smtp_server_config config; /* of the snapshot; the sessions' machines borrow it */
     struct gateway_acceptor *acceptors;
     struct net_timer retire; /* while there are retiring ones */

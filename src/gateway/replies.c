@@ -21,5 +21,7 @@ const struct smtp_reply reply_disk =
     CONSTANT(451, 4, 3, 0, "the message could not be stored, try again later");
 const struct smtp_reply reply_disk_full =
     CONSTANT(452, 4, 3, 1, "no space left to store the message, try again later");
+const struct smtp_reply reply_tls_busy =
+    CONSTANT(454, 4, 7, 0, "TLS is not available now, try again later");
 const struct smtp_reply reply_loop =
     CONSTANT(554, 5, 4, 6, "too many hops: 100 or more Received fields, this is a mail loop");

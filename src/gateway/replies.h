@@ -11,4 +11,5 @@ extern const struct smtp_reply reply_not_permitted;  /* 421 4.7.0: new rules ref
 extern const struct smtp_reply reply_memory;         /* 452 4.3.1 */
 extern const struct smtp_reply reply_disk;           /* 451 4.3.0 */
 extern const struct smtp_reply reply_disk_full;      /* 452 4.3.1 */
+extern const struct smtp_reply reply_tls_busy;       /* 454 4.7.0 */
 extern const struct smtp_reply reply_loop;           /* 554 5.4.6 */

@@ -7,6 +7,7 @@
 #include "gateway/converse.h"
 #include "gateway/loop.h"
 #include "gateway/replies.h"
+#include "gateway/secure.h"
 #include "gateway/transaction.h"
 
 /*
@@ -82,6 +83,7 @@ static void detach(struct session *s)
 {
     struct gateway_loop *l = s->loop;
 
+    secure_drop(s);
     transaction_abandon(s->transaction);
     smtp_server_done(&s->smtp);
     free(s->kept);
@@ -116,7 +118,7 @@ void session_close(struct session *s)
 static void close_gently(struct session *s, bool quit)
 {
     struct gateway_loop *l = s->loop;
-    int fd = s->stream.fd;
+    struct net_stream stream = s->stream;
 
     if (quit) {
         session_close(s);
@@ -126,7 +128,7 @@ static void close_gently(struct session *s, bool quit)
     detach(s);
     put(l, s);
     gateway_loop_session_gone(l);
-    net_linger_take(l->linger, fd);
+    net_linger_take(l->linger, net_stream_leave(&stream));
 }
 
 /* ---- writing ---- */
@@ -197,6 +199,8 @@ static void watch(struct session *s)
         s->kept_n < (gateway_memory_is_tight(s->loop->gateway) ? 1 : KEPT_MAX))
         want |= NET_READ;
     net_watch_want(&s->watch, want);
+    if (want & NET_READ && net_stream_pending(&s->stream))
+        net_watch_fire(&s->watch);
 }
 
 /* ---- reading ---- */
@@ -242,6 +246,10 @@ static void use(struct session *s, struct str in)
         fail(s);
         return;
     }
+    if (r.securing && !s->unsent) {
+        secure_begin(s);
+        return;
+    }
     if (s->no_more && s->phase == SESSION_OPEN && !s->unsent) {
         s->lost = smtp_server_in_transaction(&s->smtp);
         session_close(s);
@@ -276,10 +284,24 @@ static void ended(struct session *s)
     }
 }
 
+/* As much as there is and finds a place; a TLS record is less than that. */
+static ssize_t read_some(struct session *s)
+{
+    char *input = s->loop->input;
+    size_t max = read_max(s), n = 0;
+    ssize_t got;
+
+    do {
+        got = net_stream_read(&s->stream, input + n, max - n);
+        n += got > 0 ? (size_t)got : 0;
+    } while (got > 0 && n < max && net_stream_pending(&s->stream));
+    return n ? (ssize_t)n : got;
+}
+
 static void readable(struct session *s)
 {
     struct gateway_loop *l = s->loop;
-    ssize_t n = net_stream_read(&s->stream, l->input, read_max(s));
+    ssize_t n = read_some(s);
 
     if (n == NET_STREAM_AGAIN)
         return;
@@ -325,6 +347,8 @@ static void writable(struct session *s)
         close_gently(s, false);
     else if (s->phase == SESSION_OPEN)
         use_kept(s);
+    else if (s->phase == SESSION_SECURING)
+        secure_begin(s);
     else
         watch(s);
 }
@@ -339,7 +363,14 @@ static void on_ready(struct net_watch *w, unsigned ready)
         readable(s);
 }
 
-void session_start(struct gateway_loop *l, int fd, const struct net_endpoint *peer)
+static void greet(struct session *s)
+{
+    smtp_server_greet(&s->smtp, &s->loop->out);
+    if (flush(s))
+        watch(s);
+}
+
+void session_start(struct gateway_loop *l, int fd, const struct net_endpoint *peer, bool tls)
 {
     struct session *s = get(l);
 
@@ -358,13 +389,50 @@ void session_start(struct gateway_loop *l, int fd, const struct net_endpoint *pe
         l->sessions->prev = s;
     l->sessions = s;
     gateway_loop_session_added(l);
-    smtp_server_init(&s->smtp, &l->config, false);
-    smtp_server_greet(&s->smtp, &l->out);
-    if (flush(s))
-        watch(s);
+    smtp_server_init(&s->smtp, &l->config, tls);
+    if (!tls) {
+        greet(s);
+    } else if (secure_prepare(s)) {
+        s->phase = SESSION_SECURING;
+        secure_begin(s);
+    } else {
+        session_close(s);
+    }
 }
 
 /* ---- what happens to it from outside ---- */
+
+static void log_tls(const struct session *s, const char *event, const struct pt_fault *fault)
+{
+    char client[NET_ENDPOINT_SIZE];
+    struct log_line line;
+
+    net_endpoint_format(&s->client, client);
+    log_begin(&line, LOG_INFO, event);
+    log_cstr(&line, "client", client);
+    log_cstr(&line, "reason", fault->text);
+    log_end(&line);
+}
+
+void session_secured(struct session *s, const struct pt_fault *fault)
+{
+    s->phase = SESSION_OPEN;
+    s->active_ns = net_loop_now(s->loop->loop);
+    if (fault->err != PT_ERR_OK) {
+        GATEWAY_COUNT(s->loop->counters.failed_handshakes, 1);
+        log_tls(s, "tls_failed", fault);
+        s->lost = true;
+        session_close(s);
+        return;
+    }
+    GATEWAY_COUNT(s->loop->counters.handshakes, 1);
+    if (!smtp_server_tls(&s->smtp)) {
+        smtp_server_tls_started(&s->smtp);
+        watch(s);
+    } else {
+        greet(s);
+    }
+}
 
 void session_committed(struct session *s, enum pt_err result)
 {
@@ -398,6 +466,11 @@ static void say_and_close(struct session *s)
 void session_settings_changed(struct session *s)
 {
     smtp_server_set_config(&s->smtp, &s->loop->config);
+    if (s->phase == SESSION_SECURING) {
+        if (!converse_still_permitted(s))
+            secure_hurry(s);
+        return;
+    }
     if (s->phase != SESSION_CLOSING && !converse_still_permitted(s) &&
         smtp_server_end(&s->smtp, &s->loop->out, &reply_not_permitted, SMTP_WHEN_AFTER))
         say_and_close(s);
@@ -409,7 +482,8 @@ static void check_idle(struct session *s)
     int64_t limit_ns = settings->interface.idle_timeout_minutes * INT64_C(60000000000);
 
     /* While we are what is waited for, the client's clock stands still. */
-    if (s->phase == SESSION_COMMITTING || s->phase == SESSION_BEHIND) {
+    if (s->phase == SESSION_COMMITTING || s->phase == SESSION_BEHIND ||
+        secure_under_way(s)) { /* which has a limit of its own */
         s->active_ns = net_loop_now(s->loop->loop);
         return;
     }
@@ -432,6 +506,11 @@ void session_sweep(struct session *s)
 
 void session_shut_down(struct session *s, bool at_once)
 {
+    if (secure_under_way(s)) {
+        if (at_once)
+            secure_hurry(s);
+        return;
+    }
     if (at_once) {
         session_close(s);
         return;

@@ -19,11 +19,13 @@
 
 struct gateway_loop;
 struct transaction;
+struct secure;
 
 enum session_phase {
     SESSION_OPEN,       /* reads and answers */
     SESSION_COMMITTING, /* the spool has its message; input is kept, not used */
     SESSION_BEHIND,     /* the disk is behind, or memory short: not reading */
+    SESSION_SECURING,   /* 220 is on its way out, or the TLS handshake goes on elsewhere */
     SESSION_CLOSING,    /* the last reply is on its way out */
 };
 
@@ -34,6 +36,7 @@ struct session {
     struct session *prev, *next;
     struct smtp_server smtp;
     struct transaction *transaction; /* NULL: none */
+    struct secure *secure;           /* while SESSION_SECURING */
     char *kept;                      /* input not used yet */
     struct buf *unsent;              /* replies the socket did not take */
     struct net_endpoint client;
@@ -45,8 +48,11 @@ struct session {
     bool no_more;  /* the client has closed its side; what it sent before is still answered */
 };
 
-/* A client that policy has let in: greets it. Takes the socket. */
-void session_start(struct gateway_loop *l, int fd, const struct net_endpoint *peer);
+/* A client that policy has let in: greets it, with `tls` after the handshake. Takes the socket. */
+void session_start(struct gateway_loop *l, int fd, const struct net_endpoint *peer, bool tls);
+
+/* TLS stands, or does not: then the session ends. */
+void session_secured(struct session *s, const struct pt_fault *fault);
 
 /* Closes at once, whatever is under way. The session is gone afterwards. */
 void session_close(struct session *s);

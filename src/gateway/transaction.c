@@ -1,5 +1,6 @@
 #include "gateway/transaction.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -148,13 +149,24 @@ bool transaction_add_recipient(struct transaction *t, const struct smtp_rcpt *rc
     return true;
 }
 
+/* For the Received field: what the session is encrypted with; empty: it is not. */
+static struct str tls_clause(const struct session *s, char *text, size_t size)
+{
+    struct tls_info info;
+
+    if (!tls_stream_info(&s->stream, &info))
+        return STR_NULL;
+    snprintf(text, size, "%s %s", info.version, info.cipher);
+    return str_of(text);
+}
+
 bool transaction_begin_content(struct transaction *t)
 {
     struct session *s = t->session;
     struct spool_message *m = t->message;
     struct buf *out = &t->loop->scratch;
     const char *hostname = policy_snapshot_settings(t->snapshot)->identity.hostname;
-    char client[NET_ADDR_SIZE], id[MSGID_SIZE];
+    char client[NET_ADDR_SIZE], id[MSGID_SIZE], tls[96];
 
     m->id = spool_new_id(t->loop->gateway->spool);
     m->received_us = clock_wall_us();
@@ -172,6 +184,8 @@ bool transaction_begin_content(struct transaction *t)
                               .id = str_of(id),
                               .rcpt = m->recipient_count == 1 ? m->recipients[0].address : STR_NULL,
                               .when_us = m->received_us,
+                              .tls = tls_clause(s, tls, sizeof tls),
+                              .encrypted = smtp_server_tls(&s->smtp),
                               .esmtp = smtp_server_esmtp(&s->smtp),
                               .smtputf8 = (m->flags & SPOOL_SMTPUTF8) != 0,
                           });

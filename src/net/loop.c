@@ -174,6 +174,12 @@ void net_watch_want(struct net_watch *w, unsigned events)
     event_add(ev, NULL);
 }
 
+void net_watch_fire(struct net_watch *w)
+{
+    pt_assert(w->wanted & NET_READ);
+    event_active((struct event *)w->event, EV_READ, 0);
+}
+
 void net_watch_close(struct net_watch *w)
 {
     net_watch_want(w, 0);

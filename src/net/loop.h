@@ -59,6 +59,10 @@ void net_watch_init(struct net_watch *w, struct net_loop *l, int fd,
 /* `events` of NET_READ and NET_WRITE, or 0. Asking for what is already watched costs nothing. */
 void net_watch_want(struct net_watch *w, unsigned events);
 
+/* Calls back with NET_READ in this turn, though the descriptor may not be readable; it must be
+ * watched for that. For streams that have taken octets from it already. */
+void net_watch_fire(struct net_watch *w);
+
 /* Stops watching; call before the descriptor is closed. Closing twice does nothing. */
 void net_watch_close(struct net_watch *w);
 

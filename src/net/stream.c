@@ -49,11 +49,20 @@ static void socket_close(struct net_stream *s)
     s->fd = -1;
 }
 
+static int socket_leave(struct net_stream *s)
+{
+    int fd = s->fd;
+
+    s->fd = -1;
+    return fd;
+}
+
 static const struct net_stream_ops socket_ops = {
     .read = socket_read,
     .writev = socket_writev,
     .shutdown = socket_shutdown,
     .close = socket_close,
+    .leave = socket_leave,
 };
 
 void net_stream_socket(struct net_stream *s, int fd)

@@ -31,6 +31,9 @@ struct net_stream_ops {
     /* Tells the peer that no more will be written. */
     void (*shutdown)(struct net_stream *s);
     void (*close)(struct net_stream *s);
+    /* Ends what lies above the descriptor, with a last word to the peer where there is one, and
+     * gives the descriptor back. The stream is over. */
+    int (*leave)(struct net_stream *s);
 };
 
 /* Embedded in its owner. */
@@ -69,6 +72,11 @@ static inline bool net_stream_pending(struct net_stream *s)
 static inline void net_stream_shutdown(struct net_stream *s)
 {
     s->ops->shutdown(s);
+}
+
+static inline int net_stream_leave(struct net_stream *s)
+{
+    return s->ops->leave(s);
 }
 
 static inline void net_stream_close(struct net_stream *s)

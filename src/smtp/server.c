@@ -316,6 +316,12 @@ void smtp_server_answer(struct smtp_server *s, struct buf *out, const struct smt
     case STATE_ASK_COMMIT:
         commit_answered(s, out, reply);
         break;
+    case STATE_TLS: /* left when the handshake is over */
+        if (no)
+            refused(s, out, no);
+        else
+            smtp_reply_write(out, &smtp_reply_start_tls);
+        break;
     default:
         pt_assert(!"an answer that nobody asked for");
     }
@@ -386,6 +392,11 @@ bool smtp_server_in_content(const struct smtp_server *s)
 bool smtp_server_esmtp(const struct smtp_server *s)
 {
     return s->esmtp;
+}
+
+bool smtp_server_tls(const struct smtp_server *s)
+{
+    return s->tls;
 }
 
 bool smtp_server_eight_bit(const struct smtp_server *s)

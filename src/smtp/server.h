@@ -27,7 +27,8 @@
  *         case SMTP_WANT_HELO … SMTP_WANT_COMMIT:
  *                                 decide, smtp_server_answer(), then feed the rest of `in`, even
  *                                 if it is empty
- *         case SMTP_WANT_TLS:     flush `out`, shake hands, smtp_server_tls_started()
+ *         case SMTP_WANT_TLS:     smtp_server_answer(); if positive: flush `out`, shake hands,
+ *                                 smtp_server_tls_started()
  *         case SMTP_WANT_CLOSE:   flush `out`, drain for a short while, close
  *         }
  *     }
@@ -85,7 +86,7 @@ enum smtp_want {
     SMTP_WANT_DATA,    /* content is about to begin: make a place for it */
     SMTP_WANT_CONTENT, /* `content` belongs to the message; no answer */
     SMTP_WANT_COMMIT,  /* the message is complete: store it, then answer */
-    SMTP_WANT_TLS,     /* 220 is in `out`: begin the handshake; no answer */
+    SMTP_WANT_TLS,     /* STARTTLS: may the handshake begin? Not fed until it is over */
     SMTP_WANT_CLOSE,   /* the session is over; feed no more */
 };
 
@@ -165,11 +166,11 @@ PT_NODISCARD struct smtp_server_step smtp_server_feed(struct smtp_server *s, str
                                                       struct buf *out);
 
 /*
- * The answer to HELO, MAIL, RCPT, DATA or COMMIT. NULL is the machine's own positive reply; a reply
- * with a code below 400 accepts in the caller's words (where there are any: not for HELO and DATA),
- * any other refuses. With 421 the session ends. A DATA that is refused ends the transaction, told
- * as `reset` with the next step (the content of BDAT is dropped first); a COMMIT ends it either
- * way.
+ * The answer to HELO, MAIL, RCPT, DATA, COMMIT or STARTTLS. NULL is the machine's own positive
+ * reply; a reply with a code below 400 accepts in the caller's words (where there are any: not for
+ * HELO and DATA), any other refuses. With 421 the session ends. A DATA that is refused ends the
+ * transaction, told as `reset` with the next step (the content of BDAT is dropped first); a COMMIT
+ * ends it either way.
  */
 void smtp_server_answer(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply);
 
@@ -214,6 +215,7 @@ bool smtp_server_quit(const struct smtp_server *s);
 bool smtp_server_in_transaction(const struct smtp_server *s);
 bool smtp_server_in_content(const struct smtp_server *s); /* between 354 and its end, in a chunk */
 bool smtp_server_esmtp(const struct smtp_server *s);      /* EHLO, not HELO */
+bool smtp_server_tls(const struct smtp_server *s);        /* the session is encrypted */
 bool smtp_server_eight_bit(const struct smtp_server *s);  /* until the COMMIT is answered */
 struct str smtp_server_helo(const struct smtp_server *s); /* empty: none; valid until the next */
 uint64_t smtp_server_size(const struct smtp_server *s);   /* octets of content so far */

@@ -158,7 +158,6 @@ static void run_STARTTLS(struct smtp_server *s, struct turn *t, struct str args)
         return;
     }
     smtp_server_drop_transaction(s);
-    say(t, &smtp_reply_start_tls);
     smtp_server_enter(s, STATE_TLS);
 }
 

@@ -223,6 +223,8 @@ static ssize_t stream_read(struct net_stream *s, void *out, size_t n)
     ERR_clear_error();
     errno = 0;
     got = SSL_read(c->ssl, out, (int)(n < INT32_MAX ? n : INT32_MAX));
+    /* Half a record in OpenSSL's buffer is nothing to come back for. */
+    c->dry = got <= 0;
     return got > 0 ? got : outcome(c, got);
 }
 
@@ -264,7 +266,7 @@ static bool stream_pending(struct net_stream *s)
 {
     struct tls_connection *c = s->state;
 
-    return SSL_has_pending(c->ssl) == 1;
+    return !c->dry && SSL_has_pending(c->ssl) == 1;
 }
 
 static void stream_shutdown(struct net_stream *s)
@@ -277,9 +279,10 @@ static void stream_shutdown(struct net_stream *s)
     shutdown(s->fd, SHUT_WR);
 }
 
-static void stream_close(struct net_stream *s)
+static int stream_leave(struct net_stream *s)
 {
     struct tls_connection *c = s->state;
+    int fd = s->fd;
 
     ERR_clear_error();
     if (SSL_is_init_finished(c->ssl))
@@ -287,7 +290,13 @@ static void stream_close(struct net_stream *s)
     ERR_clear_error();
     tls_connection_free(c);
     s->state = NULL;
-    close(s->fd);
+    s->fd = -1;
+    return fd;
+}
+
+static void stream_close(struct net_stream *s)
+{
+    close(stream_leave(s));
 }
 
 static const struct net_stream_ops tls_ops = {
@@ -296,6 +305,7 @@ static const struct net_stream_ops tls_ops = {
     .pending = stream_pending,
     .shutdown = stream_shutdown,
     .close = stream_close,
+    .leave = stream_leave,
 };
 
 void tls_stream(struct net_stream *out, struct tls_connection *c, int fd)

@@ -27,7 +27,7 @@ static void finish(struct tls_handshake *h, enum pt_err result)
     h->result = result;
     net_watch_close(&h->watch);
     net_timer_stop(&h->timer);
-    atomic_fetch_sub(&h->handshaker->busy, 1);
+    tls_handshaker_give(h->handshaker);
     h->mail.run = at_home;
     net_loop_post(h->home, &h->mail);
 }
@@ -67,7 +67,7 @@ static void begin(struct mail *mail)
     go_on(h);
 }
 
-bool tls_handshake_begin(struct tls_handshaker *s, struct tls_handshake *h)
+bool tls_handshaker_take(struct tls_handshaker *s)
 {
     unsigned busy = atomic_load(&s->busy);
 
@@ -75,13 +75,22 @@ bool tls_handshake_begin(struct tls_handshaker *s, struct tls_handshake *h)
         if (busy >= s->max)
             return false;
     } while (!atomic_compare_exchange_weak(&s->busy, &busy, busy + 1));
+    return true;
+}
+
+void tls_handshaker_give(struct tls_handshaker *s)
+{
+    atomic_fetch_sub(&s->busy, 1);
+}
+
+void tls_handshake_begin(struct tls_handshaker *s, struct tls_handshake *h)
+{
     h->handshaker = s;
     h->loop = s->loops[atomic_fetch_add(&s->turn, 1) % s->threads];
     h->result = PT_ERR_OK;
     memset(&h->fault, 0, sizeof h->fault);
     h->mail.run = begin;
     net_loop_post(h->loop, &h->mail);
-    return true;
 }
 
 /* ---- the threads ---- */

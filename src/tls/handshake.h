@@ -23,8 +23,14 @@ struct tls_handshaker;
 PT_NODISCARD enum pt_err tls_handshaker_new(struct tls_handshaker **out, unsigned threads,
                                             unsigned max, struct pt_fault *fault);
 
-/* Every handshake must be done. NULL is accepted. */
+/* Ends the threads. Handshakes under way stay as they are, undone; their owners free them
+ * afterwards. NULL is accepted. */
 void tls_handshaker_free(struct tls_handshaker *s);
+
+/* A place for one handshake; false: too many are under way. Any thread. */
+PT_NODISCARD bool tls_handshaker_take(struct tls_handshaker *s);
+/* Gives back one that was not used. */
+void tls_handshaker_give(struct tls_handshaker *s);
 
 /* How many are under way. Any thread. */
 unsigned tls_handshaker_busy(const struct tls_handshaker *s);
@@ -48,7 +54,7 @@ struct tls_handshake {
 };
 
 /*
- * Begins one; any thread. False: too many are under way, nothing has happened. To end one early
- * shutdown() the descriptor; it is then done soon.
+ * Begins one in a place that was taken, which is given back when it is done; any thread. To end one
+ * early shutdown() the descriptor; it is then done soon.
  */
-PT_NODISCARD bool tls_handshake_begin(struct tls_handshaker *s, struct tls_handshake *h);
+void tls_handshake_begin(struct tls_handshaker *s, struct tls_handshake *h);

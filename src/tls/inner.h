@@ -29,6 +29,7 @@ struct tls_connection {
     SSL *ssl;
     struct tls_server *server; /* one of the two */
     struct tls_client *client;
+    bool dry;   /* the last read found nothing */
     char *peer; /* of a client: under which name its sessions are kept */
     /* The first thing the verification minded; X509_V_OK: nothing. */
     long verify_error;

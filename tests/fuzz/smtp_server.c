@@ -178,6 +178,7 @@ static void act(struct driver *d, const struct smtp_server_step *step)
     } else if (step->want == SMTP_WANT_TLS) {
         demand(!d->transaction);
         note(d, "TLS", STR_NULL);
+        smtp_server_answer(&d->server, &d->replies, NULL);
         smtp_server_tls_started(&d->server);
     } else if (step->want == SMTP_WANT_CLOSE) {
         demand(!d->transaction);

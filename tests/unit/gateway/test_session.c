@@ -68,7 +68,7 @@ static void publish(struct rig *r, const char *document)
     assert_int_equal(settings_parse(document, strlen(document), &host, &s, &errors), PT_ERR_OK);
     snapshot = policy_snapshot_new(s, NULL, 0);
     assert_non_null(snapshot);
-    gateway_publish(r->gateway, snapshot, &r->listener, 1);
+    gateway_publish(r->gateway, snapshot, NULL, &r->listener, 1);
     policy_snapshot_unref(snapshot);
     settings_unref(s);
     settings_errors_done(&errors);

@@ -172,7 +172,9 @@ static struct str turn(struct talk *t, const struct talk_options *o, struct str 
         content(t, step.content);
     } else if (step.want == SMTP_WANT_TLS) {
         note(t, "TLS");
-        smtp_server_tls_started(&t->server);
+        smtp_server_answer(&t->server, &t->replies, o->no_tls);
+        if (!o->no_tls)
+            smtp_server_tls_started(&t->server);
     } else if (step.want == SMTP_WANT_CLOSE) {
         note(t, "CLOSE");
         t->closed = true;

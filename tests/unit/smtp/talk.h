@@ -22,6 +22,7 @@ struct talk_options {
     size_t split; /* one more cut after so many octets; 0: none */
     bool hold;    /* let the input go before a verdict is given */
     bool tls;
+    const struct smtp_reply *no_tls; /* the answer to STARTTLS; NULL: it may begin */
 };
 
 struct talk {

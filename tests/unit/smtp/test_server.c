@@ -321,6 +321,23 @@ static void starttls_begins_anew(void **state)
     talk_done(&t);
 }
 
+static void starttls_may_be_put_off(void **state)
+{
+    static const struct smtp_reply later = { 454, { 4, 7, 0 }, STR("not now") };
+    struct talk_options o = talk_defaults();
+    struct talk t;
+
+    (void)state;
+    o.config.offers_tls = true;
+    o.no_tls = &later;
+    talk_run(&t, &o, STR(HELLO "STARTTLS\r\n"));
+    talk_feed(&t, &o, STR("MAIL FROM:<x@y>\r\n"));
+    talk_read_replies(&t);
+    assert_string_equal(buf_cstr(&t.codes), "220 250 454/4.7.0 250/2.1.0");
+    assert_false(smtp_server_tls(&t.server));
+    talk_done(&t);
+}
+
 static void nothing_may_follow_starttls(void **state)
 {
     struct talk_options o = talk_defaults();
@@ -380,6 +397,7 @@ int main(void)
         cmocka_unit_test(what_is_no_smtp_is_shown_out),
         cmocka_unit_test(tls_is_offered_and_required),
         cmocka_unit_test(starttls_begins_anew),
+        cmocka_unit_test(starttls_may_be_put_off),
         cmocka_unit_test(nothing_may_follow_starttls),
         cmocka_unit_test(ehlo_tells_what_is_there),
     };
