@@ -278,22 +278,28 @@ void format_commit_read(const char in[FORMAT_COMMIT_META], struct format_commit 
 
 /* ---- states ---- */
 
-enum { STATE_BOUND = 1 + 3 * VAR_MAX + VAR_MAX };
+enum { STATE_BOUND = 1 + 3 * VAR_MAX + VAR_MAX, STATE_DELAY_TOLD = 16 };
 
-static char *put_state(char *p, uint8_t state, uint16_t code, uint32_t attempts, int64_t next,
-                       struct str reply)
+static struct str cut_reply(struct str reply)
 {
-    *p++ = (char)state;
-    p = put_var(p, code);
-    p = put_var(p, attempts);
-    p = put_var(p, (uint64_t)next);
-    return put_str(p, reply);
+    return str_head(reply, SPOOL_REPLY_MAX);
+}
+
+static char *put_state(char *p, const struct format_state *s)
+{
+    *p++ = (char)(s->state | (s->delay_told ? STATE_DELAY_TOLD : 0));
+    p = put_var(p, s->code);
+    p = put_var(p, s->attempts);
+    p = put_var(p, (uint64_t)s->next_attempt_us);
+    return put_str(p, cut_reply(s->reply));
 }
 
 static struct format_state get_state(struct reader *r)
 {
     struct format_state s = { .state = get_u8(r) };
 
+    s.delay_told = s.state & STATE_DELAY_TOLD;
+    s.state &= (uint8_t)~STATE_DELAY_TOLD;
     if (s.state > SPOOL_IN_DOUBT)
         r->bad = true;
     s.code = (uint16_t)get_var_max(r, UINT16_MAX);
@@ -301,11 +307,6 @@ static struct format_state get_state(struct reader *r)
     s.next_attempt_us = (int64_t)get_var(r);
     s.reply = get_str(r);
     return s;
-}
-
-static struct str cut_reply(struct str reply)
-{
-    return str_head(reply, SPOOL_REPLY_MAX);
 }
 
 uint64_t format_outcomes_bound(const struct spool_outcome *outcomes, uint32_t count)
@@ -322,10 +323,17 @@ char *format_outcomes_write(char *out, const struct spool_outcome *outcomes, uin
     out = put_var(out, count);
     for (uint32_t i = 0; i < count; i++) {
         const struct spool_outcome *o = &outcomes[i];
+        const struct format_state s = {
+            .state = o->state,
+            .code = o->code,
+            .attempts = o->attempts,
+            .next_attempt_us = o->next_attempt_us,
+            .reply = o->reply,
+            .delay_told = o->delay_told,
+        };
 
         out = put_var(out, o->recipient);
-        out =
-            put_state(out, o->state, o->code, o->attempts, o->next_attempt_us, cut_reply(o->reply));
+        out = put_state(out, &s);
     }
     return out;
 }
@@ -356,8 +364,8 @@ bool format_outcomes_next(struct format_outcome_reader *r, struct spool_outcome 
     r->left--;
     if (r->bad)
         return false;
-    *out = (struct spool_outcome){ recipient,  s.state,           s.code,
-                                   s.attempts, s.next_attempt_us, s.reply };
+    *out = (struct spool_outcome){ recipient,         s.state, s.code,      s.attempts,
+                                   s.next_attempt_us, s.reply, s.delay_told };
     return true;
 }
 
@@ -401,8 +409,7 @@ char *format_envelope_write(char *out, const struct spool_message *m,
         out = put_str(out, r->orcpt);
         *out++ = (char)r->notify;
         if (states)
-            out = put_state(out, states[i].state, states[i].code, states[i].attempts,
-                            states[i].next_attempt_us, cut_reply(states[i].reply));
+            out = put_state(out, &states[i]);
     }
     return out;
 }
@@ -443,6 +450,7 @@ static void get_recipient(struct reader *r, bool merged, struct spool_recipient 
         out->attempts = s.attempts;
         out->next_attempt_us = s.next_attempt_us;
         out->reply = s.reply;
+        out->delay_told = s.delay_told;
     }
 }
 

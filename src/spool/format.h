@@ -144,6 +144,7 @@ struct format_state {
     uint32_t attempts;
     int64_t next_attempt_us;
     struct str reply;
+    bool delay_told;
     bool settling; /* not in the log: the batch under way makes it final */
 };
 

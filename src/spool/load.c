@@ -92,7 +92,8 @@ static enum pt_err begin_states(struct spool_message *m)
     for (uint32_t i = 0; i < m->recipient_count; i++) {
         const struct spool_recipient *from = &m->recipients[i];
         struct spool_outcome o = {
-            i, from->state, from->code, from->attempts, from->next_attempt_us, from->reply
+            i,           from->state,      from->code, from->attempts, from->next_attempt_us,
+            from->reply, from->delay_told,
         };
 
         if (!spool_states_set(states, &o))
@@ -207,6 +208,7 @@ static void settle_fields(struct spool_message *m)
             to->attempts = from->attempts;
             to->next_attempt_us = from->next_attempt_us;
             to->reply = keep_reply(m, from->reply);
+            to->delay_told = from->delay_told;
         }
         m->place.left += !spool_state_is_final(to->state);
     }

@@ -146,6 +146,7 @@ bool spool_states_set(struct spool_states *s, const struct spool_outcome *o)
     to->code = o->code;
     to->attempts = o->attempts;
     to->next_attempt_us = o->next_attempt_us;
+    to->delay_told = o->delay_told;
     return set_reply(to, o->reply);
 }
 

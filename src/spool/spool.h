@@ -60,6 +60,7 @@ struct spool_recipient {
     uint32_t attempts;
     int64_t next_attempt_us; /* wall time; 0: at once */
     struct str reply;        /* last reply or reason, one line; owned by the message's arena */
+    bool delay_told;         /* a notice that it waits was made */
 };
 
 /* Where the log has a message. The spool's own affair; commit thread only. */
@@ -128,6 +129,7 @@ struct spool_outcome {
     uint32_t attempts;
     int64_t next_attempt_us;
     struct str reply; /* at most SPOOL_REPLY_MAX octets are kept */
+    bool delay_told;  /* a notice that it waits was made, with this outcome or before */
 };
 #define SPOOL_REPLY_MAX 512u
 

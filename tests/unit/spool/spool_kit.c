@@ -140,6 +140,7 @@ enum pt_err kit_outcome(struct spool *s, struct spool_message *m, uint32_t recip
         .attempts = 3,
         .next_attempt_us = 77,
         .reply = str_of(reply),
+        .delay_told = state == SPOOL_QUEUED || state == SPOOL_IN_DOUBT,
     };
     struct spool_op op = {
         .kind = SPOOL_OP_OUTCOME,

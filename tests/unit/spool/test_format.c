@@ -49,7 +49,8 @@ static void an_envelope_survives(void **state)
                                         .code = 451,
                                         .attempts = 4000000000u,
                                         .next_attempt_us = INT64_MAX,
-                                        .reply = STR("4.3.0 later") } };
+                                        .reply = STR("4.3.0 later"),
+                                        .delay_told = true } };
     struct spool_message *m = example();
 
     (void)state;
@@ -74,6 +75,8 @@ static void an_envelope_survives(void **state)
         assert_int_equal(back->recipients[1].attempts, merged ? 4000000000u : 0);
         assert_true(back->recipients[1].next_attempt_us == (merged ? INT64_MAX : 0));
         assert_true(str_eq(back->recipients[1].reply, merged ? states[1].reply : STR_NULL));
+        assert_int_equal(back->recipients[1].delay_told, merged);
+        assert_false(back->recipients[0].delay_told);
         spool_message_unref(back);
     }
     spool_message_unref(m);
@@ -103,8 +106,8 @@ static void a_cut_envelope_is_none(void **state)
 static void outcomes_survive(void **state)
 {
     const struct spool_outcome in[] = {
-        { 0, SPOOL_QUEUED, 451, 2, 1795510446123456, STR("4.3.0 later") },
-        { 99998, SPOOL_IN_DOUBT, 0, 1, 0, STR_NULL },
+        { 0, SPOOL_QUEUED, 451, 2, 1795510446123456, STR("4.3.0 later"), false },
+        { 99998, SPOOL_IN_DOUBT, 0, 1, 0, STR_NULL, true },
     };
     struct format_outcome_reader r;
     struct spool_outcome out;
@@ -120,9 +123,11 @@ static void outcomes_survive(void **state)
     assert_int_equal(out.code, 451);
     assert_true(out.next_attempt_us == 1795510446123456);
     check_lit(out.reply, "4.3.0 later");
+    assert_false(out.delay_told);
     assert_true(format_outcomes_next(&r, &out));
     assert_int_equal(out.recipient, 99998);
     assert_int_equal(out.state, SPOOL_IN_DOUBT);
+    assert_true(out.delay_told);
     assert_false(format_outcomes_next(&r, &out));
     assert_false(r.bad);
     for (size_t cut = 0; cut < n; cut++) {
@@ -136,7 +141,7 @@ static void outcomes_survive(void **state)
 /* What makes deliveries cheap: an outcome without a reply, and the end of a message, are small. */
 static void small_frames_are_small(void **state)
 {
-    const struct spool_outcome o = { 0, SPOOL_QUEUED, 250, 1, 1795510446123456, STR_NULL };
+    const struct spool_outcome o = { 0, SPOOL_QUEUED, 250, 1, 1795510446123456, STR_NULL, true };
     char octets[64];
 
     (void)state;

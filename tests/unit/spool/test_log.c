@@ -104,6 +104,8 @@ static void outcomes_come_back_and_the_last_one_ends_it(void **state)
     assert_int_equal(back->recipients[0].state, SPOOL_DELIVERED);
     assert_int_equal(back->recipients[1].state, SPOOL_QUEUED);
     assert_int_equal(back->recipients[1].attempts, 3);
+    assert_true(back->recipients[1].delay_told);
+    assert_false(back->recipients[0].delay_told);
     assert_int_equal(back->recipients[1].code, 451);
     assert_true(back->recipients[1].next_attempt_us == 77);
     assert_true(str_eq(back->recipients[1].reply, STR("later")));
@@ -217,6 +219,7 @@ static void segments_are_used_again(void **state)
     back = f->found.messages[0];
     assert_int_equal(back->recipients[0].state, SPOOL_IN_DOUBT);
     assert_true(str_eq(back->recipients[0].reply, STR("hm")));
+    assert_true(back->recipients[0].delay_told);
     assert_int_equal(kit_check(f->spool, back), PT_ERR_OK);
     assert_int_equal(f->found.damages, 0);
 }
