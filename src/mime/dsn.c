@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "base/clock.h"
+#include "mime/dsn_status.h"
 #include "mime/dsn_text.h"
 #include "mime/fold.h"
 #include "mime/header.h"
@@ -16,7 +16,7 @@ enum {
     PIECE_MAX = 64 * 1024,
     QUOTED_HEADER_MAX = PIECE_MAX / 4, /* quoted-printable makes up to three octets of one */
     BOUNDARY_SIZE = 48,
-    FIELD_VALUE_MAX = 900,
+    SUBJECT_ADDRESS_MAX = 320,
 };
 
 struct writer {
@@ -48,12 +48,13 @@ static void flush(struct writer *w)
 
 /* ---- what is returned ---- */
 
-static bool any_failed(const struct mime_dsn *d)
+static enum mime_dsn_action worst_action(const struct mime_dsn *d)
 {
+    enum mime_dsn_action worst = MIME_DSN_RELAYED;
+
     for (uint32_t i = 0; i < d->rcpt_count; i++)
-        if (d->rcpts[i].action == MIME_DSN_FAILED)
-            return true;
-    return false;
+        worst = PT_MIN(worst, d->rcpts[i].action);
+    return worst;
 }
 
 /* Whole only with a failure (RFC 3461 section 4.3), and if all of it is at hand. */
@@ -61,8 +62,8 @@ static bool return_whole(const struct mime_dsn *d)
 {
     uint64_t max = d->ret == SMTP_RET_FULL ? MIME_DSN_FULL_MAX : MIME_DSN_DEFAULT_MAX;
 
-    return d->ret != SMTP_RET_HDRS && any_failed(d) && d->original->size == d->original_size &&
-           d->original_size <= max;
+    return d->ret != SMTP_RET_HDRS && worst_action(d) == MIME_DSN_FAILED &&
+           d->original->size == d->original_size && d->original_size <= max;
 }
 
 /* Octets of the header to return: to a whole line where it is very long or not all at hand. */
@@ -119,182 +120,63 @@ static void look_at_original(struct writer *w)
     w->original.utf8 = d->smtputf8 && w->original.header.has_8bit;
 }
 
-/* ---- fields ---- */
-
-static void field(struct writer *w, struct str name, struct str value)
-{
-    buf_add_str(&w->b, name);
-    buf_add_char(&w->b, ' ');
-    buf_add_str(&w->b, value);
-    BUF_LIT(&w->b, "\r\n");
-}
-
-/* A field with a type and octets from outside: "Final-Recipient: rfc822; a@x". */
-static void typed_field(struct writer *w, struct str name, struct str type, struct str value)
-{
-    if (value.n > FIELD_VALUE_MAX)
-        return;
-    buf_add_str(&w->b, name);
-    buf_add_char(&w->b, ' ');
-    buf_add_str(&w->b, type);
-    BUF_LIT(&w->b, "; ");
-    dsn_clean(&w->b, value, !w->utf8_status);
-    BUF_LIT(&w->b, "\r\n");
-}
-
-/* The code point at the front of well-formed UTF-8; takes it. */
-static unsigned take_code_point(struct str *s)
-{
-    unsigned char lead = (unsigned char)s->p[0];
-    size_t n = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-    unsigned point = n == 1 ? lead : lead & (0x7Fu >> n);
-
-    n = PT_MIN(n, s->n);
-    for (size_t i = 1; i < n; i++)
-        point = point << 6 | ((unsigned char)s->p[i] & 0x3F);
-    *s = str_from(*s, n);
-    return point;
-}
-
-/* A UTF-8 address as utf-8-addr-xtext (RFC 6533 section 3), which is ASCII. */
-static void utf8_address_field(struct writer *w, struct str name, struct str address)
-{
-    struct buf value;
-
-    buf_init(&value, FIELD_VALUE_MAX);
-    while (address.n) {
-        unsigned c = take_code_point(&address);
-
-        if (c > ' ' && c < 0x7F && c != '+' && c != '=' && c != '\\')
-            buf_add_char(&value, (char)c);
-        else
-            buf_addf(&value, "\\x{%X}", c);
-    }
-    if (!value.failed)
-        typed_field(w, name, STR("utf-8"), buf_str(&value));
-    buf_done(&value);
-}
-
-static void date_field(struct writer *w, struct str name, int64_t when_us)
-{
-    char date[CLOCK_RFC5322_SIZE];
-
-    clock_rfc5322(when_us, date);
-    field(w, name, str_of(date));
-}
-
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* xtext (RFC 3461 section 4) decoded into `out`; false: not xtext, or it hides what is not
- * printable. */
-static bool xtext_decode(struct str in, struct buf *out)
-{
-    for (size_t i = 0; i < in.n; i++) {
-        int c = (unsigned char)in.p[i];
-
-        if (c == '+') {
-            int high = i + 2 < in.n ? hex_digit(in.p[i + 1]) : -1;
-            int low = i + 2 < in.n ? hex_digit(in.p[i + 2]) : -1;
-
-            if (high < 0 || low < 0)
-                return false;
-            c = high * 16 + low;
-            i += 2;
-        }
-        if (c < 0x20 || c > 0x7E)
-            return false;
-        buf_add_char(out, (char)c);
-    }
-    return !out->failed;
-}
-
-static void envelope_id_field(struct writer *w)
-{
-    struct buf value;
-
-    buf_init(&value, FIELD_VALUE_MAX);
-    if (w->d->envid.n && xtext_decode(w->d->envid, &value))
-        field(w, STR("Original-Envelope-Id:"), buf_str(&value));
-    buf_done(&value);
-}
-
-/* ORCPT: rfc822 is xtext; utf-8 has a form of its own that may stand here as it is (RFC 6533 3). */
-static void original_recipient_field(struct writer *w, struct str orcpt)
-{
-    ptrdiff_t semicolon = str_find(orcpt, ';', 0);
-    struct str type, address;
-    struct buf value;
-
-    if (semicolon <= 0)
-        return;
-    type = str_head(orcpt, (size_t)semicolon);
-    address = str_from(orcpt, (size_t)semicolon + 1);
-    for (size_t i = 0; i < type.n; i++)
-        if (type.p[i] <= ' ' || type.p[i] >= 0x7F)
-            return;
-    if (str_eq_nocase(type, STR("utf-8"))) {
-        if (!w->utf8_status && str_has_8bit(address))
-            utf8_address_field(w, STR("Original-Recipient:"), address);
-        else
-            typed_field(w, STR("Original-Recipient:"), type, address);
-        return;
-    }
-    buf_init(&value, FIELD_VALUE_MAX);
-    if (address.n && xtext_decode(address, &value))
-        typed_field(w, STR("Original-Recipient:"), type, buf_str(&value));
-    buf_done(&value);
-}
-
-static void diagnostic_field(struct writer *w, const struct mime_dsn_rcpt *r)
-{
-    struct mime_fold f;
-    struct buf clean;
-
-    if (r->reply.n == 0 && r->code == 0)
-        return;
-    buf_init(&clean, PIECE_MAX);
-    dsn_clean(&clean, r->reply, !w->utf8_status);
-    mime_fold_begin(&f, &w->b, STR("Diagnostic-Code:"));
-    if (r->code) {
-        mime_fold_word(&f, STR("smtp;"));
-        buf_add_u64(mime_fold_open(&f), r->code);
-        mime_fold_close(&f);
-    } else {
-        mime_fold_word(&f, STR("X-Postern;"));
-    }
-    mime_fold_text(&f, buf_str(&clean));
-    mime_fold_end(&f);
-    buf_done(&clean);
-}
-
 /* ---- parts ---- */
 
 static void open_part(struct writer *w, struct str type, struct str description,
                       struct str encoding)
 {
     buf_addf(&w->b, "\r\n--%s\r\n", w->boundary);
-    field(w, STR("Content-Type:"), type);
-    field(w, STR("Content-Description:"), description);
+    dsn_field(&w->b, STR("Content-Type:"), type);
+    dsn_field(&w->b, STR("Content-Description:"), description);
     if (encoding.n)
-        field(w, STR("Content-Transfer-Encoding:"), encoding);
+        dsn_field(&w->b, STR("Content-Transfer-Encoding:"), encoding);
     BUF_LIT(&w->b, "\r\n");
 }
 
-static struct str subject(const struct mime_dsn *d)
+static uint32_t count_with(const struct mime_dsn *d, enum mime_dsn_action action)
 {
-    enum mime_dsn_action first = d->rcpts[0].action;
+    uint32_t n = 0;
 
-    if (any_failed(d))
-        return STR("Undeliverable mail");
-    return first == MIME_DSN_DELAYED ? STR("Delayed mail (still being tried)")
-                                     : STR("Delivery report");
+    for (uint32_t i = 0; i < d->rcpt_count; i++)
+        n += d->rcpts[i].action == action;
+    return n;
 }
 
-/* The original's Message-ID, so that mail readers show the notice beside it. */
-static void references_field(struct writer *w)
+/* "Undeliverable: your message to nobody@example.org" */
+static void subject_field(struct writer *w)
+{
+    static const struct str words[] = {
+        [MIME_DSN_FAILED] = STR("Undeliverable: your message"),
+        [MIME_DSN_DELAYED] = STR("Delayed, still being tried: your message"),
+        [MIME_DSN_DELIVERED] = STR("Delivered: your message"),
+        [MIME_DSN_RELAYED] = STR("Passed on: your message"),
+    };
+    const struct mime_dsn *d = w->d;
+    enum mime_dsn_action worst = worst_action(d);
+    struct str to = d->rcpts[0].address;
+    uint32_t concerned = count_with(d, worst);
+    struct mime_fold f;
+
+    for (uint32_t i = 0; i < d->rcpt_count; i++)
+        if (d->rcpts[i].action == worst)
+            to = d->rcpts[i].address;
+    mime_fold_begin(&f, &w->b, STR("Subject:"));
+    mime_fold_text(&f, words[worst]);
+    if (concerned > 1) {
+        mime_fold_word(&f, STR("to"));
+        buf_add_u64(mime_fold_open(&f), concerned);
+        mime_fold_close(&f);
+        mime_fold_word(&f, STR("recipients"));
+    } else if (!str_has_8bit(to) && to.n <= SUBJECT_ADDRESS_MAX) {
+        mime_fold_word(&f, STR("to"));
+        dsn_clean(mime_fold_open(&f), to, true);
+        mime_fold_close(&f);
+    }
+    mime_fold_end(&f);
+}
+
+/* The original's Message-ID, so that mail readers show the notice beside it (RFC 3834 3.1). */
+static void references_fields(struct writer *w)
 {
     struct str id = mime_header_message_id(&w->original.header);
 
@@ -303,7 +185,8 @@ static void references_field(struct writer *w)
     for (size_t i = 0; i < id.n; i++)
         if (id.p[i] <= ' ' || id.p[i] >= 0x7F)
             return;
-    field(w, STR("References:"), id);
+    dsn_field(&w->b, STR("In-Reply-To:"), id);
+    dsn_field(&w->b, STR("References:"), id);
 }
 
 static void head(struct writer *w, const struct mime_dsn_needs *needs)
@@ -315,21 +198,21 @@ static void head(struct writer *w, const struct mime_dsn_needs *needs)
     BUF_LIT(&w->b, ">\r\nTo: <");
     dsn_clean(&w->b, d->to, false);
     BUF_LIT(&w->b, ">\r\n");
-    field(w, STR("Subject:"), subject(d));
-    date_field(w, STR("Date:"), d->now_us);
+    subject_field(w);
+    dsn_date_field(&w->b, STR("Date:"), d->now_us);
     BUF_LIT(&w->b, "Message-ID: <");
     buf_add_str(&w->b, d->id);
     buf_add_char(&w->b, '@');
     buf_add_str(&w->b, d->hostname);
     BUF_LIT(&w->b, ">\r\n");
-    references_field(w);
+    references_fields(w);
     /* RFC 3834 section 5: nothing automatic may answer. */
     BUF_LIT(&w->b, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
                    "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"");
     buf_add_str(&w->b, str_of(w->boundary));
     BUF_LIT(&w->b, "\"\r\n");
     if (needs->has_8bit)
-        field(w, STR("Content-Transfer-Encoding:"), STR("8bit"));
+        dsn_field(&w->b, STR("Content-Transfer-Encoding:"), STR("8bit"));
     BUF_LIT(&w->b, "\r\nThis is a report in MIME format.\r\n");
     flush(w);
 }
@@ -354,50 +237,19 @@ static void text_part(struct writer *w)
               STR("Notification"), w->quoted ? STR("quoted-printable") : STR(""));
     dsn_text_intro(&w->text, d);
     for (int action = MIME_DSN_FAILED; action <= MIME_DSN_RELAYED; action++) {
-        bool said = false;
+        uint32_t concerned = count_with(d, (enum mime_dsn_action)action), said = 0;
 
-        for (uint32_t i = 0; i < d->rcpt_count; i++) {
+        for (uint32_t i = 0; i < d->rcpt_count && said < concerned; i++) {
             if (d->rcpts[i].action != (enum mime_dsn_action)action)
                 continue;
-            if (!said)
-                dsn_text_section(&w->text, (enum mime_dsn_action)action);
-            said = true;
+            if (said++ == 0)
+                dsn_text_section(&w->text, (enum mime_dsn_action)action, concerned > 1);
             dsn_text_rcpt(&w->text, &d->rcpts[i]);
             flush_text(w);
         }
     }
     dsn_text_closing(&w->text, d, w->original.whole, w->original.size != 0);
     flush_text(w);
-}
-
-static void rcpt_fields(struct writer *w, const struct mime_dsn_rcpt *r)
-{
-    static const struct str actions[] = {
-        [MIME_DSN_FAILED] = STR("failed"),
-        [MIME_DSN_DELAYED] = STR("delayed"),
-        [MIME_DSN_DELIVERED] = STR("delivered"),
-        [MIME_DSN_RELAYED] = STR("relayed"),
-    };
-
-    BUF_LIT(&w->b, "\r\n");
-    if (r->orcpt.n)
-        original_recipient_field(w, r->orcpt);
-    if (!str_has_8bit(r->address))
-        typed_field(w, STR("Final-Recipient:"), STR("rfc822"), r->address);
-    else if (w->utf8_status)
-        typed_field(w, STR("Final-Recipient:"), STR("utf-8"), r->address);
-    else
-        utf8_address_field(w, STR("Final-Recipient:"), r->address);
-    field(w, STR("Action:"), actions[r->action]);
-    buf_addf(&w->b, "Status: %u.%u.%u\r\n", r->status[0], r->status[1], r->status[2]);
-    if (r->remote.n)
-        typed_field(w, STR("Remote-MTA:"), STR("dns"), r->remote);
-    diagnostic_field(w, r);
-    if (r->last_attempt_us)
-        date_field(w, STR("Last-Attempt-Date:"), r->last_attempt_us);
-    if (r->action == MIME_DSN_DELAYED && r->will_retry_until_us)
-        date_field(w, STR("Will-Retry-Until:"), r->will_retry_until_us);
-    flush(w);
 }
 
 static void status_part(struct writer *w)
@@ -407,11 +259,11 @@ static void status_part(struct writer *w)
     open_part(
         w, w->utf8_status ? STR("message/global-delivery-status") : STR("message/delivery-status"),
         STR("Delivery report"), w->utf8_status ? STR("8bit") : STR(""));
-    field(w, STR("Reporting-MTA: dns;"), d->hostname);
-    envelope_id_field(w);
-    date_field(w, STR("Arrival-Date:"), d->arrival_us);
-    for (uint32_t i = 0; i < d->rcpt_count; i++)
-        rcpt_fields(w, &d->rcpts[i]);
+    dsn_status_message(&w->b, d);
+    for (uint32_t i = 0; i < d->rcpt_count; i++) {
+        dsn_status_rcpt(&w->b, &d->rcpts[i], w->utf8_status);
+        flush(w);
+    }
 }
 
 /* The header of a message with 8-bit octets in it, over a way that takes none. */

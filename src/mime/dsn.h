@@ -33,9 +33,10 @@ struct mime_dsn_rcpt {
     struct str orcpt; /* "rfc822;xtext" as received; empty: not given */
     enum mime_dsn_action action;
     uint8_t status[3];
-    uint16_t code;     /* of the next hop; 0: `reply` is our own reason */
+    struct str reason; /* why we gave up, in our words, with its status; empty: `reply` says it */
+    uint16_t code;     /* of the next hop; 0: `reply` is in our own words */
     struct str reply;  /* one line, its enhanced status in front if it has one; may be empty */
-    struct str remote; /* name of the next hop that said it; empty: none did */
+    struct str remote; /* name or address of the next hop that said it; empty: not known */
     int64_t last_attempt_us;     /* 0: there was none */
     int64_t will_retry_until_us; /* with DELAYED; 0: left out */
 };
@@ -49,6 +50,8 @@ struct mime_dsn {
     struct str to;          /* the message's reverse-path, not empty */
     struct str envid;       /* xtext as received; empty: not given */
     struct str original_id; /* our ID of the message */
+    struct str client;      /* the address that we had it from; empty: nobody's */
+    struct str helo;        /* the name it gave; hostile */
     int64_t arrival_us;
     bool smtputf8; /* the message came with SMTPUTF8 */
     uint8_t ret;   /* enum smtp_ret */
@@ -60,7 +63,7 @@ struct mime_dsn {
     const struct mime_dsn_rcpt *rcpts;
     uint32_t rcpt_count;
 
-    /* The message, or as much of its beginning as is at hand; NULL: nothing is. */
+    /* The message, or as much of its beginning as is at hand; NULL: it cannot be read. */
     const struct block_chain *original;
     uint64_t original_size;
 };

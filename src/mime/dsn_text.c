@@ -109,24 +109,28 @@ void dsn_text_intro(struct buf *text, const struct mime_dsn *d)
     BUF_LIT(text, ".\r\n\r\n");
 }
 
-void dsn_text_section(struct buf *text, enum mime_dsn_action action)
+void dsn_text_section(struct buf *text, enum mime_dsn_action action, bool several)
 {
     switch (action) {
     case MIME_DSN_FAILED:
-        paragraph(text, STR("Your message could not be delivered to the recipients below, and it "
-                            "will not be tried again for them."));
+        paragraph(text, several ? STR("Your message could not be delivered to the recipients "
+                                      "below, and it will not be tried again for them.")
+                                : STR("Your message could not be delivered to the recipient below, "
+                                      "and it will not be tried again."));
         return;
     case MIME_DSN_DELAYED:
-        paragraph(text, STR("Your message has not been delivered to the recipients below yet. It "
-                            "is still being tried: you need not send it again."));
+        paragraph(text, several ? STR("Your message has not been delivered to the recipients below "
+                                      "yet. It is still being tried: you need not send it again.")
+                                : STR("Your message has not been delivered to the recipient below "
+                                      "yet. It is still being tried: you need not send it again."));
         return;
     case MIME_DSN_DELIVERED:
         paragraph(text, STR("Your message has been delivered to:"));
         return;
     case MIME_DSN_RELAYED:
-        paragraph(text, STR("Your message has been handed on for the recipients below, to mail "
-                            "systems that do not report further. There may be no more word of "
-                            "it."));
+        paragraph(text, STR("Your message has been passed on for the following, to a mail system "
+                            "that does not report what becomes of it. Unless it fails there, you "
+                            "will hear no more."));
         return;
     }
 }
@@ -150,7 +154,7 @@ static struct str explanation(const uint8_t status[3])
     case 3004:
         return STR("The message is too large for the recipient's mail system.");
     case 4007:
-        return STR("The recipient's mail system could not be reached in all this time.");
+        return STR("The message has waited there for too long.");
     case 6003:
         return STR("The recipient's mail system cannot take messages with 8-bit content.");
     case 6007:
@@ -165,50 +169,68 @@ static struct str explanation(const uint8_t status[3])
     return STR("");
 }
 
-/* The reply without its status where the reason is ours: a person has no use for the number. */
-static struct str spoken(const struct mime_dsn_rcpt *r)
+/* Our own words without their status: a person has no use for the number. */
+static struct str spoken(struct str words)
 {
-    struct str reply = r->reply;
+    ptrdiff_t space = str_find(words, ' ', 0);
 
-    if (r->code == 0 && reply.n && reply.p[0] >= '2' && reply.p[0] <= '5') {
-        ptrdiff_t space = str_find(reply, ' ', 0);
+    if (space >= 5 && words.p[0] >= '2' && words.p[0] <= '5' && words.p[1] == '.')
+        words = str_from(words, (size_t)space + 1);
+    return words;
+}
 
-        if (space >= 5 && reply.p[1] == '.')
-            reply = str_from(reply, (size_t)space + 1);
+static void our_words(struct buf *line, const struct mime_dsn_rcpt *r)
+{
+    if (r->reason.n) {
+        dsn_clean(line, spoken(r->reason), false);
+        if (line->n && line->p[0] >= 'a' && line->p[0] <= 'z')
+            line->p[0] -= 'a' - 'A';
+        if (!r->code && r->reply.n)
+            BUF_LIT(line, ". The last reason: ");
     }
-    return reply;
+    if (!r->code)
+        dsn_clean(line, spoken(r->reply), false);
 }
 
 static void words_of_remote(struct buf *line, const struct mime_dsn_rcpt *r)
 {
-    if (r->code && r->remote.n) {
+    if (r->remote.n) {
         dsn_clean(line, r->remote, false);
         BUF_LIT(line, " said: ");
+    } else {
+        BUF_LIT(line, "The last answer was: ");
     }
-    if (r->code) {
-        buf_add_u64(line, r->code);
-        buf_add_char(line, ' ');
-    }
-    dsn_clean(line, spoken(r), false);
+    buf_add_u64(line, r->code);
+    buf_add_char(line, ' ');
+    dsn_clean(line, r->reply, false);
+}
+
+static void say(struct buf *text, const struct mime_dsn_rcpt *r,
+                void (*what)(struct buf *line, const struct mime_dsn_rcpt *r))
+{
+    struct buf line;
+
+    buf_init(&line, 8192);
+    what(&line, r);
+    if (line.n)
+        wrap(text, buf_str(&line), INDENT);
+    text->failed = text->failed || line.failed;
+    buf_done(&line);
 }
 
 void dsn_text_rcpt(struct buf *text, const struct mime_dsn_rcpt *r)
 {
     bool bad = r->action == MIME_DSN_FAILED || r->action == MIME_DSN_DELAYED;
-    struct str meaning = bad ? explanation(r->status) : STR("");
-    struct buf line;
+    struct str meaning = bad && r->code && !r->reason.n ? explanation(r->status) : STR("");
 
     BUF_LIT(text, "<");
     dsn_clean(text, r->address, false);
     BUF_LIT(text, ">\r\n");
-    if (meaning.n && r->code)
+    if (meaning.n)
         wrap(text, meaning, INDENT);
-    buf_init(&line, 8192);
-    words_of_remote(&line, r);
-    if (line.n)
-        wrap(text, buf_str(&line), INDENT);
-    text->failed = text->failed || line.failed;
-    buf_done(&line);
+    say(text, r, our_words);
+    if (r->code)
+        say(text, r, words_of_remote);
     if (r->action == MIME_DSN_DELAYED && r->will_retry_until_us) {
         char date[CLOCK_RFC5322_SIZE];
 
@@ -231,6 +253,9 @@ void dsn_text_closing(struct buf *text, const struct mime_dsn *d, bool whole, bo
         BUF_LIT(text, " It is attached.\r\n");
     else if (header)
         BUF_LIT(text, " Its header is attached.\r\n");
+    else if (!d->original)
+        BUF_LIT(text,
+                " It cannot be\r\nread here any more, so that nothing of it is returned.\r\n");
     else
         BUF_LIT(text, "\r\n");
 }
@@ -239,7 +264,7 @@ bool dsn_text_is_8bit(const struct mime_dsn *d)
 {
     for (uint32_t i = 0; i < d->rcpt_count; i++)
         if (str_has_8bit(d->rcpts[i].address) || str_has_8bit(d->rcpts[i].reply) ||
-            str_has_8bit(d->rcpts[i].remote))
+            str_has_8bit(d->rcpts[i].remote) || str_has_8bit(d->rcpts[i].reason))
             return true;
     return false;
 }

@@ -13,7 +13,7 @@
 void dsn_text_intro(struct buf *text, const struct mime_dsn *d);
 
 /* What stands above the recipients with this action. */
-void dsn_text_section(struct buf *text, enum mime_dsn_action action);
+void dsn_text_section(struct buf *text, enum mime_dsn_action action, bool several);
 void dsn_text_rcpt(struct buf *text, const struct mime_dsn_rcpt *r);
 void dsn_text_closing(struct buf *text, const struct mime_dsn *d, bool whole, bool header);
 

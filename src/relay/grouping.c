@@ -105,22 +105,26 @@ static bool stays(struct relay_sched *s, const struct relay_group *g)
     return true;
 }
 
-void relay_group_reroute(struct relay_sched *s, struct relay_group *g, int64_t now_us)
+void relay_group_reroute(struct relay_sched *s, struct relay_group *g, bool mixed, int64_t now_us)
 {
     struct relay_group *made = NULL;
     struct relay_item *item = g->item;
+    bool unreachable;
 
     /* Without memory for new groups it stays where it was: a wrong route today is mended by the
      * next deferral. */
-    if (stays(s, g) || !relay_group_recipients(s, item, g->indexes, g->count, &made) || !made) {
+    if ((!mixed && stays(s, g)) || !relay_group_recipients(s, item, g->indexes, g->count, &made) ||
+        !made) {
         relay_group_link_by_time(s, g, now_us);
         return;
     }
+    unreachable = g->unreachable;
     relay_group_leave(g);
     relay_group_free(s, g);
     while (made) {
         struct relay_group *next = made->sibling;
 
+        made->unreachable = unreachable;
         relay_group_join(made, item);
         relay_group_link_by_time(s, made, now_us);
         made = next;
@@ -165,7 +169,8 @@ bool relay_sched_reroute(struct relay_sched *s, uint64_t *cursor, uint32_t max, 
 
             if (g->state != RELAY_GROUP_BUSY && !stays(s, g)) {
                 relay_group_unlink(s, g);
-                relay_group_reroute(s, g, now_us);
+                g->unreachable = false;
+                relay_group_reroute(s, g, false, now_us);
             }
             g = next;
         }

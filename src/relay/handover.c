@@ -42,6 +42,7 @@ static void put_back(struct relay_conn *conn, struct relay_group *g)
 static struct relay_via via_of(const struct relay_conn *conn)
 {
     return (struct relay_via){
+        .tells = conn->client && smtp_client_peer(conn->client)->dsn,
         .host = conn->host,
         .peer = conn->host ? conn->peer : NULL,
         .endpoint = conn->endpoint,

@@ -9,7 +9,14 @@
  * connections work and opens new ones. Loop 0 also keeps the time for all.
  */
 
-enum { DUE_STEP = 500, EXPIRED_STEP = 32, SWEEP_STEP = 512, SAVE_EVERY = 5, MAKE_ROOM_STEP = 64 };
+enum {
+    DUE_STEP = 500,
+    EXPIRED_STEP = 32,
+    LATE_STEP = 64,
+    SWEEP_STEP = 512,
+    SAVE_EVERY = 5,
+    MAKE_ROOM_STEP = 64
+};
 
 /* ---- work ---- */
 
@@ -132,20 +139,28 @@ static void give_up_expired(struct relay_loop *rl)
 {
     struct relay *r = rl->relay;
     struct relay_group *groups[EXPIRED_STEP];
-    char errors[EXPIRED_STEP][RELAY_ERROR_SIZE];
-    struct relay_via via = { .unreachable = true };
     uint32_t n;
 
     relay_lock(r);
     n = relay_sched_expired(&r->sched, relay_now(r), groups, EXPIRED_STEP);
-    for (uint32_t i = 0; i < n; i++)
-        memcpy(errors[i], groups[i]->dest->error, sizeof errors[i]);
     relay_unlock(r);
-    for (uint32_t i = 0; i < n; i++) {
-        struct relay_result result = { .state = SPOOL_QUEUED, .reply = str_of(errors[i]) };
+    for (uint32_t i = 0; i < n; i++)
+        relay_outcome_given_up(rl, groups[i], RELAY_TOO_OLD, NULL);
+}
 
-        relay_outcome_all(rl, groups[i], &result, &via);
-    }
+static void tell_late(struct relay_loop *rl)
+{
+    struct relay *r = rl->relay;
+    struct relay_group *groups[LATE_STEP];
+    int64_t now_us = relay_now(r);
+    uint32_t n = 0;
+
+    relay_lock(r);
+    if (now_us >= r->notices_from_us)
+        n = relay_sched_late(&r->sched, now_us, groups, LATE_STEP);
+    relay_unlock(r);
+    for (uint32_t i = 0; i < n; i++)
+        relay_outcome_late(rl, groups[i]);
 }
 
 static void keep_time(struct relay_loop *rl)
@@ -154,6 +169,7 @@ static void keep_time(struct relay_loop *rl)
 
     move_due(r);
     give_up_expired(rl);
+    tell_late(rl);
     if (rl->ticks % SAVE_EVERY == 0)
         relay_outcome_submit_unsaved(r);
     relay_lock(r);
@@ -172,6 +188,9 @@ static void on_tick(struct net_timer *t)
             stop_all(rl, true);
         return;
     }
+    relay_lock(rl->relay);
+    rl->retry = rl->relay->sched.retry;
+    relay_unlock(rl->relay);
     if (rl->index == 0)
         keep_time(rl);
     if (rl->starved)
@@ -197,6 +216,7 @@ struct relay_loop *relay_loop_new(struct relay *r, struct net_loop *loop)
     net_timer_init(&rl->tick, loop, on_tick);
     net_timer_start(&rl->tick, 0);
     relay_lock(r);
+    rl->retry = r->sched.retry;
     r->loops[rl->index] = rl;
     relay_unlock(r);
     return rl;

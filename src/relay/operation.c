@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "relay/notice.h"
+
 /*
  * Operations are made on a loop, done on the commit thread, and go back to their loop by a list
  * that the one fills and the other empties, so that neither waits and none is allocated twice.
@@ -142,10 +144,21 @@ void relay_op_settle(struct relay_op *op)
     op->group = NULL;
 }
 
+/* The disk is full, say: that somebody waits is told later, what was decided counts at once. Under
+ * the lock. */
+static void drop_notice(struct relay_op *op)
+{
+    op->op.bounce = NULL;
+    relay_notice_put_off(op);
+    relay_op_settle(op);
+}
+
 void relay_op_stored(struct spool_op *stored)
 {
     struct relay_op *op = PT_CONTAINER_OF(stored, struct relay_op, op);
     struct relay *r = op->relay;
+    struct spool_message *dropped;
+    bool done;
 
     enum pt_err result = stored->result == PT_ERR_NOTFOUND ? PT_ERR_OK : stored->result;
 
@@ -160,9 +173,17 @@ void relay_op_stored(struct spool_op *stored)
         return;
     }
     tell(op, result);
+    dropped = relay_notice_can_wait(op) ? op->op.bounce : NULL;
     relay_lock(r);
-    relay_op_add_unsaved(r, op);
+    if (dropped)
+        drop_notice(op);
+    done = dropped && op->late;
+    if (!done)
+        relay_op_add_unsaved(r, op);
     relay_unlock(r);
+    spool_message_unref(dropped);
+    if (done)
+        relay_op_return(op);
 }
 
 void relay_outcome_submit_unsaved(struct relay *r)
@@ -269,6 +290,7 @@ static void fill_due_now(struct relay_op *op, int64_t now_us)
             .attempts = r->attempts,
             .next_attempt_us = now_us,
             .reply = r->reply,
+            .delay_told = r->delay_told,
         };
     }
     op->again = (struct relay_again){ .next_us = now_us, .prefer = g->prefer };

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "relay/bounce.h"
+#include "relay/notice.h"
 #include "relay/operation.h"
 #include "smtp/envelope.h"
 
@@ -19,14 +19,20 @@ static bool is_again(const struct relay_result *res)
     return res->state == SPOOL_QUEUED || res->state == SPOOL_IN_DOUBT;
 }
 
-/* Copies the results; texts of all but deliveries, which nobody asks for again. */
+/* Of a delivery nobody asks for the text again, unless it is to be told. */
+static bool keeps_text(const struct relay_op *op, const struct relay_result *results, uint32_t i)
+{
+    return results[i].state != SPOOL_DELIVERED ||
+           op->message->recipients[op->group->indexes[i]].notify & SMTP_NOTIFY_SUCCESS;
+}
+
 static bool copy_results(struct relay_op *op, const struct relay_result *results)
 {
     size_t n = 0;
     char *p;
 
     for (uint32_t i = 0; i < op->count; i++)
-        if (results[i].state != SPOOL_DELIVERED)
+        if (keeps_text(op, results, i))
             n += results[i].reply.n;
     p = op->texts = n ? malloc(n) : NULL;
     if (n && !p)
@@ -35,7 +41,7 @@ static bool copy_results(struct relay_op *op, const struct relay_result *results
         struct relay_result *to = &op->results[i];
 
         *to = results[i];
-        if (to->state == SPOOL_DELIVERED)
+        if (!keeps_text(op, results, i))
             to->reply = STR("");
         if (to->reply.n) {
             memcpy(p, to->reply.p, to->reply.n);
@@ -46,39 +52,54 @@ static bool copy_results(struct relay_op *op, const struct relay_result *results
     return true;
 }
 
-/* Too long in the queue: what would be tried again is given up, with the last reason. */
-static bool give_up_old(struct relay_op *op)
+/* What would be tried again is given up: op->why, and the last reason. */
+static bool give_up(struct relay_op *op)
 {
-    static const char why[] = "4.4.7 given up, it was in the queue for too long; the last reason: ";
-    size_t room = 0, used = 0;
-    char *texts;
+    static const char last[] = RELAY_LAST_REASON;
+    size_t head = strlen(op->why), room = 0;
+    struct buf texts;
 
     for (uint32_t i = 0; i < op->count; i++)
-        room += sizeof why + op->results[i].reply.n;
-    texts = malloc(room);
-    if (!texts)
+        room += head + sizeof last + op->results[i].reply.n;
+    buf_init(&texts, room);
+    if (!buf_reserve(&texts, room))
         return false;
     for (uint32_t i = 0; i < op->count; i++) {
         struct relay_result *res = &op->results[i];
-        size_t head = is_again(res) ? sizeof why - 1 : 0;
+        size_t start = texts.n;
 
-        memcpy(texts + used, why, head);
-        if (res->reply.n)
-            memcpy(texts + used + head, res->reply.p, res->reply.n);
-        res->reply = (struct str){ texts + used, head + res->reply.n };
-        used += res->reply.n;
-        if (head)
+        if (is_again(res)) {
             res->state = SPOOL_FAILED;
+            res->given_up = true;
+            buf_add(&texts, op->why, head);
+            if (res->reply.n)
+                buf_add(&texts, last, sizeof last - 1);
+        }
+        buf_add_str(&texts, res->reply);
+        res->reply = (struct str){ texts.p + start, texts.n - start };
     }
     free(op->texts);
-    op->texts = texts;
+    op->texts = texts.p;
     return true;
+}
+
+/* Those whom the sender hears of with this outcome, as waiting (RFC 3461 5.2.5). */
+static void choose_late(struct relay_op *op, int64_t now_us)
+{
+    const struct spool_message *m = op->message;
+
+    if (!m->reverse_path.n || relay_message_flags(m) & SPOOL_HELD ||
+        !retry_is_late(&op->rl->retry, m->received_us, now_us))
+        return;
+    for (uint32_t i = 0; i < op->count; i++)
+        op->results[i].delay_told = is_again(&op->results[i]) &&
+                                    relay_wants_delay_notice(&m->recipients[op->group->indexes[i]]);
 }
 
 static void plan_next(struct relay_op *op, const struct relay_via *via, int64_t now_us)
 {
     struct relay *r = op->relay;
-    const struct retry_policy *p = &r->sched.retry;
+    const struct retry_policy *p = &op->rl->retry;
     bool tried = false, in_doubt = false;
     int64_t delay = 0;
 
@@ -183,12 +204,13 @@ static void count_results(struct relay_op *op)
 
 /* Without memory the outcome counts in this run; after the next start the message is tried again.
  */
-static void settle_unsaved(struct relay *r, struct relay_group *g,
+static void settle_unsaved(struct relay_loop *rl, struct relay_group *g,
                            const struct relay_result *results)
 {
+    struct relay *r = rl->relay;
     int64_t now_us = relay_now(r);
     uint64_t id = g->item->id;
-    struct relay_again again = { .next_us = now_us + r->sched.retry.first_us };
+    struct relay_again again = { .next_us = now_us + rl->retry.first_us };
     struct log_line l;
 
     relay_lock(r);
@@ -200,18 +222,24 @@ static void settle_unsaved(struct relay *r, struct relay_group *g,
     log_end(&l);
 }
 
-void relay_outcome(struct relay_loop *rl, struct relay_group *g, const struct relay_result *results,
-                   const struct relay_via *via)
+/* `why` NULL: nobody is given up but by age. */
+static void conclude(struct relay_loop *rl, struct relay_group *g,
+                     const struct relay_result *results, const struct relay_via *via,
+                     const char *why)
 {
     struct spool_message *m = g->item->message;
     struct relay_op *op = relay_op_new(rl, m, g->count);
     int64_t now_us = relay_now(rl->relay);
-    bool old = retry_expired(&rl->relay->sched.retry, m->received_us, now_us);
 
-    if (op)
+    if (!why && retry_expired(&rl->retry, m->received_us, now_us))
+        why = RELAY_TOO_OLD;
+    if (op) {
         op->group = g;
-    if (!op || !copy_results(op, results) || (old && !give_up_old(op))) {
-        settle_unsaved(rl->relay, g, results);
+        op->why = why;
+        op->tells = via->tells;
+    }
+    if (!op || !copy_results(op, results) || (why && !give_up(op))) {
+        settle_unsaved(rl, g, results);
         relay_outcome_wait_tell(via->wait, PT_ERR_NOMEM);
         if (op)
             relay_op_return(op);
@@ -219,15 +247,29 @@ void relay_outcome(struct relay_loop *rl, struct relay_group *g, const struct re
     }
     op->wait = via->wait;
     plan_next(op, via, now_us);
+    choose_late(op, now_us);
     for (uint8_t state = SPOOL_QUEUED; state <= SPOOL_IN_DOUBT; state++)
         log_state(op, results, state, via, now_us);
     count_results(op);
-    if (!relay_bounce_is_due(op)) {
+    if (!relay_notice_is_due(op)) {
         relay_outcome_commit(op, NULL);
         return;
     }
     snprintf(op->host, sizeof op->host, "%s", via->host ? via->host : "");
-    relay_bounce_make(op);
+    relay_notice_make(op);
+}
+
+void relay_outcome(struct relay_loop *rl, struct relay_group *g, const struct relay_result *results,
+                   const struct relay_via *via)
+{
+    conclude(rl, g, results, via, NULL);
+}
+
+static void put_back(struct relay_loop *rl, struct relay_group *g)
+{
+    relay_lock(rl->relay);
+    relay_sched_put_back(&rl->relay->sched, g);
+    relay_unlock(rl->relay);
 }
 
 void relay_outcome_all(struct relay_loop *rl, struct relay_group *g,
@@ -237,9 +279,7 @@ void relay_outcome_all(struct relay_loop *rl, struct relay_group *g,
     struct relay_result *results = g->count == 1 ? &one : calloc(g->count, sizeof *results);
 
     if (!results) {
-        relay_lock(rl->relay);
-        relay_sched_put_back(&rl->relay->sched, g);
-        relay_unlock(rl->relay);
+        put_back(rl, g);
         relay_outcome_wait_tell(via->wait, PT_ERR_NOMEM);
         return;
     }
@@ -248,6 +288,66 @@ void relay_outcome_all(struct relay_loop *rl, struct relay_group *g,
     relay_outcome(rl, g, results, via);
     if (results != &one)
         free(results);
+}
+
+/* ---- without a delivery ---- */
+
+/* Nothing happened: what was heard last, and when it is tried next, stay. */
+static struct relay_result *as_it_was(const struct relay_group *g)
+{
+    struct relay_result *results = calloc(g->count, sizeof *results);
+
+    for (uint32_t i = 0; results && i < g->count; i++) {
+        const struct spool_recipient *r = &g->item->message->recipients[g->indexes[i]];
+
+        results[i] = (struct relay_result){
+            .state = r->state,
+            .code = r->code,
+            .untried = true,
+            .keeps_time = true,
+            .reply = r->reply,
+        };
+    }
+    return results;
+}
+
+void relay_outcome_given_up(struct relay_loop *rl, struct relay_group *g, const char *why,
+                            struct relay_outcome_wait *wait)
+{
+    struct relay_result *results = as_it_was(g);
+    const struct relay_via via = { .unreachable = true, .wait = wait };
+
+    if (results) {
+        conclude(rl, g, results, &via, why);
+    } else {
+        put_back(rl, g);
+        relay_outcome_wait_tell(wait, PT_ERR_NOMEM);
+    }
+    free(results);
+}
+
+void relay_outcome_late(struct relay_loop *rl, struct relay_group *g)
+{
+    struct relay_result *results = as_it_was(g);
+    struct relay_op *op = results ? relay_op_new(rl, g->item->message, g->count) : NULL;
+
+    if (op)
+        op->group = g;
+    if (op && copy_results(op, results)) {
+        op->late = true;
+        op->again = (struct relay_again){ .unreachable = g->unreachable, .prefer = g->prefer };
+        choose_late(op, relay_now(rl->relay));
+    } else {
+        put_back(rl, g);
+        if (op)
+            relay_op_return(op);
+        op = NULL;
+    }
+    free(results);
+    if (op && relay_notice_is_due(op))
+        relay_notice_make(op);
+    else if (op)
+        relay_outcome_commit(op, NULL);
 }
 
 static void fill_outcomes(struct relay_op *op)
@@ -264,14 +364,17 @@ static void fill_outcomes(struct relay_op *op)
     };
     for (uint32_t i = 0; i < op->count; i++) {
         const struct relay_result *res = &op->results[i];
+        const struct spool_recipient *r = &op->message->recipients[g->indexes[i]];
+        int64_t next_us = res->keeps_time ? r->next_attempt_us : op->again.next_us;
 
         op->outcomes[i] = (struct spool_outcome){
             .recipient = g->indexes[i],
             .state = res->state,
             .code = res->code,
-            .attempts = op->message->recipients[g->indexes[i]].attempts + !res->untried,
-            .next_attempt_us = is_again(res) ? op->again.next_us : 0,
+            .attempts = r->attempts + !res->untried,
+            .next_attempt_us = is_again(res) ? next_us : 0,
             .reply = res->reply,
+            .delay_told = r->delay_told || res->delay_told,
         };
         if (res->state == SPOOL_IN_DOUBT)
             op->op.lazy = false; /* a crash now must not send it again at once */

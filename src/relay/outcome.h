@@ -5,16 +5,17 @@
  * relay/outcome: from what a next hop said to what the spool keeps.
  *
  * Decides whether a recipient is tried again or given up, logs it, makes the notice where one is
- * due (bounce.h), settles the group with the scheduler and submits the outcome.
+ * due (notice.h), settles the group with the scheduler and submits the outcome.
  */
 
 /* What served the delivery; borrowed. */
 struct relay_via {
-    const char *host;                /* next hop as configured or found; NULL: none was reached */
-    const char *peer;                /* "192.0.2.1:25"; NULL: none */
-    bool reused;                     /* not the first message of its connection */
-    bool unreachable;                /* deferred for want of a connection */
-    uint32_t endpoint;               /* relay_endpoint_hash() */
+    const char *host;  /* next hop as configured or found; NULL: none was reached */
+    const char *peer;  /* "192.0.2.1:25"; NULL: none */
+    bool reused;       /* not the first message of its connection */
+    bool unreachable;  /* deferred for want of a connection */
+    bool tells;        /* it offers DSN: what becomes of the message it tells the sender itself */
+    uint32_t endpoint; /* relay_endpoint_hash() */
     struct relay_outcome_wait *wait; /* told once the outcome is stored; NULL: nobody waits */
 };
 
@@ -36,7 +37,10 @@ struct relay_op {
     struct spool_outcome one_outcome;
     char *texts; /* what the replies point at */
     struct relay_again again;
-    char host[256];                  /* of a failure, for the notice */
+    const char *why; /* of those that are given up though the last answer was "later" */
+    bool tells;      /* as in relay_via */
+    bool late;       /* no delivery: only the notice that it waits */
+    char host[256];  /* for the notice */
     struct relay_outcome_wait *wait; /* told once */
     bool once;                       /* settled whatever the spool says, not stored again */
 };
@@ -52,6 +56,18 @@ void relay_outcome(struct relay_loop *rl, struct relay_group *g, const struct re
 /* The same for all recipients of the group alike. */
 void relay_outcome_all(struct relay_loop *rl, struct relay_group *g,
                        const struct relay_result *result, const struct relay_via *via);
+
+/* Why a recipient is given up whom no next hop refused for good: status and words; the last reason
+ * is put behind them. */
+#define RELAY_TOO_OLD "4.4.7 tried for as long as mail is kept here, without success"
+#define RELAY_LAST_REASON "; the last reason: "
+
+/* Ends a gathered group (scheduler.h): nobody in it is tried any more. `why` is a constant. */
+void relay_outcome_given_up(struct relay_loop *rl, struct relay_group *g, const char *why,
+                            struct relay_outcome_wait *wait);
+
+/* Tells the sender that a gathered group waits; the group goes back to where it was. */
+void relay_outcome_late(struct relay_loop *rl, struct relay_group *g);
 
 /* Second half, once the notice (or NULL) is made: takes the notice's reference. */
 void relay_outcome_commit(struct relay_op *op, struct spool_message *bounce);

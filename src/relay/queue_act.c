@@ -22,14 +22,11 @@ struct taken {
 static void on_give_up(struct mail *mail)
 {
     struct taken *job = PT_CONTAINER_OF(mail, struct taken, mail);
-    struct relay_via via = { .wait = job->wait };
-    struct relay_result result = {
-        .state = SPOOL_FAILED,
-        .reply = STR("5.0.0 given up by the administrator"),
-    };
 
     for (uint32_t i = 0; i < job->count; i++)
-        relay_outcome_all(job->rl, job->groups[i], &result, &via);
+        relay_outcome_given_up(job->rl, job->groups[i],
+                               "5.0.0 given up by the administrator of this mail system",
+                               job->wait);
     free(job);
 }
 

@@ -44,6 +44,7 @@ static void fill_defaults(struct relay_config *c)
 struct relay *relay_new(const struct relay_config *config)
 {
     struct relay *r = calloc(1, sizeof *r);
+    struct retry_policy retry;
 
     if (!r)
         return NULL;
@@ -51,7 +52,8 @@ struct relay *relay_new(const struct relay_config *config)
     fill_defaults(&r->config);
     pthread_mutex_init(&r->lock, NULL);
     r->unsaved_end = &r->unsaved;
-    relay_sched_init(&r->sched, r->config.retry, r->config.loops, r->config.seed);
+    retry = retry_policy_with(r->config.retry, config->settings);
+    relay_sched_init(&r->sched, &retry, r->config.loops, r->config.seed);
     r->sched.cache_budget = r->config.cache_budget;
     if (!relay_sched_set_settings(&r->sched, config->settings)) {
         relay_free(r);
@@ -204,8 +206,12 @@ bool relay_set_settings(struct relay *r, const struct settings *settings)
 
     relay_lock(r);
     done = relay_sched_set_settings(&r->sched, settings);
-    if (done)
+    if (done) {
+        struct retry_policy retry = retry_policy_with(r->config.retry, settings);
+
+        relay_sched_set_retry(&r->sched, &retry);
         snprintf(r->hostname, sizeof r->hostname, "%s", settings->identity.hostname);
+    }
     relay_unlock(r);
     if (!done)
         return false;

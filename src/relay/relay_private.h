@@ -28,7 +28,8 @@ struct relay {
     struct relay_op *unsaved; /* under lock: outcomes to submit again, oldest first */
     struct relay_op **unsaved_end;
     uint64_t unsaved_count;
-    char hostname[256];                                       /* under lock: for EHLO and notices */
+    int64_t notices_from_us; /* under lock: the spool had no room for what may come later */
+    char hostname[256];      /* under lock: for EHLO and notices */
     _Atomic(struct relay_op *) returned_ops[RELAY_LOOPS_MAX]; /* used, one list per loop */
     struct spool *spool;
     struct relay_counters counters;
@@ -53,8 +54,9 @@ struct relay_loop {
     struct relay_conn *conns; /* all */
     struct relay_conn *idle;  /* the last used first */
     uint32_t conn_count;
-    bool crowded;  /* no room for a connection that somebody wants */
-    uint32_t jobs; /* reads, questions and bounces under way */
+    bool crowded;              /* no room for a connection that somebody wants */
+    uint32_t jobs;             /* reads, questions and notices under way */
+    struct retry_policy retry; /* the scheduler's, as of the last tick */
 
     _Atomic uint64_t reading;   /* octets asked for or held by deliveries */
     struct relay_conn *starved; /* wait for `reading` to go down */

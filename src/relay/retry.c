@@ -8,10 +8,28 @@ const struct retry_policy retry_policy_default = {
     .first_us = 30 * second,
     .ceiling_us = 3600 * second,
     .life_us = 5 * 86400 * second,
+    .delay_notice_us = 4 * 3600 * second,
     .in_doubt_us = 300 * second,
     .backoff_first_us = 15 * second,
     .backoff_ceiling_us = 600 * second,
 };
+
+struct retry_policy retry_policy_with(const struct retry_policy *base, const struct settings *s)
+{
+    struct retry_policy p = *base;
+
+    if (s->retry.first_after_seconds)
+        p.first_us = s->retry.first_after_seconds * second;
+    if (s->retry.at_least_every_minutes)
+        p.ceiling_us = s->retry.at_least_every_minutes * 60 * second;
+    if (s->retry.delay_notice_after_minutes)
+        p.delay_notice_us = s->retry.delay_notice_after_minutes * 60 * second;
+    if (s->retry.no_delay_notices)
+        p.delay_notice_us = 0;
+    if (s->retry.give_up_after_hours)
+        p.life_us = s->retry.give_up_after_hours * 3600 * second;
+    return p;
+}
 
 /* `first` doubled `times` times, a fifth more or less, never above `ceiling`. */
 static int64_t doubled(int64_t first, int64_t ceiling, uint32_t times, struct rng *rng)

@@ -6,7 +6,7 @@
 #include "relay/index.h"
 #include "relay/scheduler_private.h"
 
-enum { PASS_OVER_MAX = 2, PULL_LOOK_MAX = 64, EXPIRE_LOOK_MAX = 1000 };
+enum { PASS_OVER_MAX = 2, PULL_LOOK_MAX = 64 };
 
 void relay_sched_init(struct relay_sched *s, const struct retry_policy *retry, unsigned loops,
                       uint64_t seed)
@@ -14,6 +14,12 @@ void relay_sched_init(struct relay_sched *s, const struct retry_policy *retry, u
     pt_assert(loops >= 1 && loops <= RELAY_LOOPS_MAX);
     *s = (struct relay_sched){ .retry = *retry, .loops = loops, .cache_budget = UINT64_MAX };
     rng_seed(&s->rng, seed);
+}
+
+void relay_sched_set_retry(struct relay_sched *s, const struct retry_policy *retry)
+{
+    s->retry = *retry;
+    s->late_cursor = 0;
 }
 
 static void free_everything(struct relay_sched *s)
@@ -93,6 +99,7 @@ bool relay_sched_add(struct relay_sched *s, struct spool_message *m, int64_t now
         return false;
     }
     count_content(s, item);
+    relay_sched_still_late(s, item); /* after a start they come in any order */
     while (made) {
         struct relay_group *g = made;
 
@@ -185,6 +192,8 @@ void relay_sched_put_back(struct relay_sched *s, struct relay_group *g)
     relay_group_unlink(s, g);
     if (atomic_load_explicit(&g->item->deleted, memory_order_relaxed))
         end_group(s, g);
+    else if (g->gathered)
+        relay_group_reroute(s, g, true, 0); /* relay_sched_due() finds what is due */
     else if (g->item->message->flags & SPOOL_HELD)
         relay_group_link(s, g, RELAY_GROUP_HELD, false);
     else
@@ -193,7 +202,7 @@ void relay_sched_put_back(struct relay_sched *s, struct relay_group *g)
 
 /* The text goes over the old one where it fits, so that a message deferred a hundred times does
  * not grow. */
-static void keep_reply(struct spool_message *m, struct spool_recipient *r, struct str reply)
+void relay_keep_reply(struct spool_message *m, struct spool_recipient *r, struct str reply)
 {
     struct str kept;
 
@@ -221,9 +230,11 @@ static bool record(struct spool_message *m, uint32_t index, const struct relay_r
     r->code = res->code;
     if (!res->untried)
         r->attempts++;
-    r->next_attempt_us = again ? next_us : 0;
+    if (!again || !res->keeps_time)
+        r->next_attempt_us = again ? next_us : 0;
+    r->delay_told |= res->delay_told;
     if (again)
-        keep_reply(m, r, res->reply);
+        relay_keep_reply(m, r, res->reply);
     return again;
 }
 
@@ -232,9 +243,12 @@ void relay_sched_settle(struct relay_sched *s, struct relay_group *g,
                         int64_t now_us)
 {
     struct relay_item *item = g->item;
+    const struct spool_recipient *all = item->message->recipients;
     uint32_t left = 0;
+    bool mixed = false;
 
     relay_group_unlink(s, g);
+    g->gathered = false;
     if (atomic_load_explicit(&item->deleted, memory_order_relaxed)) {
         end_group(s, g);
         return;
@@ -248,15 +262,17 @@ void relay_sched_settle(struct relay_sched *s, struct relay_group *g,
         return;
     }
     g->attempts = 0;
-    for (uint32_t i = 0; i < left; i++)
-        g->attempts = PT_MAX(g->attempts, item->message->recipients[g->indexes[i]].attempts);
-    g->due.at_us = again->next_us;
+    g->due.at_us = all[g->indexes[0]].next_attempt_us;
+    for (uint32_t i = 0; i < left; i++) {
+        g->attempts = PT_MAX(g->attempts, all[g->indexes[i]].attempts);
+        mixed |= all[g->indexes[i]].next_attempt_us != g->due.at_us;
+    }
     g->unreachable = again->unreachable;
     g->prefer = again->prefer;
     g->passed_over = 0;
     if (!item->busy)
         relay_item_uncache(s, item);
-    relay_group_reroute(s, g, now_us);
+    relay_group_reroute(s, g, mixed, now_us);
 }
 
 /* ---- time ---- */
@@ -295,38 +311,6 @@ int64_t relay_sched_next_due(const struct relay_sched *s)
     const struct due *first = due_first(&s->due);
 
     return first ? first->at_us : INT64_MAX;
-}
-
-/*
- * Old messages of a destination that answers get their last attempt and are given up by its
- * outcome; only those that wait for a destination at rest would wait for ever.
- */
-uint32_t relay_sched_expired(struct relay_sched *s, int64_t now_us, struct relay_group **out,
-                             uint32_t max)
-{
-    uint32_t n = 0;
-
-    for (uint32_t looked = 0; looked < EXPIRE_LOOK_MAX; looked++) {
-        struct relay_item *item = relay_sched_after(s, s->expire_cursor);
-
-        s->steps++;
-
-        if (!item || !retry_expired(&s->retry, item->message->received_us, now_us)) {
-            s->expire_cursor = 0;
-            return n;
-        }
-        for (struct relay_group *g = item->groups; g; g = g->sibling) {
-            if (g->state != RELAY_GROUP_READY || !relay_dest_rests(g->dest))
-                continue;
-            if (n == max)
-                return n; /* the cursor stands before this message */
-            relay_group_unlink(s, g);
-            relay_group_link(s, g, RELAY_GROUP_BUSY, false);
-            out[n++] = g;
-        }
-        s->expire_cursor = item->id;
-    }
-    return n;
 }
 
 static void sweep_bucket(struct relay_sched *s, uint32_t bucket)

@@ -55,7 +55,8 @@ struct relay_group {
     uint8_t passed_over; /* times a connection to elsewhere left it, see `prefer` */
     bool unreachable;    /* deferred for want of a connection: due as soon as there is one */
     bool big;            /* see RELAY_BIG */
-    uint32_t *indexes;   /* into the message's recipients, ascending */
+    bool gathered;       /* from expired(), late() or take(): may span destinations */
+    uint32_t *indexes;   /* into the message's recipients */
     uint32_t inline_indexes[2];
 };
 
@@ -92,6 +93,7 @@ struct relay_sched {
     uint64_t groups[RELAY_GROUP_STATES];
     uint32_t unlinked; /* groups in no list at the moment */
     uint64_t expire_cursor;
+    uint64_t late_cursor; /* up to here senders were told of delays */
     uint32_t sweep_bucket;
     uint64_t connections;             /* over all destinations */
     uint32_t probes[RELAY_LOOPS_MAX]; /* connections that try destinations in trouble */
@@ -107,6 +109,9 @@ struct relay_sched {
 void relay_sched_init(struct relay_sched *s, const struct retry_policy *retry, unsigned loops,
                       uint64_t seed);
 void relay_sched_done(struct relay_sched *s);
+
+/* Another policy from now on; what is planned stays. */
+void relay_sched_set_retry(struct relay_sched *s, const struct retry_policy *retry);
 
 /* ---- routes ---- */
 
@@ -142,7 +147,8 @@ uint32_t relay_sched_pull(struct relay_sched *s, struct relay_dest *d, uint32_t 
 /* How many groups one connection should pull now, so that the others get their share. */
 uint32_t relay_sched_share(const struct relay_sched *s, const struct relay_dest *d);
 
-/* Gives back what was pulled and not begun: to the head of the queue, nothing is counted. */
+/* Gives back what was pulled and not begun: to the head of the queue, nothing is counted; what was
+ * gathered goes where it came from. */
 void relay_sched_put_back(struct relay_sched *s, struct relay_group *g);
 
 /* One recipient's result. */
@@ -150,13 +156,16 @@ struct relay_result {
     uint8_t state; /* enum spool_state; QUEUED: deferred */
     uint16_t code;
     bool untried;     /* with QUEUED: no attempt to count */
+    bool keeps_time;  /* with QUEUED or IN_DOUBT: its next attempt stays as planned */
+    bool delay_told;  /* a notice that it waits goes with this */
+    bool given_up;    /* with FAILED: by us; our words stand in front of what was heard last */
     struct str reply; /* copied into the message */
 };
 
 /*
  * Ends a delivery: results[i] is about g->indexes[i]. Recipients that are done leave the group,
- * the others are tried again at `next_us` (which goes into the message); the group then sits with
- * the routes of today. `unreachable`: see struct relay_group. `prefer`: where it is in doubt, or 0.
+ * the others are tried again at `next_us` (which goes into the message); they then sit with the
+ * routes of today. `unreachable`: see struct relay_group. `prefer`: where it is in doubt, or 0.
  * The group is freed when nobody is left, and the message with its last group.
  */
 struct relay_again {
@@ -176,9 +185,26 @@ bool relay_sched_due(struct relay_sched *s, int64_t now_us, uint32_t max);
 /* When the next entry is due; INT64_MAX: never. */
 int64_t relay_sched_next_due(const struct relay_sched *s);
 
-/* Takes up to `max` groups whose message is too old into delivery, so that they can be given up. */
+/*
+ * Both take up to `max` groups into delivery, at most one of a message: what one message's
+ * recipients have in common is told in one notice. Such a group may span destinations; what comes
+ * back from it is grouped anew. Each recipient's last reply says why it waits, if it is known.
+ *
+ * expired: the message is too old and waits for a destination at rest; to be given up.
+ * late:    its sender should hear that it waits (RFC 3461 5.2.5): some recipient of it is not
+ *          NOTIFY without DELAY and not told yet; to come back with keeps_time. Held ones are
+ *          left out, and so are null reverse-paths and our own messages.
+ */
 uint32_t relay_sched_expired(struct relay_sched *s, int64_t now_us, struct relay_group **out,
                              uint32_t max);
+uint32_t relay_sched_late(struct relay_sched *s, int64_t now_us, struct relay_group **out,
+                          uint32_t max);
+
+/* late() looks at this message again: it is new here, or its notice could not be kept. */
+void relay_sched_still_late(struct relay_sched *s, const struct relay_item *item);
+
+/* Should the sender hear that this recipient waits? */
+bool relay_wants_delay_notice(const struct spool_recipient *r);
 
 /* ---- connections ---- */
 
@@ -244,6 +270,7 @@ bool relay_sched_release(struct relay_sched *s, struct relay_item *item, int64_t
 /* Takes the message off the queues; what is in delivery ends unheard. May free the item. */
 void relay_sched_delete(struct relay_sched *s, struct relay_item *item);
 
-/* Takes all groups of the message that are not in delivery into delivery, to be given up. */
+/* Takes all recipients of the message that are not in delivery into delivery, to be given up: one
+ * group as in expired(), or, when memory is short, several. */
 uint32_t relay_sched_take(struct relay_sched *s, struct relay_item *item, struct relay_group **out,
                           uint32_t max);

@@ -48,6 +48,7 @@ bool relay_sched_release(struct relay_sched *s, struct relay_item *item, int64_t
     if (!(item->message->flags & SPOOL_HELD))
         return false;
     __atomic_fetch_and(&item->message->flags, ~(uint32_t)SPOOL_HELD, __ATOMIC_RELAXED);
+    relay_sched_still_late(s, item);
     for (struct relay_group *g = item->groups; g; g = g->sibling) {
         if (g->state != RELAY_GROUP_HELD)
             continue;
@@ -79,14 +80,10 @@ void relay_sched_delete(struct relay_sched *s, struct relay_item *item)
 uint32_t relay_sched_take(struct relay_sched *s, struct relay_item *item, struct relay_group **out,
                           uint32_t max)
 {
+    struct relay_group *g;
     uint32_t n = 0;
 
-    for (struct relay_group *g = item->groups; g && n < max; g = g->sibling) {
-        if (g->state == RELAY_GROUP_BUSY)
-            continue;
-        relay_group_unlink(s, g);
-        relay_group_link(s, g, RELAY_GROUP_BUSY, false);
+    while (n < max && (g = relay_gather(s, item, NULL)))
         out[n++] = g;
-    }
     return n;
 }

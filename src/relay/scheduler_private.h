@@ -44,5 +44,18 @@ PT_NODISCARD bool relay_group_recipients(struct relay_sched *s, struct relay_ite
                                          const uint32_t *indexes, uint32_t count,
                                          struct relay_group **out);
 
-/* Replaces the group, which is in no list, by groups of today's routes, and links them by time. */
-void relay_group_reroute(struct relay_sched *s, struct relay_group *g, int64_t now_us);
+/* Replaces the group, which is in no list, by groups of today's routes, and links them by time.
+ * `mixed`: its recipients are due at different times. */
+void relay_group_reroute(struct relay_sched *s, struct relay_group *g, bool mixed, int64_t now_us);
+
+/* ---- scheduler.c ---- */
+
+/* Keeps a recipient's last reply, over the one before where it fits. */
+void relay_keep_reply(struct spool_message *m, struct spool_recipient *r, struct str reply);
+
+/* ---- gather.c: the recipients of a message taken together ---- */
+
+/* Those groups of the item that `fits` (NULL: all) and are not in delivery, as one group that is;
+ * NULL: none is left. A group that cannot be joined for want of memory stays where it is. */
+struct relay_group *relay_gather(struct relay_sched *s, struct relay_item *item,
+                                 bool (*fits)(const struct relay_group *g));

@@ -293,6 +293,8 @@ static json_t *default_of(struct settings_check *c, const struct schema_node *n)
         settings_errors_add(c->errors, SETTINGS_ERROR, settings_check_pointer(c), "is missing");
         return NULL;
     }
+    if (n->type == SCHEMA_OBJECT && n->flags & SCHEMA_NULLABLE)
+        return NULL;
     if (n->type == SCHEMA_OBJECT) {
         json_t *empty = json_object();
 

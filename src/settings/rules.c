@@ -29,6 +29,23 @@ static void check_idle_timeout(struct settings_check *c, const json_t *document)
                 "off");
 }
 
+static void check_retry(struct settings_check *c, const json_t *document)
+{
+    const json_t *hours =
+        settings_json_at(document, "delivery", "retry", "give_up_after_hours", NULL);
+    const json_t *notice =
+        settings_json_at(document, "delivery", "retry", "delay_notice_after_minutes", NULL);
+    json_int_t life = hours ? json_integer_value(hours) : 120;
+
+    if (life < 96)
+        problem(c, SETTINGS_WARNING, "/delivery/retry/give_up_after_hours",
+                "RFC 5321 section 4.5.4.1 asks for 96 hours or more; mail for a host that is down "
+                "over a weekend goes back");
+    if (notice && json_integer_value(notice) >= life * 60)
+        problem(c, SETTINGS_WARNING, "/delivery/retry/delay_notice_after_minutes",
+                "is not before the message is given up: nobody is told of a delay");
+}
+
 static void check_incoming_tls(struct settings_check *c, const json_t *document)
 {
     const json_t *tls = settings_json_at(document, "connections", "tls", NULL);
@@ -154,6 +171,7 @@ static void check_relay_width(struct settings_check *c, const json_t *document)
 void settings_check_rules(struct settings_check *c, const json_t *document)
 {
     check_idle_timeout(c, document);
+    check_retry(c, document);
     check_incoming_tls(c, document);
     check_routes(c, document);
     check_relay_width(c, document);

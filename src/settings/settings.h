@@ -88,6 +88,13 @@ struct settings {
     struct settings_route *routes; /* in document order */
     uint32_t route_count;
     struct {
+        uint32_t first_after_seconds; /* 0: the default, here and below */
+        uint32_t at_least_every_minutes;
+        uint32_t delay_notice_after_minutes;
+        bool no_delay_notices;
+        uint32_t give_up_after_hours;
+    } retry;
+    struct {
         const char **servers; /* "IP" or "IP@PORT" */
         uint32_t server_count;
         const char *trust_anchor; /* NULL: the root's; "none": no validation */

@@ -374,6 +374,50 @@ static const struct schema_node route[] = {
     { .key = NULL },
 };
 
+static const struct schema_node retry[] = {
+    {
+        .key = "first_after_seconds",
+        .type = SCHEMA_INTEGER,
+        .flags = SCHEMA_NULLABLE,
+        .min = 1,
+        .max = 86400,
+        .unit = "seconds",
+        .summary = "How long a message waits after its first attempt; the wait doubles from "
+                   "attempt to attempt, a fifth more or less. Default: 30.",
+    },
+    {
+        .key = "at_least_every_minutes",
+        .type = SCHEMA_INTEGER,
+        .flags = SCHEMA_NULLABLE,
+        .min = 1,
+        .max = 1440,
+        .unit = "minutes",
+        .summary = "The longest wait between two attempts. Default: 60.",
+    },
+    {
+        .key = "delay_notice_after_minutes",
+        .type = SCHEMA_INTEGER,
+        .flags = SCHEMA_NULLABLE,
+        .min = 0,
+        .max = 43200,
+        .unit = "minutes",
+        .summary = "A sender whose message is still being tried after this time is told so, once, "
+                   "unless the sender wished otherwise (NOTIFY without DELAY, RFC 3461). 0: nobody "
+                   "is told. Default: 240.",
+    },
+    {
+        .key = "give_up_after_hours",
+        .type = SCHEMA_INTEGER,
+        .flags = SCHEMA_NULLABLE,
+        .min = 1,
+        .max = 720,
+        .unit = "hours",
+        .summary = "A message that could not be delivered in this time goes back to its sender. "
+                   "RFC 5321 section 4.5.4.1 asks for four days or more. Default: 120.",
+    },
+    { .key = NULL },
+};
+
 static const struct schema_node delivery[] = {
     {
         .key = "routes",
@@ -385,6 +429,12 @@ static const struct schema_node delivery[] = {
         .summary = "Where mail goes from here. Queued mail follows the routes of today. A domain "
                    "stands in one route only.",
     },
+    { .key = "retry",
+      .type = SCHEMA_OBJECT,
+      .flags = SCHEMA_NULLABLE,
+      .children = retry,
+      .summary = "How often and for how long a next hop that does not take a message is tried. A "
+                 "change counts for queued mail too, from its next attempt on." },
     { .key = NULL },
 };
 

@@ -14,7 +14,8 @@
 enum schema_type { SCHEMA_OBJECT, SCHEMA_INTEGER, SCHEMA_BOOLEAN, SCHEMA_STRING, SCHEMA_LIST };
 
 enum {
-    SCHEMA_NULLABLE = 1,    /* null is a value; without a default it means "not given" */
+    SCHEMA_NULLABLE = 1,    /* null is a value; without a default it means "not given", and an
+                               object that is not given stays away */
     SCHEMA_REQUIRED = 2,    /* must be given wherever its object is */
     SCHEMA_ONE_OR_LIST = 4, /* LIST: an element stands for a list of one */
     SCHEMA_HOST_NAME = 8,   /* the default is the name of this host */

@@ -210,6 +210,17 @@ static void build_routes(struct builder *b, const json_t *from)
     b->failed |= !b->s->private->routes;
 }
 
+static void build_retry(struct builder *b, const json_t *from)
+{
+    const json_t *notice = json_object_get(from, "delay_notice_after_minutes");
+
+    b->s->retry.first_after_seconds = number(from, "first_after_seconds");
+    b->s->retry.at_least_every_minutes = number(from, "at_least_every_minutes");
+    b->s->retry.delay_notice_after_minutes = number(from, "delay_notice_after_minutes");
+    b->s->retry.no_delay_notices = json_is_integer(notice) && json_integer_value(notice) == 0;
+    b->s->retry.give_up_after_hours = number(from, "give_up_after_hours");
+}
+
 static void build_all(struct builder *b, const json_t *document)
 {
     struct settings *s = b->s;
@@ -227,6 +238,7 @@ static void build_all(struct builder *b, const json_t *document)
     s->tls.outgoing = json_is_true(json_object_get(tls, "outgoing"));
     build_message_rules(b, json_object_get(document, "message_rules"));
     build_routes(b, settings_json_at(document, "delivery", "routes", NULL));
+    build_retry(b, settings_json_at(document, "delivery", "retry", NULL));
     s->resolver.server_count =
         build_strings(b, json_object_get(resolver, "servers"), &s->resolver.servers);
     s->resolver.trust_anchor = copy(b, json_object_get(resolver, "trust_anchor"));

