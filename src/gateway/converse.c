@@ -205,14 +205,13 @@ void converse_committed(struct session *s, enum pt_err result)
     drop_transaction(s);
 }
 
-bool converse_still_permitted(const struct session *s)
+bool converse_still_permitted(const struct session *s, struct policy_verdict *out)
 {
     struct policy_facts facts = facts_of(s);
-    struct policy_verdict v;
 
-    policy_verdict_init(&v, false);
-    policy_client(s->loop->snapshot, &facts, &v);
-    return v.action == POLICY_ACCEPT;
+    policy_verdict_init(out, false);
+    policy_client(s->loop->snapshot, &facts, out);
+    return out->action == POLICY_ACCEPT;
 }
 
 /* ---- the conversation ---- */

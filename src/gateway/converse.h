@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "policy/policy.h"
 
 /*
  * gateway/converse: what a session says and does about what the server machine wants.
@@ -24,5 +25,5 @@ struct converse_result converse(struct session *s, struct str in);
 /* The answer to the end of data. */
 void converse_committed(struct session *s, enum pt_err result);
 
-/* Would connection control still let this client in? */
-bool converse_still_permitted(const struct session *s);
+/* Would connection control still let this client in? The verdict says why not. */
+bool converse_still_permitted(const struct session *s, struct policy_verdict *out);

@@ -67,6 +67,8 @@ struct gateway *gateway_new(const struct gateway_config *config)
     g->loops_max = config->loops;
     g->spool = config->spool;
     g->handshaker = config->handshaker;
+    g->sessions_max = config->sessions_max;
+    atomic_init(&g->next_session, (uint64_t)clock_wall_us());
     g->memory.max = config->memory_max;
     pthread_mutex_init(&g->lock, NULL);
     return g;
@@ -163,6 +165,7 @@ void gateway_set_memory_short(struct gateway *g, bool is_short)
 void gateway_get_stats(struct gateway *g, struct gateway_stats *out)
 {
     *out = (struct gateway_stats){ .sessions = atomic_load(&g->sessions),
+                                   .sessions_max = g->sessions_max,
                                    .memory_used = budget_used(&g->memory),
                                    .memory_max = g->memory.max,
                                    .memory_short = atomic_load(&g->memory_short) };
@@ -191,6 +194,7 @@ static bool admit(struct gateway_loop *l, const struct net_endpoint *peer, struc
     _Atomic uint32_t *count = &l->gateway->sessions;
     struct policy_facts facts = { .client = peer->addr,
                                   .now_us = clock_wall_us(),
+                                  .sessions_max = l->gateway->sessions_max,
                                   .ref = l->next_ref };
     uint32_t sessions = atomic_load_explicit(count, memory_order_relaxed);
 
@@ -423,7 +427,7 @@ static void on_sweep(struct net_timer *t)
         if (l->draining)
             session_shut_down(x, false); /* its message may have ended meanwhile */
         else
-            session_sweep(x);
+            session_sweep(x, net_loop_now(l->loop));
     }
     l->sweeping = l->session_count > 0;
     if (l->sweeping)

@@ -24,6 +24,9 @@ struct gateway_loop;
 struct gateway_config {
     struct spool *spool;
     unsigned loops;
+    /* Sessions that the system's limits leave room for; one more is answered 421 like one beyond
+     * max_connections. 0: not known. */
+    uint32_t sessions_max;
     /* Octets of memory for what clients send until it is stored: envelopes, content, commands that
      * wait, replies that are not read. When it is spent, MAIL is answered 452 4.3.1. */
     uint64_t memory_max;
@@ -80,6 +83,7 @@ void gateway_set_memory_short(struct gateway *g, bool is_short);
 
 struct gateway_stats {
     uint64_t sessions;          /* now */
+    uint64_t sessions_max;      /* what the system allows; 0: not known */
     uint64_t connections;       /* accepted since the start */
     uint64_t refused;           /* by connection control, since the start */
     uint64_t over_limit;        /* beyond max_connections or the system's descriptors */

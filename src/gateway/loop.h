@@ -30,9 +30,11 @@ struct gateway_counters {
 struct gateway {
     struct spool *spool;
     struct tls_handshaker *handshaker;
-    struct budget memory;      /* for what clients send, until it is stored */
-    atomic_bool memory_short;  /* the whole process has little left: no new transactions */
-    _Atomic uint32_t sessions; /* the one count of all loops, exact */
+    struct budget memory;          /* for what clients send, until it is stored */
+    atomic_bool memory_short;      /* the whole process has little left: no new transactions */
+    _Atomic uint32_t sessions;     /* the one count of all loops, exact */
+    uint32_t sessions_max;         /* what the system allows; 0: not known */
+    _Atomic uint64_t next_session; /* ID of the next one */
     struct gateway_loop **loops;
     unsigned loop_count, loops_max;
 
@@ -83,8 +85,8 @@ struct gateway_loop {
     struct net_timer retire; /* while there are retiring ones */
     struct net_linger *linger;
 
-    struct session *sessions; /* all */
-    struct session *spare;    /* structures to use again */
+    struct session *sessions, *newest; /* all, the oldest first */
+    struct session *spare;             /* structures to use again */
     unsigned spare_count, session_count;
 
     /* Messages of this turn for the commit thread. */
@@ -93,6 +95,8 @@ struct gateway_loop {
     /* Names the next refusal. Each loop counts in steps of its own from a random start, so that no
      * two refusals of a run have the same and a restart begins elsewhere. */
     uint64_t next_ref;
+
+    struct live_walk *walks; /* who is reading the list of sessions */
 
     struct net_timer sweep; /* once a second while there are sessions */
     struct net_timer grace;
@@ -129,6 +133,9 @@ void gateway_accept_revive(struct gateway *g, struct gateway_listener *l);
 /* A client was accepted; one cannot be. (gateway.c) */
 void gateway_loop_accepted(struct net_acceptor *a, int fd, const struct net_endpoint *peer);
 void gateway_loop_turned_away(struct net_acceptor *a, int fd);
+
+/* A session leaves the list. (live.c) */
+void gateway_live_session_gone(struct gateway_loop *l, const struct session *s);
 
 /* The reference `next_ref` was given to a client. */
 void gateway_loop_ref_used(struct gateway_loop *l);

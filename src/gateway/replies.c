@@ -13,6 +13,8 @@ const struct smtp_reply reply_no_descriptors =
     CONSTANT(421, 4, 3, 2, "too many connections for this system, try again later");
 const struct smtp_reply reply_shutting_down =
     CONSTANT(421, 4, 3, 2, "the gateway is shutting down, try again later");
+const struct smtp_reply reply_disconnected =
+    CONSTANT(421, 4, 3, 2, "an administrator has ended this session, try again later");
 const struct smtp_reply reply_not_permitted =
     CONSTANT(421, 4, 7, 0, "your address is no longer permitted to connect");
 const struct smtp_reply reply_memory =

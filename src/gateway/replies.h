@@ -7,6 +7,7 @@
  */
 extern const struct smtp_reply reply_no_descriptors; /* 421: the system's limit */
 extern const struct smtp_reply reply_shutting_down;  /* 421 4.3.2 */
+extern const struct smtp_reply reply_disconnected;   /* 421 4.3.2: an administrator's wish */
 extern const struct smtp_reply reply_not_permitted;  /* 421 4.7.0: new rules refuse this client */
 extern const struct smtp_reply reply_memory;         /* 452 4.3.1 */
 extern const struct smtp_reply reply_disk;           /* 451 4.3.0 */

@@ -74,7 +74,7 @@ static void log_end_of(const struct session *s, const char *how)
     log_u64(&line, "messages", s->messages);
     log_u64(&line, "duration_ms",
             (uint64_t)(net_loop_now(s->loop->loop) - s->started_ns) / 1000000);
-    log_cstr(&line, "how", how);
+    log_cstr(&line, "how", s->how ? s->how : how);
     log_end(&line);
 }
 
@@ -87,6 +87,7 @@ static void detach(struct session *s)
     transaction_abandon(s->transaction);
     smtp_server_done(&s->smtp);
     free(s->kept);
+    free(s->farewell);
     budget_give(&l->gateway->memory, s->kept_n);
     if (s->unsent) {
         budget_give(&l->gateway->memory, s->unsent->n);
@@ -99,6 +100,9 @@ static void detach(struct session *s)
         l->sessions = s->next;
     if (s->next)
         s->next->prev = s->prev;
+    else
+        l->newest = s->prev;
+    gateway_live_session_gone(l, s);
     net_watch_close(&s->watch);
 }
 
@@ -151,11 +155,16 @@ static bool keep_unsent(struct session *s, struct str octets)
     return false;
 }
 
-static bool fail(struct session *s)
+void session_fail(struct session *s)
 {
     buf_clear(&s->loop->out);
     s->lost = true;
     session_close(s);
+}
+
+static bool fail(struct session *s)
+{
+    session_fail(s);
     return false;
 }
 
@@ -175,10 +184,32 @@ static bool flush(struct session *s)
             return fail(s);
         sent = n > 0 ? (size_t)n : 0;
     }
+    s->octets_out += out->n;
     if (sent < out->n && !keep_unsent(s, str_from(buf_str(out), sent)))
         return fail(s);
     buf_clear(out);
     return true;
+}
+
+/* ---- how long the client is waited for ---- */
+
+static enum patience_of middle_of(const struct session *s)
+{
+    if (s->unsent || smtp_server_in_content(&s->smtp))
+        return PATIENCE_BULK;
+    return smtp_server_in_line(&s->smtp) ? PATIENCE_LINE : PATIENCE_NOTHING;
+}
+
+/* `octets` went one way or the other; `completed`: something was answered. */
+static void moved(struct session *s, size_t octets, bool completed)
+{
+    int64_t now = net_loop_now(s->loop->loop);
+
+    patience_moved(&s->patience, octets, middle_of(s), completed, now);
+    if (s->phase == SESSION_COMMITTING || s->phase == SESSION_BEHIND)
+        patience_pause(&s->patience, now);
+    else
+        patience_resume(&s->patience, now);
 }
 
 /* ---- which way the descriptor is watched ---- */
@@ -233,9 +264,11 @@ static size_t read_max(const struct session *s)
 static void use(struct session *s, struct str in)
 {
     struct converse_result r = converse(s, in);
+    bool answered = s->loop->out.n > 0;
 
     if (!flush(s))
         return;
+    moved(s, in.n, answered);
     if (r.closing) {
         s->phase = SESSION_CLOSING;
         if (!s->unsent) {
@@ -313,7 +346,7 @@ static void readable(struct session *s)
         fail(s);
         return;
     }
-    s->active_ns = net_loop_now(l->loop);
+    s->octets_in += (uint64_t)n;
     if (s->phase == SESSION_OPEN) {
         use(s, (struct str){ l->input, (size_t)n });
         return;
@@ -335,8 +368,8 @@ static void writable(struct session *s)
         fail(s);
         return;
     }
-    s->active_ns = net_loop_now(s->loop->loop);
     buf_drop(s->unsent, (size_t)n);
+    moved(s, (size_t)n, false);
     budget_give(&s->loop->gateway->memory, (uint64_t)n);
     if (s->unsent->n)
         return;
@@ -375,19 +408,23 @@ void session_start(struct gateway_loop *l, int fd, const struct net_endpoint *pe
     struct session *s = get(l);
 
     if (!s) {
-        close(fd);
         atomic_fetch_sub(&l->gateway->sessions, 1);
+        close(fd);
         return;
     }
     s->loop = l;
     s->client = *peer;
-    s->started_ns = s->active_ns = net_loop_now(l->loop);
+    s->id = atomic_fetch_add_explicit(&l->gateway->next_session, 1, memory_order_relaxed);
+    s->started_ns = net_loop_now(l->loop);
+    patience_init(&s->patience, s->started_ns);
     net_stream_socket(&s->stream, fd);
     net_watch_init(&s->watch, l->loop, fd, on_ready);
-    s->next = l->sessions;
-    if (l->sessions)
-        l->sessions->prev = s;
-    l->sessions = s;
+    s->prev = l->newest;
+    if (l->newest)
+        l->newest->next = s;
+    else
+        l->sessions = s;
+    l->newest = s;
     gateway_loop_session_added(l);
     smtp_server_init(&s->smtp, &l->config, tls);
     if (!tls) {
@@ -417,7 +454,7 @@ static void log_tls(const struct session *s, const char *event, const struct pt_
 void session_secured(struct session *s, const struct pt_fault *fault)
 {
     s->phase = SESSION_OPEN;
-    s->active_ns = net_loop_now(s->loop->loop);
+    patience_resume(&s->patience, net_loop_now(s->loop->loop));
     if (fault->err != PT_ERR_OK) {
         GATEWAY_COUNT(s->loop->counters.failed_handshakes, 1);
         log_tls(s, "tls_failed", fault);
@@ -437,7 +474,7 @@ void session_secured(struct session *s, const struct pt_fault *fault)
 void session_committed(struct session *s, enum pt_err result)
 {
     s->phase = SESSION_OPEN;
-    s->active_ns = net_loop_now(s->loop->loop);
+    patience_resume(&s->patience, net_loop_now(s->loop->loop));
     converse_committed(s, result);
     use_kept(s);
 }
@@ -447,12 +484,11 @@ void session_resume(struct session *s)
     if (s->phase != SESSION_BEHIND)
         return;
     s->phase = SESSION_OPEN;
-    s->active_ns = net_loop_now(s->loop->loop);
+    patience_resume(&s->patience, net_loop_now(s->loop->loop));
     use_kept(s);
 }
 
-/* The machine has put its last words into the output. */
-static void say_and_close(struct session *s)
+void session_say_and_close(struct session *s)
 {
     s->phase = SESSION_CLOSING;
     if (!flush(s))
@@ -461,64 +497,4 @@ static void say_and_close(struct session *s)
         watch(s);
     else
         close_gently(s, false);
-}
-
-void session_settings_changed(struct session *s)
-{
-    smtp_server_set_config(&s->smtp, &s->loop->config);
-    if (s->phase == SESSION_SECURING) {
-        if (!converse_still_permitted(s))
-            secure_hurry(s);
-        return;
-    }
-    if (s->phase != SESSION_CLOSING && !converse_still_permitted(s) &&
-        smtp_server_end(&s->smtp, &s->loop->out, &reply_not_permitted, SMTP_WHEN_AFTER))
-        say_and_close(s);
-}
-
-static void check_idle(struct session *s)
-{
-    const struct settings *settings = policy_snapshot_settings(s->loop->snapshot);
-    int64_t limit_ns = settings->interface.idle_timeout_minutes * INT64_C(60000000000);
-
-    /* While we are what is waited for, the client's clock stands still. */
-    if (s->phase == SESSION_COMMITTING || s->phase == SESSION_BEHIND ||
-        secure_under_way(s)) { /* which has a limit of its own */
-        s->active_ns = net_loop_now(s->loop->loop);
-        return;
-    }
-    if (net_loop_now(s->loop->loop) - s->active_ns < limit_ns)
-        return;
-    if (s->phase == SESSION_CLOSING || s->unsent) {
-        fail(s);
-        return;
-    }
-    smtp_server_timeout(&s->smtp, &s->loop->out);
-    say_and_close(s);
-}
-
-void session_sweep(struct session *s)
-{
-    if (s->transaction && s->phase == SESSION_OPEN && gateway_memory_is_tight(s->loop->gateway))
-        transaction_relieve(s->transaction);
-    check_idle(s);
-}
-
-void session_shut_down(struct session *s, bool at_once)
-{
-    if (secure_under_way(s)) {
-        if (at_once)
-            secure_hurry(s);
-        return;
-    }
-    if (at_once) {
-        session_close(s);
-        return;
-    }
-    if (s->phase == SESSION_OPEN &&
-        smtp_server_end(&s->smtp, &s->loop->out, &reply_shutting_down, SMTP_WHEN_IDLE))
-        say_and_close(s);
-    else if (s->phase == SESSION_COMMITTING || s->phase == SESSION_BEHIND)
-        PT_IGNORE(smtp_server_end(&s->smtp, &s->loop->out, &reply_shutting_down, SMTP_WHEN_IDLE),
-                  "not idle: it ends with the next command");
 }

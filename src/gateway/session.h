@@ -4,9 +4,11 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "gateway/patience.h"
 #include "net/addr.h"
 #include "net/loop.h"
 #include "net/stream.h"
+#include "policy/policy.h"
 #include "smtp/server.h"
 
 /*
@@ -29,6 +31,20 @@ enum session_phase {
     SESSION_CLOSING,    /* the last reply is on its way out */
 };
 
+/* Why it is to end with its next command; the later ones prevail. */
+enum session_ending {
+    SESSION_GOES_ON,
+    SESSION_NOT_PERMITTED, /* by rules of now; taken back when they change again */
+    SESSION_DISCONNECTED,  /* by an administrator */
+    SESSION_SHUT_DOWN,
+};
+
+/* The last words to a client that is not permitted any more. */
+struct session_farewell {
+    struct smtp_reply reply;
+    char text[POLICY_TEXT_MAX];
+};
+
 struct session {
     struct net_watch watch;
     struct net_stream stream;
@@ -40,12 +56,18 @@ struct session {
     char *kept;                      /* input not used yet */
     struct buf *unsent;              /* replies the socket did not take */
     struct net_endpoint client;
+    struct session_farewell *farewell; /* NULL unless SESSION_NOT_PERMITTED */
+    const char *how;                   /* it ended, for the log; NULL: nothing special */
+    uint64_t id;                       /* ascending in time, not used again after a restart */
+    uint64_t octets_in, octets_out;
     uint32_t kept_n;
     uint32_t messages; /* accepted */
-    int64_t started_ns, active_ns;
-    uint8_t phase; /* enum session_phase */
-    bool lost;     /* the connection broke, or ended within a transaction */
-    bool no_more;  /* the client has closed its side; what it sent before is still answered */
+    int64_t started_ns;
+    struct patience patience;
+    uint8_t phase;  /* enum session_phase */
+    uint8_t ending; /* enum session_ending */
+    bool lost;      /* the connection broke, or ended within a transaction */
+    bool no_more;   /* the client has closed its side; what it sent before is still answered */
 };
 
 /* A client that policy has let in: greets it, with `tls` after the handshake. Takes the socket. */
@@ -63,11 +85,27 @@ void session_committed(struct session *s, enum pt_err result);
 /* The disk has caught up: reading may go on. */
 void session_resume(struct session *s);
 
+/* ---- endings (ending.c) ---- */
+
+/* The machine has put its last words into the output: writes them and closes. (session.c) */
+void session_say_and_close(struct session *s);
+
+/* The connection is not worth a word any more. (session.c) */
+void session_fail(struct session *s);
+
 /* The loop has other settings. */
 void session_settings_changed(struct session *s);
 
-/* Once a second: ends a session whose client was silent for too long. */
-void session_sweep(struct session *s);
+/* Once a second: ends a session whose client was silent or slow for too long, as of `now_ns`. */
+void session_sweep(struct session *s, int64_t now_ns);
+
+/* An administrator wants it gone: 421 4.3.2 at once where the client is between two commands and
+ * outside a transaction, otherwise with its next command. With `now` at once, whatever is under
+ * way, but for a message that is being stored: then after that. True: it is gone. */
+bool session_disconnect(struct session *s, bool now);
+
+/* What it is doing, in words: constant text. */
+const char *session_doing(const struct session *s);
 
 /* Ends it with 421 as soon as its transaction is over, or at once. */
 void session_shut_down(struct session *s, bool at_once);

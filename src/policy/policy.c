@@ -154,7 +154,10 @@ static void connection_control(struct question *q, const struct smtp_reply *repl
 static void connect_rules(struct question *q)
 {
     uint64_t limit = q->snap->settings->interface.max_connections;
+    uint64_t system = q->facts->sessions_max;
 
+    if (system && (!limit || system < limit))
+        limit = system;
     connection_control(q, &not_allowed);
     if (open_still(q))
         below(q, POLICY_RULE_MAX_CONNECTIONS, q->facts->sessions, limit,

@@ -39,12 +39,13 @@ const struct settings *policy_snapshot_settings(const struct policy_snapshot *sn
 /* What is known by the time of the question; unknown: zero. */
 struct policy_facts {
     struct net_addr client;
-    int64_t now_us;      /* wall time, for entries that expire */
-    uint32_t sessions;   /* of this node, without the one in question */
-    bool tls;            /* the session is encrypted */
-    uint32_t messages;   /* transactions begun in this session, without the one in question */
-    uint64_t size;       /* octets the client announced by SIZE; 0: none */
-    uint32_t recipients; /* taken in this transaction, without the one in question */
+    int64_t now_us;        /* wall time, for entries that expire */
+    uint32_t sessions;     /* of this node, without the one in question */
+    uint32_t sessions_max; /* what the system allows; 0: not known */
+    bool tls;              /* the session is encrypted */
+    uint32_t messages;     /* transactions begun in this session, without the one in question */
+    uint64_t size;         /* octets the client announced by SIZE; 0: none */
+    uint32_t recipients;   /* taken in this transaction, without the one in question */
     struct str helo;
     struct str sender;    /* reverse-path; empty: null */
     struct str recipient; /* address without angle brackets and source route */
@@ -134,7 +135,8 @@ void policy_verdict_init(struct policy_verdict *v, bool explain);
  * The questions, in the order in which a session comes to them. Each sets action, rule, list,
  * entry and reply anew. The reply's text is valid as long as the verdict stays where it is.
  *
- * connect  client, now_us, sessions:      554 5.7.1, 421 4.3.2, both with POLICY_DISCONNECT
+ * connect  client, now_us, sessions, sessions_max:
+ *                                         554 5.7.1, 421 4.3.2, both with POLICY_DISCONNECT
  * client   client, now_us:                421 4.7.0 with POLICY_DISCONNECT, for a session that is
  *                                         open already and new rules refuse
  * mail     tls, messages, size:           530 5.7.0, 421 4.7.0 with POLICY_DISCONNECT, 552 5.3.4

@@ -115,10 +115,20 @@ void smtp_server_refuse(struct smtp_server *s, struct buf *out, const struct smt
     smtp_server_close(s, out, reply);
 }
 
-void smtp_server_timeout(struct smtp_server *s, struct buf *out)
+void smtp_server_break_off(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply)
 {
     if (s->state != STATE_CLOSED)
-        smtp_server_close(s, out, &smtp_reply_timeout);
+        smtp_server_close(s, out, reply);
+}
+
+void smtp_server_timeout(struct smtp_server *s, struct buf *out)
+{
+    smtp_server_break_off(s, out, &smtp_reply_timeout);
+}
+
+void smtp_server_go_on(struct smtp_server *s)
+{
+    s->end = NULL;
 }
 
 bool smtp_server_end(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply,
@@ -370,7 +380,12 @@ const char *smtp_server_doing(const struct smtp_server *s)
 
 bool smtp_server_idle(const struct smtp_server *s)
 {
-    return s->state == STATE_COMMAND && !s->transaction && s->held_n == 0 && !s->skipping && !s->cr;
+    return s->state == STATE_COMMAND && !s->transaction && !smtp_server_in_line(s);
+}
+
+bool smtp_server_in_line(const struct smtp_server *s)
+{
+    return s->state == STATE_COMMAND && (s->held_n || s->skipping || s->cr);
 }
 
 bool smtp_server_quit(const struct smtp_server *s)

@@ -196,6 +196,13 @@ enum smtp_server_when {
 bool smtp_server_end(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply,
                      enum smtp_server_when when);
 
+/* What smtp_server_end() has put off is not to happen after all. */
+void smtp_server_go_on(struct smtp_server *s);
+
+/* As smtp_server_timeout(), with a reply of the caller's: the session is over, whatever was under
+ * way. */
+void smtp_server_break_off(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply);
+
 /* The client was silent too long: 421 4.4.2, and the session is over, whatever was under way. */
 void smtp_server_timeout(struct smtp_server *s, struct buf *out);
 
@@ -212,6 +219,7 @@ bool smtp_server_idle(const struct smtp_server *s); /* between commands, no tran
  * last reply is read. */
 bool smtp_server_quit(const struct smtp_server *s);
 
+bool smtp_server_in_line(const struct smtp_server *s); /* a command line has begun, not ended */
 bool smtp_server_in_transaction(const struct smtp_server *s);
 bool smtp_server_in_content(const struct smtp_server *s); /* between 354 and its end, in a chunk */
 bool smtp_server_esmtp(const struct smtp_server *s);      /* EHLO, not HELO */

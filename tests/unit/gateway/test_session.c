@@ -11,6 +11,9 @@
 
 #include "base/msgid.h"
 #include "gateway/gateway.h"
+#include "gateway/live_view.h"
+#include "gateway/loop.h"
+#include "gateway/session.h"
 #include "settings/schema.h"
 #include "spool/disk.h"
 
@@ -22,6 +25,7 @@
 struct failing_disk {
     struct disk disk;
     _Atomic int fail_writes; /* errno for every write of the log; 0: none */
+    _Atomic bool wait;       /* before every write */
 };
 
 struct rig {
@@ -42,6 +46,8 @@ static int64_t failing_write(struct disk *d, int handle, const struct iovec *iov
                              uint64_t offset)
 {
     (void)d;
+    while (the_disk->wait)
+        usleep(1000);
     return the_disk->fail_writes ? -the_disk->fail_writes
                                  : disk_real()->write(disk_real(), handle, iov, n, offset);
 }
@@ -57,7 +63,8 @@ static void on_committed(void *ctx, struct spool_message *const *messages, uint3
     r->committed_count += count;
 }
 
-static void publish(struct rig *r, const char *document)
+/* `listener` NULL: none. */
+static void publish_on(struct rig *r, const char *document, struct gateway_listener *listener)
 {
     struct settings_host host = { .hostname = "gw.test", .confirmed = SETTINGS_CONFIRM_ALL };
     struct settings_errors errors;
@@ -68,11 +75,16 @@ static void publish(struct rig *r, const char *document)
     assert_int_equal(settings_parse(document, strlen(document), &host, &s, &errors), PT_ERR_OK);
     snapshot = policy_snapshot_new(s, NULL, 0);
     assert_non_null(snapshot);
-    gateway_publish(r->gateway, snapshot, NULL, &r->listener, 1);
+    gateway_publish(r->gateway, snapshot, NULL, &listener, listener ? 1 : 0);
     policy_snapshot_unref(snapshot);
     settings_unref(s);
     settings_errors_done(&errors);
     net_loop_turn(r->loop, 0);
+}
+
+static void publish(struct rig *r, const char *document)
+{
+    publish_on(r, document, r->listener);
 }
 
 static int set_up_with(void **state, uint64_t memory_max)
@@ -417,6 +429,270 @@ static void the_100th_received_field_is_a_loop(void **state)
     close(fd);
 }
 
+/* ---- rules that change, patience, an administrator ---- */
+
+static const char denied[] = "{\"connections\":{\"control\":{\"deny_list\":[\"127.0.0.1\"]}}}";
+
+static void who_is_permitted_again_goes_on(void **state)
+{
+    struct rig *r = *state;
+    int fd = greeted(r);
+
+    publish(r, denied);
+    publish(r, denied);
+    publish(r, "{}");
+    ask(r, fd, "NOOP\r\n", "250");
+    publish(r, denied);
+    say(r, fd, "NOOP\r\n", 6);
+    {
+        const char *reply = hear(r, fd);
+
+        assert_memory_equal(reply, "421 4.7.0", 9);
+        assert_non_null(strstr(reply, " [ref "));
+    }
+    assert_string_equal(hear(r, fd), "");
+    assert_int_equal(sessions(r), 0);
+    close(fd);
+}
+
+/* The once-a-second look at all sessions, `seconds` from now. */
+static void look(struct rig *r, int64_t seconds)
+{
+    int64_t now = net_loop_now(r->loop) + seconds * 1000000000;
+
+    for (struct session *s = r->gateway_loop->sessions, *next; s; s = next) {
+        next = session_next(s);
+        session_sweep(s, now);
+    }
+}
+
+static void a_silent_client_is_let_go_between_commands_and_in_data(void **state)
+{
+    struct rig *r = *state;
+    int idle = greeted(r), in_data = at_data(r), mute = dial(r);
+
+    expect(r, mute, "220");
+    say(r, in_data, "half a li", 9);
+    look(r, 290);
+    assert_int_equal(sessions(r), 3);
+    look(r, 301);
+    assert_int_equal(sessions(r), 0);
+    expect(r, idle, "421 4.4.2");
+    expect(r, in_data, "421 4.4.2");
+    expect(r, mute, "421 4.4.2");
+    assert_string_equal(hear(r, idle), "");
+    close(idle);
+    close(in_data);
+    close(mute);
+}
+
+static void a_changed_timeout_counts_for_live_sessions(void **state)
+{
+    struct rig *r = *state;
+    int fd = greeted(r);
+
+    publish(r, "{\"connections\":{\"interface\":{\"idle_timeout_minutes\":10}}}");
+    look(r, 301);
+    ask(r, fd, "NOOP\r\n", "250");
+    publish(r, "{\"connections\":{\"interface\":{\"idle_timeout_minutes\":1}}}");
+    look(r, 61);
+    expect(r, fd, "421 4.4.2");
+    close(fd);
+}
+
+static void the_clock_stands_still_while_the_disk_is_waited_for(void **state)
+{
+    struct rig *r = *state;
+    int fd = at_data(r);
+    struct session *s = r->gateway_loop->sessions;
+
+    r->disk.wait = true;
+    say(r, fd, "x\r\n.\r\n", 6);
+    for (int i = 0; i < 100 && s->phase != SESSION_COMMITTING; i++)
+        net_loop_turn(r->loop, 10);
+    assert_int_equal(s->phase, SESSION_COMMITTING);
+    look(r, 100000);
+    assert_int_equal(sessions(r), 1);
+    r->disk.wait = false;
+    expect(r, fd, "250 2.0.0");
+    close(fd);
+}
+
+static struct rig *turning; /* by a thread of its own, while the test asks */
+
+static void *turn(void *ctx)
+{
+    while (!*(_Atomic bool *)ctx)
+        net_loop_turn(turning->loop, 5);
+    return NULL;
+}
+
+struct turner {
+    pthread_t thread;
+    _Atomic bool stop;
+};
+
+static void start_turning(struct rig *r, struct turner *t)
+{
+    turning = r;
+    t->stop = false;
+    assert_int_equal(pthread_create(&t->thread, NULL, turn, &t->stop), 0);
+}
+
+static void stop_turning(struct turner *t)
+{
+    t->stop = true;
+    pthread_join(t->thread, NULL);
+}
+
+static void live_sessions_are_listed_page_by_page(void **state)
+{
+    struct rig *r = *state;
+    struct gateway_live_filter filter = { .after = 0 };
+    struct gateway_live rows[3];
+    int fds[5];
+    struct turner t;
+    uint32_t count;
+    uint64_t total, last = 0;
+
+    for (int i = 0; i < 5; i++)
+        fds[i] = i == 2 ? at_data(r) : greeted(r);
+    start_turning(r, &t);
+    for (int page = 0; page < 2; page++) {
+        assert_int_equal(gateway_live_list(r->gateway, &filter, rows, 3, &count, &total),
+                         PT_ERR_OK);
+        assert_int_equal(total, 5);
+        assert_int_equal(count, page == 0 ? 3 : 2);
+        for (uint32_t i = 0; i < count; i++) {
+            assert_true(rows[i].id > last);
+            last = rows[i].id;
+            assert_string_equal(rows[i].helo, "c.test");
+            assert_true(rows[i].octets_in >= 13 && rows[i].octets_out > 20);
+            assert_string_equal(rows[i].state, page == 0 && i == 2 ? "receiving content"
+                                                                   : "waiting for a command");
+        }
+        filter.after = last;
+    }
+    filter.after = 0;
+    filter.address = (struct net_prefix){ { .family = NET_IPV4, .octets = { 192, 0, 2, 1 } }, 32 };
+    assert_int_equal(gateway_live_list(r->gateway, &filter, rows, 3, &count, &total), PT_ERR_OK);
+    assert_int_equal(count + total, 0);
+    assert_int_equal(gateway_live_show(r->gateway, last, rows), PT_ERR_OK);
+    assert_int_equal(rows[0].id, last);
+    assert_int_equal(gateway_live_show(r->gateway, last + 1, rows), PT_ERR_NOTFOUND);
+    stop_turning(&t);
+    for (int i = 0; i < 5; i++)
+        close(fds[i]);
+}
+
+static uint64_t newest(struct rig *r)
+{
+    return r->gateway_loop->newest->id;
+}
+
+static bool disconnect(struct rig *r, uint64_t id, bool now)
+{
+    struct turner t;
+    bool gone;
+
+    start_turning(r, &t);
+    assert_int_equal(gateway_live_disconnect(r->gateway, id, now, &gone), PT_ERR_OK);
+    stop_turning(&t);
+    return gone;
+}
+
+static void an_administrator_ends_an_idle_session_at_once(void **state)
+{
+    struct rig *r = *state;
+    int fd = greeted(r), other = greeted(r);
+
+    assert_true(disconnect(r, r->gateway_loop->sessions->id, false));
+    expect(r, fd, "421 4.3.2");
+    assert_string_equal(hear(r, fd), "");
+    ask(r, other, "NOOP\r\n", "250");
+    close(fd);
+    close(other);
+}
+
+static void an_administrator_does_not_break_a_message_unless_told_to(void **state)
+{
+    struct rig *r = *state;
+    int fd = at_data(r);
+
+    assert_false(disconnect(r, newest(r), false));
+    publish(r, denied); /* does not change what was asked for */
+    publish(r, "{}");
+    ask(r, fd, "x\r\n.\r\n", "250 2.0.0");
+    ask(r, fd, "NOOP\r\n", "421 4.3.2");
+    close(fd);
+    fd = at_data(r);
+    assert_true(disconnect(r, newest(r), true));
+    expect(r, fd, "421 4.3.2");
+    assert_string_equal(hear(r, fd), "");
+    assert_int_equal(r->committed_count, 1);
+    assert_int_equal(sessions(r), 0);
+    close(fd);
+}
+
+/* ---- listeners ---- */
+
+static void a_listener_that_retires_serves_who_has_connected(void **state)
+{
+    struct rig *r = *state;
+    struct gateway_listener *retiring[GATEWAY_RETIRING_MAX];
+    int queued = dial(r);
+    unsigned n = 0;
+
+    publish_on(r, "{}", NULL);
+    expect(r, queued, "220");
+    for (int i = 0; i < 400; i++) {
+        n = gateway_retiring(r->gateway, retiring);
+        for (unsigned k = 0; k < n; k++)
+            gateway_listener_unref(retiring[k]);
+        if (n == 0 || r->listener->refs == 2)
+            break;
+        net_loop_turn(r->loop, 10);
+    }
+    assert_int_equal(n, 1); /* the test's own reference keeps it from being closed … */
+    publish(r, "{}");       /* … and so it can serve again */
+    assert_int_equal(gateway_retiring(r->gateway, retiring), 0);
+    close(greeted(r));
+    ask(r, queued, "NOOP\r\n", "250");
+    close(queued);
+}
+
+static void one_more_than_the_system_allows_gets_421(void **state)
+{
+    struct rig *r = *state;
+    int first, second;
+
+    r->gateway->sessions_max = 1;
+    first = greeted(r);
+    second = dial(r);
+    expect(r, second, "421 4.3.2");
+    close(second);
+    publish(r, "{\"connections\":{\"interface\":{\"max_connections\":100}}}");
+    second = dial(r);
+    expect(r, second, "421 4.3.2");
+    close(second);
+    close(first);
+}
+
+static void lowering_the_limit_ends_no_session(void **state)
+{
+    struct rig *r = *state;
+    int first = greeted(r), second = greeted(r), third;
+
+    publish(r, "{\"connections\":{\"interface\":{\"max_connections\":1}}}");
+    ask(r, first, "NOOP\r\n", "250");
+    ask(r, second, "NOOP\r\n", "250");
+    third = dial(r);
+    expect(r, third, "421 4.3.2");
+    close(first);
+    close(second);
+    close(third);
+}
+
 static _Atomic bool drained;
 
 static void on_drained(void *ctx)
@@ -624,6 +900,16 @@ int main(void)
         PROMISE(the_client_beyond_the_limit_gets_421_and_the_next_is_let_in),
         PROMISE(a_denied_client_gets_554_and_a_live_one_421),
         PROMISE(the_100th_received_field_is_a_loop),
+        PROMISE(who_is_permitted_again_goes_on),
+        PROMISE(a_silent_client_is_let_go_between_commands_and_in_data),
+        PROMISE(a_changed_timeout_counts_for_live_sessions),
+        PROMISE(the_clock_stands_still_while_the_disk_is_waited_for),
+        PROMISE(live_sessions_are_listed_page_by_page),
+        PROMISE(an_administrator_ends_an_idle_session_at_once),
+        PROMISE(an_administrator_does_not_break_a_message_unless_told_to),
+        PROMISE(a_listener_that_retires_serves_who_has_connected),
+        PROMISE(one_more_than_the_system_allows_gets_421),
+        PROMISE(lowering_the_limit_ends_no_session),
         PROMISE(draining_ends_idle_sessions_and_lets_messages_finish),
         NARROW(mail_that_cannot_get_its_least_waits),
         NARROW(a_small_message_needs_no_file_even_then),
