@@ -42,6 +42,11 @@ const struct http_route api_routes[] = {
       "the addresses of this host" },
     { HTTP_METHOD_POST, V1 "/connections/test", api_connections_test, SMALL, NULL,
       "would this client be let in, and which entry decides" },
+    { HTTP_METHOD_GET, V1 "/connections/live", api_live_get, 0, "address " PAGE,
+      "the clients that are connected now, the oldest first" },
+    { HTTP_METHOD_GET, V1 "/connections/live/{id}", api_live_item_get, 0, NULL, "one of them" },
+    { HTTP_METHOD_DELETE, V1 "/connections/live/{id}", api_live_item_delete, 0, "now",
+      "disconnect it: between two commands, or with now at once" },
     { HTTP_METHOD_GET, V1 "/queue", api_queue_get, 0, QUEUE_FILTER PAGE,
       "the messages in the queue: oldest first, or order=newest; older_than and newer_than are "
       "times "

@@ -144,6 +144,7 @@ enum { API_LISTENERS_MAX = 64, API_WARNINGS_MAX = 16 };
 struct api_status {
     uint64_t sessions;          /* now */
     uint64_t sessions_total;    /* since the start */
+    uint64_t sessions_system;   /* how many the system allows; 0: not known */
     uint64_t messages_accepted; /* since the start */
     uint64_t messages_delivered;
     struct api_listener listeners[API_LISTENERS_MAX];
@@ -175,6 +176,29 @@ struct api_decision {
     char entry[64];   /* "": none */
     char comment[256];
 };
+
+/* ---- live connections ---- */
+
+/* A session of now; the strings are borrowed for the time of the call that shows it. */
+struct api_connection {
+    uint64_t id;
+    struct net_endpoint client;
+    int64_t since_us;
+    const char *state;
+    const char *ends; /* why it ends with its next command; NULL: it goes on */
+    const char *helo; /* "": not said yet */
+    bool esmtp;
+    const char *tls_version, *tls_cipher; /* NULL: in clear */
+    uint64_t messages, octets_in, octets_out, content, idle_seconds;
+};
+
+struct api_connection_filter {
+    struct net_prefix address; /* family NET_NONE: all */
+    uint64_t after;
+    uint32_t limit;
+};
+
+typedef void api_connection_fn(void *user, const struct api_connection *c);
 
 /* ---- what daemon gives ---- */
 
@@ -235,6 +259,16 @@ struct api_deps {
 
     /* Appends the numbers of the gateway in the text format of Prometheus. */
     void (*metrics)(void *ctx, struct buf *out);
+
+    /* Shows sessions in ascending order of ID, up to `limit`; `*out_total` is how many match over
+     * all. */
+    enum pt_err (*connections_list)(void *ctx, const struct api_connection_filter *filter,
+                                    api_connection_fn *show, void *user, uint64_t *out_total);
+
+    /* PT_ERR_NOTFOUND: there is no such session. `*out_gone`: it has ended, else it ends with its
+     * next command. */
+    enum pt_err (*connection_show)(void *ctx, uint64_t id, api_connection_fn *show, void *user);
+    enum pt_err (*connection_end)(void *ctx, uint64_t id, bool now, bool *out_gone);
 
     /* Would this client be let in under the settings in force? */
     void (*test_address)(void *ctx, const struct net_addr *address, struct api_decision *out);

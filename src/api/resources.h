@@ -66,6 +66,11 @@ void api_log_flush(struct http_exchange *x);
 void api_interfaces_get(struct http_exchange *x);
 void api_connections_test(struct http_exchange *x);
 
+/* live.c */
+void api_live_get(struct http_exchange *x);
+void api_live_item_get(struct http_exchange *x);
+void api_live_item_delete(struct http_exchange *x);
+
 /* openapi.c */
 void api_openapi_get(struct http_exchange *x);
 

@@ -139,6 +139,19 @@ static json_t *counters_json(const char *a, uint64_t a_value, const char *b, uin
     return v;
 }
 
+/* "limit" is what the settings say, "system_limit" what the system leaves room for: the smaller of
+ * the two is in force. */
+static json_t *sessions_json(const struct api_status *s, const struct settings *settings)
+{
+    json_t *v = counters_json("now", s->sessions, "total", s->sessions_total);
+    uint32_t limit = settings ? settings->interface.max_connections : 0;
+
+    api_json_set(&v, "limit", limit ? json_integer(limit) : json_null());
+    api_json_set(&v, "system_limit",
+                 s->sessions_system ? json_integer((json_int_t)s->sessions_system) : json_null());
+    return v;
+}
+
 static void status_job(struct http_exchange *x)
 {
     struct api *a = api_of(x);
@@ -159,7 +172,7 @@ static void status_job(struct http_exchange *x)
         api_json_set(&v, "started", api_json_time(a->deps.started_us));
         api_json_set(&v, "uptime_seconds", json_integer((now - a->deps.started_us) / 1000000));
         api_json_set(&v, "listeners", listeners_json(s));
-        api_json_set(&v, "sessions", counters_json("now", s->sessions, "total", s->sessions_total));
+        api_json_set(&v, "sessions", sessions_json(s, settings));
         api_json_set(
             &v, "messages",
             counters_json("accepted", s->messages_accepted, "delivered", s->messages_delivered));

@@ -96,6 +96,9 @@ int cli_settings_diff(struct cli *c);
 int cli_settings_rollback(struct cli *c);
 int cli_audit(struct cli *c);
 int cli_access_test(struct cli *c);
+int cli_connections_list(struct cli *c);
+int cli_connections_show(struct cli *c);
+int cli_connections_disconnect(struct cli *c);
 int cli_queue_list(struct cli *c);
 int cli_queue_show(struct cli *c);
 int cli_queue_act(struct cli *c); /* retry, hold, release, delete, bounce */

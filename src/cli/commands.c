@@ -133,6 +133,42 @@ const struct cli_command cli_commands[] = {
     },
 
     {
+        .name = "connections",
+        .verb = "list",
+        .summary = "the clients that are connected now, the oldest first",
+        .text = "  postern connections list\n"
+                "  postern connections list --address 192.0.2.0/24",
+        .options = { VALUE("--address", "A", "only those of this address or group"),
+                     VALUE("--limit", "N", "at most so many (1000; with --json all)"), JSON },
+        .run = cli_connections_list,
+    },
+    {
+        .name = "connections",
+        .verb = "show",
+        .args = "ID",
+        .summary = "one of them",
+        .options = { JSON },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_connections_show,
+    },
+    {
+        .name = "connections",
+        .verb = "disconnect",
+        .args = "ID…",
+        .summary = "end sessions: 421 4.3.2 between two commands",
+        .text =
+            "In the middle of a message it is said with the client's next command, so that the\n"
+            "message is not lost. The client may come again: to keep it out, put it on the deny "
+            "list.",
+        .options = { FLAG("--now", "do not wait for the next command; a message under way is "
+                                   "broken off") },
+        .min_args = 1,
+        .max_args = -1,
+        .run = cli_connections_disconnect,
+    },
+
+    {
         .name = "queue",
         .verb = "list",
         .summary = "the messages in the queue, oldest first",

@@ -144,6 +144,18 @@ static void print_warnings(const json_t *warnings)
     }
 }
 
+static void print_session_limit(const json_t *sessions)
+{
+    int64_t limit = number_of(sessions, "limit"), system = number_of(sessions, "system_limit");
+
+    if (limit && (!system || limit <= system))
+        printf("up to %" PRId64 " at a time\n", limit);
+    else if (system)
+        printf("up to %" PRId64 " at a time, as the system allows\n", system);
+    else
+        puts("no limit");
+}
+
 static void print_status(const json_t *s)
 {
     const json_t *sessions = json_object_get(s, "sessions");
@@ -166,8 +178,9 @@ static void print_status(const json_t *s)
         puts("NO SETTINGS IN FORCE");
     print_listeners(json_object_get(s, "listeners"));
     start_line("sessions");
-    printf("%" PRId64 " now, %" PRId64 " since the start\n", number_of(sessions, "now"),
+    printf("%" PRId64 " now, %" PRId64 " since the start; ", number_of(sessions, "now"),
            number_of(sessions, "total"));
+    print_session_limit(sessions);
     start_line("messages");
     printf("%" PRId64 " accepted, %" PRId64 " delivered since the start\n",
            number_of(messages, "accepted"), number_of(messages, "delivered"));

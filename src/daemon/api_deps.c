@@ -8,6 +8,7 @@
 #include "daemon/process.h"
 #include "daemon/status.h"
 #include "daemon/version.h"
+#include "gateway/live_view.h"
 #include "relay/queue_view.h"
 
 /*
@@ -270,6 +271,70 @@ static void queue_destinations(void *ctx, void (*show)(void *user, const struct 
               "what could be shown was");
 }
 
+/* ---- live connections ---- */
+
+static void show_connection(const struct gateway_live *l, api_connection_fn *show, void *user)
+{
+    show(user, &(struct api_connection){
+                   .id = l->id,
+                   .client = l->client,
+                   .since_us = l->since_us,
+                   .state = l->state,
+                   .ends = l->ends,
+                   .helo = l->helo,
+                   .esmtp = l->esmtp,
+                   .tls_version = l->tls_version[0] ? l->tls_version : NULL,
+                   .tls_cipher = l->tls_cipher[0] ? l->tls_cipher : NULL,
+                   .messages = l->messages,
+                   .octets_in = l->octets_in,
+                   .octets_out = l->octets_out,
+                   .content = l->content,
+                   .idle_seconds = l->idle_seconds,
+               });
+}
+
+static enum pt_err connections_list(void *ctx, const struct api_connection_filter *f,
+                                    api_connection_fn *show, void *user, uint64_t *out_total)
+{
+    struct process *p = ctx;
+    struct gateway_live_filter filter = { .address = f->address, .after = f->after };
+    struct gateway_live *rows;
+    uint32_t count = 0;
+    enum pt_err err;
+
+    if (!atomic_load(&p->serving))
+        return PT_ERR_AGAIN;
+    rows = calloc(f->limit, sizeof *rows);
+    if (!rows)
+        return PT_ERR_NOMEM;
+    err = gateway_live_list(p->gateway, &filter, rows, f->limit, &count, out_total);
+    for (uint32_t i = 0; err == PT_ERR_OK && i < count; i++)
+        show_connection(&rows[i], show, user);
+    free(rows);
+    return err;
+}
+
+static enum pt_err connection_show(void *ctx, uint64_t id, api_connection_fn *show, void *user)
+{
+    struct process *p = ctx;
+    struct gateway_live l;
+    enum pt_err err = PT_ERR_AGAIN;
+
+    if (atomic_load(&p->serving))
+        err = gateway_live_show(p->gateway, id, &l);
+    if (err == PT_ERR_OK)
+        show_connection(&l, show, user);
+    return err;
+}
+
+static enum pt_err connection_end(void *ctx, uint64_t id, bool now, bool *out_gone)
+{
+    struct process *p = ctx;
+
+    return atomic_load(&p->serving) ? gateway_live_disconnect(p->gateway, id, now, out_gone)
+                                    : PT_ERR_AGAIN;
+}
+
 static void status(void *ctx, struct api_status *out)
 {
     process_status(ctx, out);
@@ -295,6 +360,9 @@ void process_api_deps(struct process *p, struct api_deps *deps)
         .queue_act = queue_act,
         .queue_content = queue_content,
         .queue_destinations = queue_destinations,
+        .connections_list = connections_list,
+        .connection_show = connection_show,
+        .connection_end = connection_end,
         .status = status,
         .metrics = metrics,
         .test_address = test_address,

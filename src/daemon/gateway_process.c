@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "daemon/descriptors.h"
 #include "daemon/notify.h"
 #include "daemon/process.h"
 #include "spool/disk.h"
@@ -29,16 +29,6 @@ enum {
 static const uint64_t segment_size = 64u << 20;
 
 /* ---- start ---- */
-
-static void raise_descriptor_limit(void)
-{
-    struct rlimit r;
-
-    if (getrlimit(RLIMIT_NOFILE, &r) < 0)
-        return;
-    r.rlim_cur = r.rlim_max;
-    PT_IGNORE(setrlimit(RLIMIT_NOFILE, &r) < 0, "the limit there is must do");
-}
 
 static int take_signals(void)
 {
@@ -151,8 +141,10 @@ static enum pt_err start_mail(struct process *p, struct pt_fault *fault)
     if (err != PT_ERR_OK)
         return err;
     relay_set_spool(p->relay, p->spool);
-    p->gateway = gateway_new(&(struct gateway_config){
-        .spool = p->spool, .loops = p->loop_count, .memory_max = p->memory.receiving });
+    p->gateway = gateway_new(&(struct gateway_config){ .spool = p->spool,
+                                                       .loops = p->loop_count,
+                                                       .sessions_max = descriptors_for_sessions(),
+                                                       .memory_max = p->memory.receiving });
     if (!p->gateway || !make_loops(p) || !run_loops(p))
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory or descriptors to start");
     control_serve(&p->control, p->gateway, p->relay);
@@ -340,7 +332,7 @@ int gateway_process_run(struct daemon_options *o)
     enum pt_err err;
 
     umask(027);
-    raise_descriptor_limit();
+    descriptors_raise_limit();
     p.started_us = clock_wall_us();
     p.loop_count = loops_wanted();
     memory_plan_make(&p.memory, "", p.loop_count);

@@ -134,6 +134,19 @@ static void not_serving(struct process *p, struct api_status *out)
     pthread_mutex_unlock(&p->control.lock);
 }
 
+static void sessions(struct process *p, const struct gateway_stats *g, struct api_status *out)
+{
+    struct settings *s = control_current(&p->control);
+
+    if (s && g->sessions_max && s->interface.max_connections > g->sessions_max)
+        warn(out, false,
+             "raise the limit on open files (LimitNOFILE=, ulimit -n), or lower the value",
+             "connections.interface.max_connections is %u, but the system's limit on open files "
+             "leaves room for %llu",
+             (unsigned)s->interface.max_connections, (unsigned long long)g->sessions_max);
+    settings_unref(s);
+}
+
 void process_status(struct process *p, struct api_status *out)
 {
     struct gateway_stats g;
@@ -148,8 +161,10 @@ void process_status(struct process *p, struct api_status *out)
     relay_get_stats(p->relay, &r);
     out->sessions = g.sessions;
     out->sessions_total = g.connections;
+    out->sessions_system = g.sessions_max;
     out->messages_accepted = g.messages;
     out->messages_delivered = r.delivered;
+    sessions(p, &g, out);
     listeners(&p->control, out);
     spool(p, out);
     disk(p, out);

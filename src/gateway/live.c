@@ -1,4 +1,5 @@
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -6,6 +7,7 @@
 #include "gateway/loop.h"
 #include "gateway/session.h"
 #include "gateway/transaction.h"
+#include "tls/connection.h"
 
 /*
  * Each loop gets a walk: a mail that reads its list of sessions, which is in the order of IDs, a
@@ -54,6 +56,16 @@ static const char *ends(const struct session *s)
     return NULL;
 }
 
+static void describe_tls(const struct session *s, struct gateway_live *out)
+{
+    struct tls_info info;
+
+    if (!tls_stream_info(&s->stream, &info))
+        return;
+    snprintf(out->tls_version, sizeof out->tls_version, "%s", info.version);
+    snprintf(out->tls_cipher, sizeof out->tls_cipher, "%s", info.cipher);
+}
+
 static void describe(const struct session *s, int64_t now, struct gateway_live *out)
 {
     struct str helo = smtp_server_helo(&s->smtp);
@@ -74,6 +86,7 @@ static void describe(const struct session *s, int64_t now, struct gateway_live *
     };
     if (n)
         memcpy(out->helo, helo.p, n);
+    describe_tls(s, out);
 }
 
 static bool matches(const struct question *q, const struct session *s)

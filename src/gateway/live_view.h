@@ -24,7 +24,8 @@ struct gateway_live {
     const char *ends;  /* why it will end with its next command; NULL: it goes on */
     char helo[256];    /* "": not said yet */
     bool esmtp;
-    uint32_t messages; /* accepted */
+    char tls_version[16], tls_cipher[48]; /* "": in clear */
+    uint32_t messages;                    /* accepted */
     uint64_t octets_in, octets_out;
     uint64_t content; /* octets of the message under way */
     uint32_t idle_seconds;

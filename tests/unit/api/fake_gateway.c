@@ -227,6 +227,64 @@ static void destinations(void *ctx, void (*fn)(void *user, const struct api_dest
                  .name = "relay:25", .ready = 1, .deferred = 1, .held = 1, .error = "refused" });
 }
 
+/* ---- live connections ---- */
+
+static const struct api_connection connections[] = {
+    { .id = 2001,
+      .client = { { NET_IPV4, { 192, 0, 2, 1 } }, 40001 },
+      .since_us = 1700000000000000,
+      .state = "waiting for a command",
+      .helo = "x\xff.example",
+      .esmtp = true,
+      .messages = 3,
+      .octets_in = 1000,
+      .octets_out = 500,
+      .idle_seconds = 7 },
+    { .id = 2002,
+      .client = { { NET_IPV4, { 192, 0, 2, 200 } }, 40002 },
+      .since_us = 1700000001000000,
+      .state = "receiving content",
+      .ends = "an administrator",
+      .helo = "" },
+    { .id = 2003,
+      .client = { { NET_IPV6, { 0x20, 1, 0xD, 0xB8 } }, 40003 },
+      .since_us = 1700000002000000,
+      .state = "waiting for a command",
+      .helo = "" },
+};
+
+static enum pt_err connections_list(void *ctx, const struct api_connection_filter *f,
+                                    api_connection_fn *fn, void *user, uint64_t *out_total)
+{
+    uint32_t shown = 0;
+
+    *out_total = 0;
+    for (size_t i = 0; i < PT_ARRAY_LEN(connections); i++) {
+        const struct api_connection *c = &connections[i];
+
+        if (f->address.addr.family != NET_NONE && !net_prefix_has(&f->address, &c->client.addr))
+            continue;
+        ++*out_total;
+        if (c->id > f->after && shown++ < f->limit)
+            fn(user, c);
+    }
+    return PT_ERR_OK;
+}
+
+static enum pt_err connection_show(void *ctx, uint64_t id, api_connection_fn *fn, void *user)
+{
+    if (id < 2001 || id > 2003)
+        return PT_ERR_NOTFOUND;
+    fn(user, &connections[id - 2001]);
+    return PT_ERR_OK;
+}
+
+static enum pt_err connection_end(void *ctx, uint64_t id, bool now, bool *out_gone)
+{
+    *out_gone = now || id != 2002;
+    return id < 2001 || id > 2003 ? PT_ERR_NOTFOUND : PT_ERR_OK;
+}
+
 /* ---- the rest ---- */
 
 static bool queue_loading(void *ctx)
@@ -268,6 +326,9 @@ struct api *fake_start(void)
         .queue_act = act,
         .queue_content = content,
         .queue_destinations = destinations,
+        .connections_list = connections_list,
+        .connection_show = connection_show,
+        .connection_end = connection_end,
         .status = status,
         .metrics = metrics,
         .test_address = test_address,

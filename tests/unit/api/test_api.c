@@ -514,6 +514,62 @@ static void interfaces_have_loopback_among_them(void **state)
     json_decref(v);
 }
 
+static size_t page_of(const char *target, char next[64], json_int_t total)
+{
+    json_t *v = call("GET", target, NULL, NULL);
+    size_t n = json_array_size(json_object_get(v, "items"));
+
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(number_at(v, "total"), total);
+    snprintf(next, 64, "%s", text_at(v, "next") ? text_at(v, "next") : "");
+    json_decref(v);
+    return n;
+}
+
+static void live_connections_are_listed_in_pages_and_by_address(void **state)
+{
+    char next[64], target[128];
+
+    assert_int_equal(page_of("/api/v1/connections/live", next, 3), 3);
+    assert_string_equal(next, "");
+    assert_int_equal(page_of("/api/v1/connections/live?limit=2", next, 3), 2);
+    snprintf(target, sizeof target, "/api/v1/connections/live?limit=2&cursor=%s", next);
+    assert_int_equal(page_of(target, next, 3), 1);
+    assert_string_equal(next, "");
+    assert_int_equal(page_of("/api/v1/connections/live?address=192.0.2.0/25", next, 1), 1);
+    assert_int_equal(page_of("/api/v1/connections/live?address=2001:db8::", next, 1), 1);
+    expect(400, "GET", "/api/v1/connections/live?address=mail.example", NULL);
+    expect(400, "GET", "/api/v1/connections/live?limit=0", NULL);
+    expect(400, "GET", "/api/v1/connections/live?cursor=!", NULL);
+    expect(405, "DELETE", "/api/v1/connections/live", NULL);
+}
+
+static void a_live_connection_is_shown_and_disconnected(void **state)
+{
+    char id[MSGID_SIZE], target[64];
+    json_t *v;
+
+    msgid_format(2001, id);
+    snprintf(target, sizeof target, "/api/v1/connections/live/%s", id);
+    v = call("GET", target, NULL, NULL);
+    assert_string_equal(text_at(v, "client"), "192.0.2.1");
+    assert_string_equal(text_at(v, "helo"), "x\xef\xbf\xbd.example");
+    assert_true(json_is_null(json_object_get(v, "tls")));
+    assert_int_equal(number_at(v, "idle_seconds"), 7);
+    json_decref(v);
+    v = call("DELETE", target, NULL, NULL);
+    assert_true(json_is_true(json_object_get(v, "disconnected")));
+    json_decref(v);
+    msgid_format(2002, id);
+    snprintf(target, sizeof target, "/api/v1/connections/live/%s", id);
+    v = call("DELETE", target, NULL, NULL);
+    assert_true(json_is_false(json_object_get(v, "disconnected")));
+    json_decref(v);
+    expect(404, "GET", "/api/v1/connections/live/00000000009", NULL);
+    expect(404, "DELETE", "/api/v1/connections/live/00000000009", NULL);
+    expect(404, "GET", "/api/v1/connections/live/nobody", NULL);
+}
+
 static void the_description_has_what_is_there(void **state)
 {
     json_t *v = call("GET", "/api/v1/openapi.json", NULL, NULL);
@@ -710,6 +766,8 @@ int main(void)
         T(ready_means_that_mail_can_come_in),
         T(an_address_is_tested),
         T(interfaces_have_loopback_among_them),
+        T(live_connections_are_listed_in_pages_and_by_address),
+        T(a_live_connection_is_shown_and_disconnected),
         T(the_description_has_what_is_there),
         T(every_deed_is_written_down),
         T(the_audit_log_comes_in_pages),
