@@ -2,6 +2,7 @@
  * api/openapi: a description of the API (OpenAPI 3.1), made from the table of routes, so that it
  * cannot say what is not there. The settings document is described by its own JSON Schema.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/resources.h"
@@ -59,31 +60,67 @@ static bool is_settings(const struct http_route *route)
     return strcmp(route->pattern, "/api/v1/settings") == 0;
 }
 
-/* What may be sent; NULL: nothing. */
-static json_t *request_body(const struct http_route *route)
+/* { TYPE: { "schema": … } } for each of the types; JSON has the schema, all else is a string. Takes
+ * the reference to `schema`. */
+static json_t *contents(const char *types, json_t *schema)
 {
-    bool patch = route->method == HTTP_METHOD_PATCH;
-    json_t *schema;
+    struct str rest = str_of(types ? types : "application/json");
+    json_t *all = json_object();
 
-    if (route->body_max == 0 || strstr(route->pattern, "/{"))
-        return NULL;
-    schema =
-        is_settings(route) && !patch ? reference(SETTINGS) : json_pack("{s:s}", "type", "object");
-    return json_pack("{s:b, s:o}", "required", 1, "content",
-                     content(patch ? "application/merge-patch+json" : "application/json", schema));
+    for (size_t at = 0; at < rest.n;) {
+        ptrdiff_t space = str_find(rest, ' ', at);
+        size_t end = space < 0 ? rest.n : (size_t)space;
+        char *type = str_dup((struct str){ rest.p + at, end - at });
+        bool json = type && strstr(type, "json");
+
+        if (type)
+            api_json_set(
+                &all, type,
+                json_pack("{s:o}", "schema",
+                          json ? json_incref(schema) : json_pack("{s:s}", "type", "string")));
+        free(type);
+        at = end + 1;
+    }
+    json_decref(schema);
+    return all;
 }
 
+static json_t *object_schema(const struct http_route *route)
+{
+    return is_settings(route) && route->method != HTTP_METHOD_PATCH
+               ? reference(SETTINGS)
+               : json_pack("{s:s}", "type", "object");
+}
+
+/* What may be sent; NULL: nothing. Under a path with a name nothing need be sent. */
+static json_t *request_body(const struct http_route *route)
+{
+    if (route->body_max == 0)
+        return NULL;
+    return json_pack("{s:b, s:o}", "required",
+                     !strstr(route->pattern, "/{") && !(route->gives && !*route->gives), "content",
+                     contents(route->takes, object_schema(route)));
+}
+
+/* The good answer, the problem document, and for the settings what a tag does. */
 static json_t *responses(const struct http_route *route)
 {
-    bool mail = strstr(route->pattern, "/content") != NULL;
-    json_t *schema = route->method == HTTP_METHOD_GET && is_settings(route)
-                         ? reference(SETTINGS)
-                         : json_pack("{s:s}", "type", mail ? "string" : "object");
-    json_t *good = content(mail ? "message/rfc822" : "application/json", schema);
+    bool empty = route->gives && !*route->gives;
+    bool get = route->method == HTTP_METHOD_GET;
+    json_t *all = json_object(), *good = json_pack("{s:s}", "description", "done");
 
-    return json_pack("{s:{s:s, s:o}, s:{s:s, s:o}}", "200", "description", "done", "content", good,
-                     "default", "description", "refused or failed", "content",
-                     content("application/problem+json", reference(PROBLEM)));
+    if (!empty)
+        api_json_set(&good, "content",
+                     contents(route->gives, get && is_settings(route)
+                                                ? reference(SETTINGS)
+                                                : json_pack("{s:s}", "type", "object")));
+    api_json_set(&all, empty ? "204" : "200", good);
+    if (get && is_settings(route))
+        api_json_set(&all, "304", json_pack("{s:s}", "description", "as If-None-Match has it"));
+    api_json_set(&all, "default",
+                 json_pack("{s:s, s:o}", "description", "refused or failed", "content",
+                           content("application/problem+json", reference(PROBLEM))));
+    return all;
 }
 
 static json_t *operation(const struct http_route *route)

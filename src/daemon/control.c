@@ -57,9 +57,12 @@ static bool open_store(struct control *c)
 
     if (settings_store_open(&c->store, c->state->dir, SETTINGS_STORE_CREATE, &fault) != PT_ERR_OK)
         c->store = NULL;
-    else
-        settings_store_reserve(c->store);
     set_fault(c, &c->store_fault, &fault);
+    if (c->store) {
+        fault.err = PT_ERR_OK;
+        PT_IGNORE(settings_store_reserve(c->store, &fault), "the fault tells");
+        set_fault(c, &c->write_fault, &fault);
+    }
     return c->store != NULL;
 }
 
@@ -94,27 +97,90 @@ static enum pt_err load(struct control *c, struct settings **out, struct pt_faul
     return err;
 }
 
-void control_init(struct control *c, const struct state *state)
+/* The first start keeps the defaults as a revision before there is a spool: beside a spool, no
+ * database, or one without a revision, is not the one that was there. None is made then, so that an
+ * administrator can put the right one back. */
+static enum pt_err expect_some(struct control *c, struct pt_fault *fault)
+{
+    char spool[STATE_PATH_SIZE], database[STATE_PATH_SIZE];
+    uint64_t head = 0;
+    bool used;
+    enum pt_err err = PT_ERR_OK;
+
+    state_path(c->state, "spool", spool);
+    state_path(c->state, "settings.db", database);
+    used = access(spool, F_OK) == 0;
+    if (!used || access(database, F_OK) == 0) {
+        if (!c->store && !open_store(c)) {
+            *fault = c->store_fault;
+            return fault->err;
+        }
+        err = settings_store_head(c->store, &head, fault);
+    }
+    if (err != PT_ERR_OK || head > 0 || !used)
+        return err;
+    settings_store_close(c->store); /* a change opens it again */
+    c->store = NULL;
+    return pt_fault_set(
+        fault, PT_ERR_NOTFOUND,
+        "this state folder was in use, but its settings are gone; apply them from a "
+        "file, or put settings.db back from a backup");
+}
+
+/* Puts the stored settings into force; why not is in settings_fault, and logged when it is new. */
+static bool take_stored(struct control *c)
 {
     struct pt_fault fault = { .err = PT_ERR_OK };
     struct settings *s = NULL;
+    enum pt_err err = expect_some(c, &fault);
 
+    if (err == PT_ERR_OK)
+        err = load(c, &s, &fault);
+    if (err == PT_ERR_OK && participants_begin(c, s, &fault)) {
+        make_current(c, s);
+        return true;
+    }
+    settings_unref(s);
+    if (c->settings_fault.err != fault.err || strcmp(c->settings_fault.text, fault.text) != 0)
+        log_text(LOG_ERROR, "settings", "%s", fault.text);
+    set_fault(c, &c->settings_fault, &fault);
+    return false;
+}
+
+void control_init(struct control *c, const struct state *state)
+{
     *c = (struct control){ .state = state };
     pthread_mutex_init(&c->change, NULL);
     pthread_mutex_init(&c->lock, NULL);
     listening_adopt(&c->listening);
     participants_register(c);
-    if (!open_store(c)) {
-        c->settings_fault = c->store_fault;
-        log_text(LOG_ERROR, "settings", "%s", c->store_fault.text);
-    } else if (load(c, &s, &fault) != PT_ERR_OK || !participants_begin(c, s, &fault)) {
-        settings_unref(s);
-        c->settings_fault = fault;
-        log_text(LOG_ERROR, "settings", "%s", fault.text);
-    } else {
-        make_current(c, s);
-    }
+    PT_IGNORE(take_stored(c), "tried again by control_retry()");
     participants_open_resolver(c);
+}
+
+void control_keep_defaults(struct control *c)
+{
+    const struct settings_audit row = { .time_us = clock_wall_us(),
+                                        .actor = STR("postern"),
+                                        .uid = SETTINGS_AUDIT_NO_UID,
+                                        .origin = STR("the first start"),
+                                        .action = "settings.change",
+                                        .detail = STR("the defaults") };
+    const struct settings_commit commit = { .document = STR("{}"),
+                                            .author = row.actor,
+                                            .comment = row.detail,
+                                            .time_us = row.time_us,
+                                            .expected = 0,
+                                            .audit = &row };
+    struct pt_fault fault;
+    uint64_t revision;
+
+    if (!c->store || !c->current || c->current->revision != 0)
+        return;
+    if (settings_store_commit(c->store, &commit, &revision, &fault) == PT_ERR_OK)
+        settings_set_revision(c->current, revision);
+    else
+        log_text(LOG_ERROR, "settings", "%s", fault.text);
 }
 
 void control_done(struct control *c)
@@ -214,6 +280,8 @@ bool control_retry(struct control *c)
     bool done;
 
     pthread_mutex_lock(&c->change);
+    if (!c->current && take_stored(c) && c->gateway)
+        participants_serve(c);
     done = c->current && participants_retry(c);
     pthread_mutex_unlock(&c->change);
     return done;
@@ -339,6 +407,7 @@ static enum pt_err carry_out(struct control *c, const struct api_change *change,
         err = store_revision(c, change, s, &out->revision, fault);
     if (err == PT_ERR_OK && !change->dry_run) {
         settings_set_revision(s, out->revision);
+        set_fault(c, &c->write_fault, &(struct pt_fault){ .err = PT_ERR_OK });
         settings_publish(&c->participants, s, &prepared);
         make_current(c, settings_ref(s));
         log_text(LOG_INFO, "settings", "revision %llu is in force",

@@ -40,6 +40,7 @@ struct control {
     struct policy_snapshot *snapshot;        /* of `current` */
     struct tls_server *tls;                  /* what sessions begin TLS with; NULL: nothing */
     struct pt_fault store_fault;             /* err OK: no trouble */
+    struct pt_fault write_fault;             /* the store could be read, but not written */
     struct pt_fault settings_fault;          /* why the stored settings could not be used */
     struct pt_fault listen_fault;            /* why we do not listen */
     struct pt_fault resolver_fault;          /* what is wrong with the resolver's settings */
@@ -51,6 +52,10 @@ struct control {
 /* Opens the store and reads the settings. Never fails: what is wrong stands in the faults. */
 void control_init(struct control *c, const struct state *state);
 void control_done(struct control *c);
+
+/* Without any revision: makes the defaults one, so that their loss can be noticed. Before there is
+ * a spool. */
+void control_keep_defaults(struct control *c);
 
 /* Commits the settings file of --apply; the reason why not is in apply_fault and on stderr.
  * Before control_serve(). */

@@ -246,6 +246,7 @@ static enum pt_err start(struct process *p, const struct daemon_options *o, stru
     control_init(&p->control, &p->state);
     if (o->apply)
         control_apply_file(&p->control, o->apply);
+    control_keep_defaults(&p->control);
     PT_IGNORE(try_mail(p), "tried again by serve()");
     process_api_deps(p, &deps);
     deps.console_uid = console_uid(o);

@@ -32,11 +32,16 @@ static void settings_warnings(struct control *c, struct api_status *out)
 {
     if (c->store_fault.err != PT_ERR_OK)
         warn(out, true,
-             "mend or move STATE/settings.db away, then apply your settings again from a file",
-             "the settings database cannot be used: %s", c->store_fault.text);
+             "put STATE/settings.db back from a backup, or move settings.db* away and then "
+             "\"postern "
+             "settings apply FILE\"; it is tried again by itself",
+             "the settings database cannot be used, no mail is accepted: %s", c->store_fault.text);
     else if (c->settings_fault.err != PT_ERR_OK)
         warn(out, true, "\"postern settings rollback N\" or \"postern settings apply FILE\"",
              "the stored settings cannot be used, no mail is accepted: %s", c->settings_fault.text);
+    else if (c->write_fault.err != PT_ERR_OK)
+        warn(out, false, "mend what the text names, then restart the gateway",
+             "the settings cannot be changed now: %s", c->write_fault.text);
     if (c->apply_fault.err != PT_ERR_OK)
         warn(out, true, "correct the file, then \"postern settings apply FILE\"",
              "the file of --apply was not taken: %s", c->apply_fault.text);

@@ -21,6 +21,9 @@ struct http_route {
     size_t body_max;     /* 0: a body is refused */
     const char *query;   /* the names of query parameters, separated by spaces; NULL: none */
     const char *summary; /* what it does, for a description of the routes; may be NULL */
+    /* The same for media types, separated by spaces. Of the body; NULL: application/json. Of a good
+     * answer; NULL: application/json, "": none (204). */
+    const char *takes, *gives;
 };
 
 /* For `query`: any names may come. */

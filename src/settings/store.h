@@ -38,8 +38,8 @@ PT_NODISCARD enum pt_err settings_store_open(struct settings_store **out,
 void settings_store_close(struct settings_store *s); /* NULL is accepted */
 
 /* Keeps room on the disk so that small changes and audit rows can still be written when the disk is
- * full: for as long as the handle is open. Whether that succeeded is not told: it is a reserve. */
-void settings_store_reserve(struct settings_store *s);
+ * full: for as long as the handle is open. Fails where the store cannot be written. */
+PT_NODISCARD enum pt_err settings_store_reserve(struct settings_store *s, struct pt_fault *fault);
 
 /* How long later calls wait for another process that has it locked; 5,000 ms unless told. */
 void settings_store_set_patience(struct settings_store *s, int ms);

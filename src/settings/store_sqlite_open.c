@@ -67,8 +67,8 @@ enum pt_err settings_store_fault(struct settings_store *s, int code, const char 
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         return pt_fault_set(fault, PT_ERR_CORRUPT,
-                            "%s is damaged (%s: %s); move it away and apply your settings again "
-                            "from a file, or restore it from a backup",
+                            "%s is damaged (%s: %s); move settings.db* away and apply your "
+                            "settings again from a file, or restore it from a backup",
                             s->path, doing, why);
     case SQLITE_FULL:
         return pt_fault_set(fault, PT_ERR_NOSPACE, "%s: no space left on the disk (%s)", s->path,
@@ -173,11 +173,11 @@ static enum pt_err identify(struct settings_store *s, int64_t *out_version, stru
         return settings_store_fault(s, code, "opening", fault);
     if (id != APPLICATION_ID && (id != 0 || *out_version != 0 || tables != 0))
         return pt_fault_set(fault, PT_ERR_CORRUPT,
-                            "%s is a database of another program; move it away", s->path);
+                            "%s is a database of another program; move settings.db* away", s->path);
     if (*out_version > VERSION)
         return pt_fault_set(fault, PT_ERR_CORRUPT,
                             "%s was made by a newer version of Postern (format %lld, this one "
-                            "knows %d); use that version, or move the file away",
+                            "knows %d); use that version, or move settings.db* away",
                             s->path, (long long)*out_version, (int)VERSION);
     return PT_ERR_OK;
 }
@@ -302,16 +302,18 @@ enum pt_err settings_store_follow(struct settings_store *s, struct pt_fault *fau
  */
 enum { RESERVE_OCTETS = 256 * 1024 };
 
-void settings_store_reserve(struct settings_store *s)
+enum pt_err settings_store_reserve(struct settings_store *s, struct pt_fault *fault)
 {
     char insert[80];
+    int code = settings_store_execute(s, "PRAGMA wal_autocheckpoint=40");
 
     snprintf(insert, sizeof insert, "INSERT INTO reserve VALUES (zeroblob(%d))",
              (int)RESERVE_OCTETS);
-    if (settings_store_execute(s, "PRAGMA wal_autocheckpoint=40") != SQLITE_OK ||
-        settings_store_execute(s, insert) != SQLITE_OK)
-        return;
-    PT_IGNORE(settings_store_execute(s, "DELETE FROM reserve"), "the next start deletes it");
+    if (code == SQLITE_OK)
+        code = settings_store_execute(s, insert);
+    if (code == SQLITE_OK)
+        code = settings_store_execute(s, "DELETE FROM reserve");
+    return code == SQLITE_OK ? PT_ERR_OK : settings_store_fault(s, code, "writing", fault);
 }
 
 void settings_store_set_patience(struct settings_store *s, int ms)

@@ -259,7 +259,7 @@ class Postern:
         self, method: str, path: str, body=None, *, headers: dict | None = None
     ) -> tuple[int, object]:
         """One request on the gateway's socket; status and the answer, parsed where it is JSON."""
-        connection = _UnixConnection(str(self.state / "api.sock"))
+        connection = UnixConnection(str(self.state / "api.sock"))
         payload = json.dumps(body) if isinstance(body, (dict, list)) else body
         kind = {"Content-Type": "application/json"} if isinstance(body, (dict, list)) else {}
         connection.request(method, path, payload, {**kind, **(headers or {})})
@@ -325,7 +325,7 @@ class Postern:
         )
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str):
         super().__init__("localhost", timeout=30)
         self._path = path

@@ -237,7 +237,7 @@ static void a_full_disk_leaves_room_for_rows(void **state)
     uint64_t revision;
     enum pt_err err;
 
-    settings_store_reserve(store);
+    assert_int_equal(settings_store_reserve(store, &fault), PT_ERR_OK);
     snprintf(name, sizeof name, "%s-wal", path());
     assert_int_equal(stat(name, &wal), 0);
     assert_int_equal(stat(path(), &db), 0);

@@ -300,7 +300,7 @@ static void a_damaged_file_is_left_alone(void **state)
     (void)state;
     memset(noise, 'n', sizeof noise);
     write_file(noise, sizeof noise);
-    refused(PT_ERR_CORRUPT, "move it away");
+    refused(PT_ERR_CORRUPT, "move settings.db* away");
 }
 
 static void another_programs_file_is_left_alone(void **state)
