@@ -134,7 +134,7 @@ struct api_listener {
 };
 
 struct api_warning {
-    char text[200];
+    char text[320];
     char remedy[240];
     bool red; /* something that was asked for is not in force, or mail is at stake */
 };

@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/offline.h"
 #include "cli/output.h"
+#include "settings/schema.h"
 
 #define V1 "/api/v1/settings"
 
@@ -99,24 +100,50 @@ int cli_settings_export(struct cli *c)
 
 /* ---- apply, rollback ---- */
 
-/* Reads the file, or standard input. */
-static json_t *read_document(const char *file, bool confirm)
+/* The octets of the file, or of standard input. False: said. */
+static bool read_whole(const char *file, struct buf *out)
 {
     FILE *in = strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
-    json_error_t error;
-    json_t *doc;
+    bool good;
 
     if (!in) {
         cli_fail("cannot read %s: %s", file, strerrordesc_np(errno));
-        return NULL;
+        return false;
     }
-    doc = json_loadf(in, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    while (!feof(in) && !ferror(in) && buf_reserve(out, 65536))
+        out->n += fread(out->p + out->n, 1, 65536, in);
+    good = feof(in) && !ferror(in);
+    if (ferror(in))
+        cli_fail("cannot read %s: %s", file, strerrordesc_np(errno));
+    else if (!good)
+        cli_fail("%s is larger than %u MiB", file, SETTINGS_DOCUMENT_MAX >> 20);
     if (in != stdin)
         fclose(in);
-    if (!doc)
-        cli_fail("%s is not JSON: line %d, column %d: %s", file, error.line, error.column,
-                 error.text);
-    else if (confirm && json_is_object(doc))
+    return good;
+}
+
+/* Reads a document; some editors put a byte-order mark before it. */
+static json_t *read_document(const char *file, bool confirm)
+{
+    static const struct str mark = { "\xEF\xBB\xBF", 3 };
+    json_t *doc = NULL;
+    json_error_t error;
+    struct buf octets;
+    struct str text;
+
+    buf_init(&octets, SETTINGS_DOCUMENT_MAX + 65536);
+    if (read_whole(file, &octets)) {
+        text = buf_str(&octets);
+        if (text.n >= mark.n && str_eq(str_head(text, mark.n), mark))
+            text = str_from(text, mark.n);
+        doc = json_loadb(text.n ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
+                         &error);
+        if (!doc)
+            cli_fail("%s is not JSON: line %d, column %d: %s", file, error.line, error.column,
+                     error.text);
+    }
+    buf_done(&octets);
+    if (confirm && json_is_object(doc))
         json_object_set_new(
             doc, "confirm",
             json_pack("[s,s,s]", "empty_permit_list", "open_relay", "expired_certificate"));

