@@ -262,6 +262,16 @@ static struct settings *settings_in_force(struct http_exchange *x)
 
 /* ---- /settings ---- */
 
+/* An answer is held in memory as a whole, up to a limit. */
+static void check_size(struct http_exchange *x)
+{
+    if (x->response.body.failed)
+        http_problem(x, 500,
+                     "The document is larger than %u MiB or memory is short; its lists can be had "
+                     "by themselves, at /api/v1/connections/lists.",
+                     HTTP_RESPONSE_MAX >> 20);
+}
+
 static void get_job(struct http_exchange *x)
 {
     struct settings *s = settings_in_force(x);
@@ -274,8 +284,10 @@ static void get_job(struct http_exchange *x)
     if (str_eq(str_trim(http_request_header(x->request, "if-none-match")), str_of(tag))) {
         http_answer_empty(x, 304);
     } else {
-        http_answer_text(x, 200, "application/json", str_of(s->document));
+        http_answer_text(x, 200, "application/json", STR_NULL);
+        settings_document_full(s, &x->response.body);
         buf_add_char(&x->response.body, '\n');
+        check_size(x);
     }
     settings_unref(s);
 }
@@ -346,6 +358,7 @@ static bool try_patch(struct http_exchange *x, bool last)
         conditional = change.expected != SETTINGS_REVISION_ANY;
         change.expected = s->revision;
         change.document = str_of(document);
+        change.stored_form = true;
         apply_and_answer(x, &change, !conditional && !last);
         again =
             !conditional && x->response.status == 409 && revision_in_force(x) != change.expected;
@@ -461,7 +474,7 @@ void api_revisions_get(struct http_exchange *x)
 }
 
 /* The revision named in the path; false: answered. */
-static bool find_revision(struct http_exchange *x, struct settings_revision *out)
+static bool find_revision(struct http_exchange *x, bool full, struct settings_revision *out)
 {
     struct settings_store *store;
     struct pt_fault fault = { 0 };
@@ -476,25 +489,42 @@ static bool find_revision(struct http_exchange *x, struct settings_revision *out
             return false;
         if (store)
             err = settings_store_get(store, number, out, &fault);
+        if (store && err == PT_ERR_OK && full)
+            err = settings_store_expand(store, out, &fault);
         settings_store_close(store);
     }
     if (err == PT_ERR_NOTFOUND)
         http_problem(x, 404, "There is no such revision.");
     else if (err)
         api_problem(x, err, fault.text);
+    if (err)
+        settings_revision_done(out);
     return err == PT_ERR_OK;
 }
 
 static void revision_job(struct http_exchange *x)
 {
+    struct buf *body = &x->response.body;
     struct settings_revision r;
-    json_t *body;
+    json_t *row;
+    char *text;
 
-    if (!find_revision(x, &r))
+    if (!find_revision(x, true, &r))
         return;
-    body = revision_json(&r);
-    api_json_set(&body, "document", json_loads(r.document, 0, NULL));
-    http_answer_json(x, 200, body);
+    row = revision_json(&r);
+    text = row ? json_dumps(row, JSON_COMPACT) : NULL;
+    if (text) {
+        /* The document is JSON already, and may be large: it becomes the last member as it is. */
+        http_answer_text(x, 200, "application/json", str_head(str_of(text), strlen(text) - 1));
+        BUF_LIT(body, ",\"document\":");
+        buf_add_str(body, str_of(r.document));
+        BUF_LIT(body, "}\n");
+        check_size(x);
+    } else {
+        api_problem(x, PT_ERR_NOMEM, NULL);
+    }
+    free(text);
+    json_decref(row);
     settings_revision_done(&r);
 }
 
@@ -508,9 +538,10 @@ static void restore_job(struct http_exchange *x)
     struct api_change change = { 0 };
     struct settings_revision r;
 
-    if (!if_match(x, revision_in_force(x), &change.expected) || !find_revision(x, &r))
+    if (!if_match(x, revision_in_force(x), &change.expected) || !find_revision(x, false, &r))
         return;
     change.document = str_of(r.document);
+    change.stored_form = true;
     change.restored_from = r.number;
     apply_and_answer(x, &change, false);
     settings_revision_done(&r);

@@ -44,8 +44,9 @@ static void host_facts(struct settings_host *host, char name[256])
     *host = (struct settings_host){ .hostname = name, .now_us = clock_wall_us() };
 }
 
-/* Parses under today's schema; `stored`: it was confirmed when it was committed. NULL: said. */
-static struct settings *check(struct str document, bool stored, bool warn)
+/* Parses under today's schema; with the store it comes from, it was confirmed when it was
+ * committed. NULL: said. */
+static struct settings *check(struct str document, struct settings_store *store, bool warn)
 {
     struct settings_errors errors;
     struct settings_host host;
@@ -55,8 +56,11 @@ static struct settings *check(struct str document, bool stored, bool warn)
     enum pt_err err;
 
     host_facts(&host, name);
-    if (stored)
+    if (store) {
         host.confirmed = SETTINGS_CONFIRM_ALL;
+        host.find_list = settings_store_find_list;
+        host.find_ctx = store;
+    }
     settings_errors_init(&errors);
     err = settings_parse(document.p, document.n, &host, &s, &errors);
     buf_init(&text, 1024 * 1024);
@@ -77,6 +81,21 @@ static struct settings *check(struct str document, bool stored, bool warn)
 
 /* ---- reading ---- */
 
+static json_t *full_document(const struct settings *s)
+{
+    struct buf text;
+    json_t *doc = NULL;
+
+    buf_init(&text, (size_t)1 << 30);
+    settings_document_full(s, &text);
+    if (!text.failed)
+        doc = json_loadb(text.p, text.n, 0, NULL);
+    buf_done(&text);
+    if (!doc)
+        cli_fail("out of memory");
+    return doc;
+}
+
 json_t *offline_document(struct cli *c)
 {
     struct settings_revision r = { 0 };
@@ -88,15 +107,16 @@ json_t *offline_document(struct cli *c)
 
     if (store)
         err = settings_store_current(store, &r, &fault);
-    settings_store_close(store);
     if (err && err != PT_ERR_NOTFOUND) {
         if (store)
             cli_fail("%s", fault.text);
+        settings_store_close(store);
         return NULL;
     }
-    s = check(r.document ? str_of(r.document) : STR("{}"), true, false);
+    s = check(r.document ? str_of(r.document) : STR("{}"), store, false);
+    settings_store_close(store);
     if (s)
-        doc = json_loads(s->document, 0, NULL);
+        doc = full_document(s);
     settings_unref(s);
     settings_revision_done(&r);
     return doc;
@@ -112,6 +132,8 @@ json_t *offline_revision(struct cli *c, uint64_t number)
 
     if (store)
         err = settings_store_get(store, number, &r, &fault);
+    if (!err)
+        err = settings_store_expand(store, &r, &fault);
     settings_store_close(store);
     if (err == PT_ERR_NOTFOUND)
         cli_fail("there is no revision %" PRIu64, number);
@@ -257,12 +279,15 @@ static struct settings_audit audit_of(const struct settings_commit *commit, cons
     };
 }
 
-/* What is different from the settings that were stored until now; `out` may stay empty. */
+/* What is different from the settings that were stored until now; `out` may stay empty. The
+ * document has its long lists in it. */
 static void changes_from_stored(struct settings_store *store, struct str document, struct buf *out)
 {
     struct settings_revision r = { 0 };
     enum pt_err err = settings_store_current(store, &r, NULL);
 
+    if (err == PT_ERR_OK)
+        err = settings_store_expand(store, &r, NULL);
     if (err == PT_ERR_OK || err == PT_ERR_NOTFOUND)
         settings_changes_write(r.document ? str_of(r.document) : STR("{}"), document,
                                SETTINGS_AUDIT_CHANGES_MAX, out);
@@ -275,8 +300,8 @@ int offline_apply(struct cli *c, struct str document)
     struct settings_audit row = audit_of(&commit, "settings.change", "");
     struct pt_fault fault = { 0 };
     struct settings_store *store;
-    struct buf changes;
-    struct settings *s = check(document, false, true);
+    struct buf changes, full;
+    struct settings *s = check(document, NULL, true);
     uint64_t revision;
     enum pt_err err;
     char *text;
@@ -289,20 +314,27 @@ int offline_apply(struct cli *c, struct str document)
         return CLI_OK;
     }
     text = settings_document_to_store(s);
-    settings_unref(s);
-    if (!text)
+    if (!text) {
+        settings_unref(s);
         return cli_fail("out of memory");
+    }
     /* The first settings may come before the first start. */
     if (mkdir(c->state, 0750) != 0 && errno != EEXIST) {
+        settings_unref(s);
         free(text);
         return cli_fail("cannot make %s: %s", c->state, strerrordesc_np(errno));
     }
     store = open_store(c, SETTINGS_STORE_CREATE, &err);
     commit.document = str_of(text);
+    commit.lists[0] = s->control.deny_list;
+    commit.lists[1] = s->control.permit_list;
     commit.audit = &row;
     buf_init(&changes, SETTINGS_AUDIT_CHANGES_MAX);
     if (store) {
-        changes_from_stored(store, commit.document, &changes);
+        buf_init(&full, (size_t)1 << 30);
+        settings_document_full(s, &full);
+        changes_from_stored(store, buf_str(&full), &changes);
+        buf_done(&full);
         row.changes = buf_str(&changes);
         err = settings_store_commit(store, &commit, &revision, &fault);
         if (err)
@@ -310,6 +342,7 @@ int offline_apply(struct cli *c, struct str document)
     }
     settings_store_close(store);
     buf_done(&changes);
+    settings_unref(s);
     free(text);
     return err ? CLI_FAILED : report(revision);
 }
@@ -330,12 +363,13 @@ int offline_rollback(struct cli *c, uint64_t number)
 
     if (store)
         err = settings_store_get(store, number, &r, &fault);
+    if (err == PT_ERR_OK)
+        s = check(str_of(r.document), store, true);
     settings_store_close(store);
     if (err == PT_ERR_NOTFOUND)
         return cli_fail("there is no revision %" PRIu64, number);
     if (err)
         return store ? cli_fail("%s", fault.text) : CLI_FAILED;
-    s = check(str_of(r.document), true, true);
     settings_revision_done(&r);
     if (!s)
         return CLI_FAILED;
@@ -351,7 +385,8 @@ int offline_rollback(struct cli *c, uint64_t number)
     row = audit_of(&commit, "settings.restore", target);
     commit.audit = &row;
     buf_init(&changes, SETTINGS_AUDIT_CHANGES_MAX);
-    if (settings_store_get(store, number, &r, NULL) == PT_ERR_OK)
+    if (settings_store_get(store, number, &r, NULL) == PT_ERR_OK &&
+        settings_store_expand(store, &r, NULL) == PT_ERR_OK)
         changes_from_stored(store, str_of(r.document), &changes);
     settings_revision_done(&r);
     row.changes = buf_str(&changes);

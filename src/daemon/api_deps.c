@@ -36,7 +36,8 @@ static void test_address(void *ctx, const struct net_addr *address, struct api_d
 {
     struct process *p = ctx;
     struct policy_snapshot *snapshot = control_snapshot(&p->control);
-    const struct settings_entry *entry;
+    char room[SETTINGS_ENTRY_SIZE];
+    const char *entry, *comment;
     struct policy_verdict v;
 
     *out = (struct api_decision){ .accept = false };
@@ -48,11 +49,10 @@ static void test_address(void *ctx, const struct net_addr *address, struct api_d
     out->list = v.list == POLICY_LIST_DENY     ? "deny"
                 : v.list == POLICY_LIST_PERMIT ? "permit"
                                                : NULL;
-    entry = policy_entry(snapshot, v.list, v.entry);
-    if (entry) {
-        snprintf(out->entry, sizeof out->entry, "%s", entry->text);
-        snprintf(out->comment, sizeof out->comment, "%s", entry->comment ? entry->comment : "");
-    }
+    entry = policy_entry_text(snapshot, v.list, v.entry, room);
+    comment = policy_entry_comment(snapshot, v.list, v.entry);
+    snprintf(out->entry, sizeof out->entry, "%s", entry ? entry : "");
+    snprintf(out->comment, sizeof out->comment, "%s", comment ? comment : "");
     policy_snapshot_unref(snapshot);
 }
 

@@ -79,6 +79,8 @@ static enum pt_err load(struct control *c, struct settings **out, struct pt_faul
         return err;
     /* Without a revision the default document is in force. */
     host = this_host(name, SETTINGS_CONFIRM_ALL);
+    host.find_list = settings_store_find_list;
+    host.find_ctx = c->store;
     settings_errors_init(&errors);
     err = settings_parse(r.document ? r.document : "{}", r.document ? strlen(r.document) : 2, &host,
                          out, &errors);
@@ -331,8 +333,7 @@ static struct settings_audit audit_row(struct control *c, const struct api_chang
         row = *change->audit;
     row.time_us = clock_wall_us();
     if (c->current)
-        settings_changes_write(str_of(c->current->document), str_of(s->document),
-                               SETTINGS_AUDIT_CHANGES_MAX, changes);
+        settings_changes_between(c->current, s, SETTINGS_AUDIT_CHANGES_MAX, changes);
     row.changes = buf_str(changes);
     return row;
 }
@@ -347,7 +348,8 @@ static enum pt_err store_revision(struct control *c, const struct api_change *ch
                                       .comment = change->comment,
                                       .time_us = clock_wall_us(),
                                       .expected = change->expected,
-                                      .audit = &row };
+                                      .audit = &row,
+                                      .lists = { s->control.deny_list, s->control.permit_list } };
     char *document = change->restored_from ? NULL : settings_document_to_store(s);
     enum pt_err err;
 
@@ -430,6 +432,14 @@ static enum pt_err change_locked(struct control *c, const struct api_change *cha
     if (err != PT_ERR_OK)
         return err;
     host = this_host(name, c->current ? settings_hazards(c->current) : 0);
+    host.in_force = c->current;
+    host.confirmed |= change->confirmed;
+    host.deny_list = change->deny_list;
+    host.permit_list = change->permit_list;
+    if (change->stored_form) {
+        host.find_list = settings_store_find_list;
+        host.find_ctx = c->store;
+    }
     err = settings_parse(change->document.p, change->document.n, &host, &s, &out->errors);
     if (err == PT_ERR_OK)
         err = carry_out(c, change, s, out, fault);

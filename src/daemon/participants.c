@@ -17,7 +17,7 @@ static void set_fault(struct control *c, struct pt_fault *which, const struct pt
 
 /* ---- rules ---- */
 
-static struct policy_snapshot *snapshot_of(const struct settings *s)
+static struct policy_snapshot *snapshot_of(const struct control *c, const struct settings *s)
 {
     struct net_interface *i = calloc(INTERFACES_MAX, sizeof *i);
     struct net_prefix *nets = calloc(INTERFACES_MAX, sizeof *nets);
@@ -29,7 +29,7 @@ static struct policy_snapshot *snapshot_of(const struct settings *s)
         for (uint32_t k = 0; k < all; k++)
             if (i[k].scope != NET_SCOPE_LINK)
                 nets[n++] = i[k].prefix;
-        snapshot = policy_snapshot_new(s, nets, n);
+        snapshot = policy_snapshot_next(c->snapshot, s, nets, n);
     }
     free(i);
     free(nets);
@@ -39,7 +39,7 @@ static struct policy_snapshot *snapshot_of(const struct settings *s)
 static enum pt_err rules_prepare(void *ctx, const struct settings *s, void **out,
                                  struct settings_refusal *why)
 {
-    *out = snapshot_of(s);
+    *out = snapshot_of(ctx, s);
     return *out ? PT_ERR_OK
                 : pt_fault_set(&why->fault, PT_ERR_NOMEM, "no memory for the new settings");
 }
@@ -63,7 +63,7 @@ static void rules_release(void *ctx, void *prepared)
 
 bool participants_begin(struct control *c, const struct settings *s, struct pt_fault *fault)
 {
-    c->snapshot = snapshot_of(s);
+    c->snapshot = snapshot_of(c, s);
     if (!c->snapshot)
         pt_fault_set(fault, PT_ERR_NOMEM, "no memory for the settings");
     return c->snapshot != NULL;

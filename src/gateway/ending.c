@@ -20,7 +20,7 @@ enum { LAST_WORDS_S = 60 }; /* for reading our last reply */
 
 static void log_not_permitted(const struct session *s, const struct policy_verdict *v)
 {
-    char client[NET_ENDPOINT_SIZE], ref[POLICY_REF_SIZE];
+    char client[NET_ENDPOINT_SIZE], ref[POLICY_REF_SIZE], entry[SETTINGS_ENTRY_SIZE];
     struct log_line line;
 
     net_endpoint_format(&s->client, client);
@@ -29,7 +29,7 @@ static void log_not_permitted(const struct session *s, const struct policy_verdi
     log_cstr(&line, "client", client);
     log_str(&line, "helo", smtp_server_helo(&s->smtp));
     log_cstr(&line, "rule", policy_rule_name(v->rule));
-    log_cstr(&line, "entry", policy_entry_text(s->loop->snapshot, v->list, v->entry));
+    log_cstr(&line, "entry", policy_entry_text(s->loop->snapshot, v->list, v->entry, entry));
     log_u64(&line, "code", v->reply.code);
     log_cstr(&line, "ref", ref);
     log_end(&line);

@@ -210,14 +210,14 @@ static bool admit(struct gateway_loop *l, const struct net_endpoint *peer, struc
 static void log_refused(const struct gateway_loop *l, const struct net_endpoint *peer,
                         const struct policy_verdict *v)
 {
-    char client[NET_ENDPOINT_SIZE], ref[POLICY_REF_SIZE];
+    char client[NET_ENDPOINT_SIZE], ref[POLICY_REF_SIZE], entry[SETTINGS_ENTRY_SIZE];
     struct log_line line;
 
     net_endpoint_format(peer, client);
     log_begin(&line, LOG_INFO, "refused");
     log_cstr(&line, "client", client);
     log_cstr(&line, "rule", policy_rule_name(v->rule));
-    log_cstr(&line, "entry", policy_entry_text(l->snapshot, v->list, v->entry));
+    log_cstr(&line, "entry", policy_entry_text(l->snapshot, v->list, v->entry, entry));
     log_u64(&line, "code", v->reply.code);
     policy_ref_format(l->next_ref, ref);
     log_cstr(&line, "ref", ref);

@@ -137,8 +137,8 @@ static void below(struct question *q, enum policy_rule rule, uint64_t value, uin
 static void connection_control(struct question *q, const struct smtp_reply *reply)
 {
     bool deny_all = q->snap->settings->control.mode == SETTINGS_DENY_ALL_EXCEPT;
-    const struct access_table *t = deny_all ? q->snap->permit : q->snap->deny;
-    uint32_t entry = access_table_find(t, &q->facts->client, q->facts->now_us);
+    const struct policy_table *t = deny_all ? q->snap->permit : q->snap->deny;
+    uint32_t entry = access_table_find(t->table, &q->facts->client, q->facts->now_us);
     struct policy_step step = {
         .rule = POLICY_RULE_CONNECTION_CONTROL,
         .list = deny_all ? POLICY_LIST_PERMIT : POLICY_LIST_DENY,

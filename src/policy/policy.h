@@ -30,6 +30,12 @@ struct policy_snapshot;
 struct policy_snapshot *policy_snapshot_new(const struct settings *s,
                                             const struct net_prefix *host_nets,
                                             uint32_t host_net_count);
+/* The same for settings that follow those of a snapshot: the tables of lists that both share are
+ * not built again. */
+struct policy_snapshot *policy_snapshot_next(const struct policy_snapshot *before,
+                                             const struct settings *s,
+                                             const struct net_prefix *host_nets,
+                                             uint32_t host_net_count);
 struct policy_snapshot *policy_snapshot_ref(const struct policy_snapshot *snap);
 void policy_snapshot_unref(const struct policy_snapshot *snap); /* NULL is accepted */
 const struct settings *policy_snapshot_settings(const struct policy_snapshot *snap);
@@ -167,12 +173,15 @@ bool policy_may_relay(const struct policy_snapshot *snap, const struct net_addr 
 
 /* ---- telling ---- */
 
-/* The entry that a verdict or step names, as the administrator wrote it; NULL: none. */
-const char *policy_entry_text(const struct policy_snapshot *snap, uint8_t list, uint32_t entry);
+/* The entry that a verdict or step names, in `room` or in the settings; NULL: none. */
+const char *policy_entry_text(const struct policy_snapshot *snap, uint8_t list, uint32_t entry,
+                              char room[SETTINGS_ENTRY_SIZE]);
 
-/* Its settings_entry with comment and expiry; NULL where the list has none such. */
-const struct settings_entry *policy_entry(const struct policy_snapshot *snap, uint8_t list,
-                                          uint32_t entry);
+/* The deny or permit list; NULL for any other. */
+const struct settings_list *policy_list(const struct policy_snapshot *snap, uint8_t list);
+
+/* The comment of such a list's entry; NULL: none. */
+const char *policy_entry_comment(const struct policy_snapshot *snap, uint8_t list, uint32_t entry);
 
 /* One line for a person: what the rule looked at and what came of it. */
 void policy_step_write(const struct policy_snapshot *snap, const struct policy_step *step,

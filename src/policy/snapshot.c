@@ -2,17 +2,54 @@
 
 #include <stdlib.h>
 
+/* ---- the lists ---- */
+
 static struct access_table *list_table(const struct settings_list *list)
 {
     struct access_row *rows = malloc((list->count ? list->count : 1) * sizeof *rows);
     struct access_table *t = NULL;
 
     for (uint32_t i = 0; rows && i < list->count; i++)
-        rows[i] = (struct access_row){ list->entries[i].prefix, list->entries[i].expires_us };
+        rows[i] = (struct access_row){ list->entries[i].prefix, settings_list_expires_us(list, i) };
     if (rows)
         t = access_table_new(rows, list->count);
     free(rows);
     return t;
+}
+
+static void table_unref(struct policy_table *t)
+{
+    if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    access_table_free(t->table);
+    settings_list_unref(t->list);
+    free(t);
+}
+
+/* That of the snapshot before, if it has the same list. */
+static struct policy_table *table_of(const struct settings_list *list,
+                                     const struct policy_snapshot *before)
+{
+    struct policy_table *t = NULL;
+
+    if (before && before->deny->list == list)
+        t = before->deny;
+    else if (before && before->permit->list == list)
+        t = before->permit;
+    if (t) {
+        atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+        return t;
+    }
+    t = calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    atomic_init(&t->refs, 1);
+    t->list = settings_list_ref(list);
+    t->table = list_table(list);
+    if (t->table)
+        return t;
+    table_unref(t);
+    return NULL;
 }
 
 /* ---- who may relay ---- */
@@ -92,14 +129,22 @@ struct policy_snapshot *policy_snapshot_new(const struct settings *s,
                                             const struct net_prefix *host_nets,
                                             uint32_t host_net_count)
 {
+    return policy_snapshot_next(NULL, s, host_nets, host_net_count);
+}
+
+struct policy_snapshot *policy_snapshot_next(const struct policy_snapshot *before,
+                                             const struct settings *s,
+                                             const struct net_prefix *host_nets,
+                                             uint32_t host_net_count)
+{
     struct policy_snapshot *snap = calloc(1, sizeof *snap);
 
     if (!snap)
         return NULL;
     atomic_init(&snap->refs, 1);
     snap->settings = settings_ref(s);
-    snap->deny = list_table(&s->control.deny_list);
-    snap->permit = list_table(&s->control.permit_list);
+    snap->deny = table_of(s->control.deny_list, before);
+    snap->permit = table_of(s->control.permit_list, before);
     if (s->message_rules.relay_hosts == SETTINGS_RELAY_SPECIFIED)
         snap->relay = specified_relay_table(s);
     else
@@ -126,8 +171,8 @@ void policy_snapshot_unref(const struct policy_snapshot *snap)
 
     if (!snap || atomic_fetch_sub_explicit(&mine->refs, 1, memory_order_acq_rel) != 1)
         return;
-    access_table_free(snap->deny);
-    access_table_free(snap->permit);
+    table_unref(snap->deny);
+    table_unref(snap->permit);
     access_table_free(snap->relay);
     settings_domains_free(snap->relay_domains);
     settings_unref(snap->settings);

@@ -8,10 +8,18 @@
 /*
  * policy/snapshot: the inside of a snapshot. For this room only.
  */
+
+/* The table of a list. Snapshots whose settings share the list share it. */
+struct policy_table {
+    struct access_table *table;
+    const struct settings_list *list; /* a reference */
+    _Atomic uint32_t refs;
+};
+
 struct policy_snapshot {
     const struct settings *settings;
-    struct access_table *deny;
-    struct access_table *permit;
+    struct policy_table *deny;
+    struct policy_table *permit;
     struct access_table *relay; /* clients that may relay; its rows are those of relay_networks
                                    under SETTINGS_RELAY_SPECIFIED, otherwise of this host */
     struct settings_domains *relay_domains;

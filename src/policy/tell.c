@@ -14,25 +14,30 @@ const char *policy_rule_name(enum policy_rule rule)
 
 /* ---- entries ---- */
 
-const struct settings_entry *policy_entry(const struct policy_snapshot *snap, uint8_t list,
-                                          uint32_t entry)
+const struct settings_list *policy_list(const struct policy_snapshot *snap, uint8_t list)
 {
-    const struct settings_list *l = NULL;
-
     if (list == POLICY_LIST_DENY)
-        l = &snap->settings->control.deny_list;
-    else if (list == POLICY_LIST_PERMIT)
-        l = &snap->settings->control.permit_list;
-    return l && entry < l->count ? &l->entries[entry] : NULL;
+        return snap->settings->control.deny_list;
+    return list == POLICY_LIST_PERMIT ? snap->settings->control.permit_list : NULL;
 }
 
-const char *policy_entry_text(const struct policy_snapshot *snap, uint8_t list, uint32_t entry)
+const char *policy_entry_comment(const struct policy_snapshot *snap, uint8_t list, uint32_t entry)
+{
+    const struct settings_list *l = policy_list(snap, list);
+
+    return l && entry < l->count ? settings_list_comment(l, entry) : NULL;
+}
+
+const char *policy_entry_text(const struct policy_snapshot *snap, uint8_t list, uint32_t entry,
+                              char room[SETTINGS_ENTRY_SIZE])
 {
     const struct settings *s = snap->settings;
-    const struct settings_entry *e = policy_entry(snap, list, entry);
+    const struct settings_list *l = policy_list(snap, list);
 
-    if (e)
-        return e->text;
+    if (l && entry < l->count) {
+        settings_entry_format(&l->entries[entry], room);
+        return room;
+    }
     if (list == POLICY_LIST_NETWORKS && entry < s->message_rules.relay_network_count)
         return s->message_rules.relay_network_texts[entry];
     if (list == POLICY_LIST_RELAY_DOMAINS && entry < s->message_rules.relay_domain_count)
@@ -45,17 +50,19 @@ const char *policy_entry_text(const struct policy_snapshot *snap, uint8_t list, 
 static void write_control(const struct policy_snapshot *snap, const struct policy_step *step,
                           struct buf *out)
 {
-    const struct settings_entry *e = policy_entry(snap, step->list, step->entry);
+    const char *comment = policy_entry_comment(snap, step->list, step->entry);
+    char room[SETTINGS_ENTRY_SIZE];
+    const char *text = policy_entry_text(snap, step->list, step->entry, room);
     bool permit = step->list == POLICY_LIST_PERMIT;
 
     buf_addf(out, "%s: ", permit ? "deny_all_except" : "accept_all_except");
-    if (!e) {
+    if (!text) {
         buf_addf(out, "no entry of the %s list fits", permit ? "permit" : "deny");
         return;
     }
-    buf_addf(out, "entry %s of the %s list fits", e->text, permit ? "permit" : "deny");
-    if (e->comment)
-        buf_addf(out, " (%s)", e->comment);
+    buf_addf(out, "entry %s of the %s list fits", text, permit ? "permit" : "deny");
+    if (comment)
+        buf_addf(out, " (%s)", comment);
 }
 
 static void write_limit(const struct policy_step *step, struct buf *out)
@@ -77,7 +84,8 @@ static void write_relay(const struct policy_snapshot *snap, const struct policy_
                         struct buf *out)
 {
     static const char *const hosts[] = { "host_only", "same_subnet", "same_class", "specified" };
-    const char *text = policy_entry_text(snap, step->list, step->entry);
+    char room[SETTINGS_ENTRY_SIZE];
+    const char *text = policy_entry_text(snap, step->list, step->entry, room);
 
     buf_addf(out, "%s: ", hosts[step->limit & 3]);
     if (text)
@@ -89,7 +97,8 @@ static void write_relay(const struct policy_snapshot *snap, const struct policy_
 static void write_domain(const struct policy_snapshot *snap, const struct policy_step *step,
                          struct buf *out)
 {
-    const char *text = policy_entry_text(snap, step->list, step->entry);
+    char room[SETTINGS_ENTRY_SIZE];
+    const char *text = policy_entry_text(snap, step->list, step->entry, room);
 
     if (text)
         buf_addf(out, "the recipient's domain is in %s", text);

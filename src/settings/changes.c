@@ -11,7 +11,8 @@ enum { POINTER_MAX = 1024, VALUE_MAX = 2048, ELEMENTS_MAX = 20, DEPTH_MAX = 32, 
 struct changes {
     struct buf *out;
     struct buf pointer;
-    size_t end; /* `out` may grow to here */
+    size_t end;                            /* `out` may grow to here */
+    const struct settings *before, *after; /* NULL: there are only the documents */
     unsigned count, more;
 };
 
@@ -143,6 +144,81 @@ static void diff_lists(struct changes *c, const json_t *before, const json_t *af
     add_change(c, &one);
 }
 
+/* ---- lists that are not in the document ---- */
+
+static bool same_entry(const struct settings_list *a, uint32_t i, const struct settings_list *b,
+                       uint32_t k)
+{
+    const struct settings_entry *x = &a->entries[i], *y = &b->entries[k];
+
+    return x->masked == y->masked && x->prefix.length == y->prefix.length &&
+           net_addr_eq(&x->prefix.addr, &y->prefix.addr) &&
+           settings_list_expires_us(a, i) == settings_list_expires_us(b, k) &&
+           str_eq(str_of(settings_list_comment(a, i)), str_of(settings_list_comment(b, k)));
+}
+
+static json_t *entries_json(const struct settings_list *list, uint32_t from, uint32_t n)
+{
+    struct buf text;
+    json_t *array;
+
+    buf_init(&text, 1 << 20);
+    BUF_LIT(&text, "[");
+    settings_list_write_json(list, from, from + n, &text);
+    if (text.n > 1 && text.p[1] == ',')
+        buf_drop(&text, 1);
+    if (text.n > 0)
+        text.p[0] = '[';
+    BUF_LIT(&text, "]");
+    array = text.failed ? NULL : json_loadb(text.p, text.n, 0, NULL);
+    buf_done(&text);
+    return array ? array : json_array();
+}
+
+static void diff_entries(struct changes *c, const struct settings_list *a,
+                         const struct settings_list *b)
+{
+    uint32_t n = a->count, m = b->count, head = 0, tail = 0;
+    struct buf one;
+
+    while (head < n && head < m && same_entry(a, head, b, head))
+        head++;
+    while (tail < n - head && tail < m - head && same_entry(a, n - 1 - tail, b, m - 1 - tail))
+        tail++;
+    buf_init(&one, SIZE_MAX);
+    if (n - head - tail <= ELEMENTS_MAX && m - head - tail <= ELEMENTS_MAX) {
+        json_t *gone = entries_json(a, head, n - head - tail);
+        json_t *come = entries_json(b, head, m - head - tail);
+        json_t *removed = surplus(gone, come, 0, json_array_size(gone), json_array_size(come));
+        json_t *added = surplus(come, gone, 0, json_array_size(come), json_array_size(gone));
+
+        add_value(&one, "removed", removed);
+        add_value(&one, "added", added);
+        json_decref(gone);
+        json_decref(come);
+        json_decref(removed);
+        json_decref(added);
+    }
+    buf_addf(&one, ",\"before_count\":%u,\"after_count\":%u", n, m);
+    add_change(c, &one);
+}
+
+/* True: it is one of the two lists, and is done with. */
+static bool diff_known_list(struct changes *c)
+{
+    static const struct str deny = { "/connections/control/deny_list", 30 };
+    static const struct str permit = { "/connections/control/permit_list", 32 };
+    struct str pointer = buf_str(&c->pointer);
+
+    if (!c->before || !(str_eq(pointer, deny) || str_eq(pointer, permit)))
+        return false;
+    if (str_eq(pointer, deny))
+        diff_entries(c, c->before->control.deny_list, c->after->control.deny_list);
+    else
+        diff_entries(c, c->before->control.permit_list, c->after->control.permit_list);
+    return true;
+}
+
 /* ---- values ---- */
 
 static void diff(struct changes *c, const json_t *before, const json_t *after, int depth);
@@ -162,6 +238,8 @@ static void diff(struct changes *c, const json_t *before, const json_t *after, i
     json_t *value;
 
     if (before && after && json_equal(before, after))
+        return;
+    if (diff_known_list(c))
         return;
     if (json_is_array(before) && json_is_array(after)) {
         diff_lists(c, before, after);
@@ -183,9 +261,9 @@ static json_t *read(struct str text)
     return json_loadb(text.n ? text.p : "", text.n, 0, NULL);
 }
 
-void settings_changes_write(struct str before, struct str after, size_t max, struct buf *out)
+static void write_changes(struct changes c, struct str before, struct str after)
 {
-    struct changes c = { .out = out, .end = out->n + max };
+    struct buf *out = c.out;
     json_t *a, *b;
 
     if (str_eq(before, after)) {
@@ -205,4 +283,17 @@ void settings_changes_write(struct str before, struct str after, size_t max, str
     }
     json_decref(a);
     json_decref(b);
+}
+
+void settings_changes_write(struct str before, struct str after, size_t max, struct buf *out)
+{
+    write_changes((struct changes){ .out = out, .end = out->n + max }, before, after);
+}
+
+void settings_changes_between(const struct settings *before, const struct settings *after,
+                              size_t max, struct buf *out)
+{
+    write_changes(
+        (struct changes){ .out = out, .end = out->n + max, .before = before, .after = after },
+        str_of(before->document), str_of(after->document));
 }

@@ -397,6 +397,11 @@ static json_t *check_node(struct settings_check *c, const struct schema_node *n,
     return NULL;
 }
 
+json_t *settings_check_entries(struct settings_check *c, json_t *array)
+{
+    return check_node(c, &schema_entries, array);
+}
+
 json_t *settings_check_table(struct settings_check *c, json_t *document)
 {
     return check_node(c, &schema_root, document);

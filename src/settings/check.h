@@ -21,6 +21,7 @@ struct settings_check {
     struct buf pointer;      /* of the value at hand */
     const char *hostname;    /* the valid name of this host */
     unsigned hazards;        /* enum settings_confirm, found by settings_check_confirmed() */
+    const struct settings_list *lists[2]; /* deny, permit: known ones; NULL: as in the document */
     bool hostname_from_host; /* identity.hostname was not given */
     bool no_memory;
 };
@@ -28,6 +29,9 @@ struct settings_check {
 /* A new reference, or NULL when it is no object or memory is short. Where a value was wrong, and an
  * error added, the member is missing and a list element is null. */
 json_t *settings_check_table(struct settings_check *c, json_t *document);
+
+/* The same for an array of list entries. */
+json_t *settings_check_entries(struct settings_check *c, json_t *array);
 
 /* These read what the first gave. They draw no conclusion from what is missing because it was
  * wrong. */

@@ -1,10 +1,90 @@
 /* Documents as text: patching, picking, printing. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "settings/errors.h"
 #include "settings/json.h"
 
+/* ---- lists by name ---- */
+
+/* In compact JSON a quotation mark that is part of a string has a backslash before it, so that
+ * nothing but the member itself reads like this. */
+static const struct str list_members[2] = { { "\"deny_list\":\"sha256:", 20 },
+                                            { "\"permit_list\":\"sha256:", 22 } };
+
+/* Where a list's name begins, its quotation mark included, behind `from`; or the end. */
+static size_t next_name(struct str document, size_t from)
+{
+    for (ptrdiff_t at = (ptrdiff_t)from; (at = str_find(document, '"', (size_t)at)) >= 0; at++)
+        for (int i = 0; i < 2; i++)
+            if (str_eq(str_head(str_from(document, (size_t)at), list_members[i].n),
+                       list_members[i]))
+                return (size_t)at + list_members[i].n - sizeof "sha256:";
+    return document.n;
+}
+
+static void add_list(const struct settings_list *list, struct buf *out)
+{
+    BUF_LIT(out, "[");
+    settings_list_write_json(list, 0, list->count, out);
+    BUF_LIT(out, "]");
+}
+
+enum pt_err settings_document_expand(
+    struct str document, struct settings_list *(*find)(void *ctx, const struct settings_hash *hash),
+    void *ctx, struct buf *out)
+{
+    size_t at = 0, name;
+
+    while ((name = next_name(document, at)) < document.n) {
+        struct str text = str_head(str_from(document, name + 1), SETTINGS_LIST_NAME_SIZE - 1);
+        struct settings_hash hash;
+        struct settings_list *list =
+            settings_list_name_parse(text, &hash) ? find(ctx, &hash) : NULL;
+
+        if (!list)
+            return PT_ERR_NOTFOUND;
+        buf_add_str(out, (struct str){ document.p + at, name - at });
+        add_list(list, out);
+        settings_list_unref(list);
+        at = name + 2 + text.n;
+    }
+    buf_add_str(out, str_from(document, at));
+    return out->failed ? PT_ERR_NOMEM : PT_ERR_OK;
+}
+
+static struct settings_list *own_list(void *ctx, const struct settings_hash *hash)
+{
+    const struct settings *s = ctx;
+    bool deny = settings_hash_eq(&s->control.deny_list->hash, hash);
+
+    return settings_list_ref(deny ? s->control.deny_list : s->control.permit_list);
+}
+
+void settings_document_full(const struct settings *s, struct buf *out)
+{
+    if (settings_document_expand(str_of(s->document), own_list, (void *)s, out) != PT_ERR_OK)
+        out->failed = true;
+}
+
 /* ---- RFC 7396 ---- */
+
+/* Names of lists are for the store alone. */
+static bool names_list(const json_t *patch, struct settings_errors *errors)
+{
+    static const char *const keys[2] = { "deny_list", "permit_list" };
+    const json_t *control = json_object_get(json_object_get(patch, "connections"), "control");
+    uint32_t before = errors->error_count;
+    char pointer[64];
+
+    for (int i = 0; i < 2; i++) {
+        if (!json_is_string(json_object_get(control, keys[i])))
+            continue;
+        snprintf(pointer, sizeof pointer, "/connections/control/%s", keys[i]);
+        settings_errors_add(errors, SETTINGS_ERROR, pointer, "must be a list, not a string");
+    }
+    return errors->error_count > before;
+}
 
 static bool merge_member(json_t *result, const char *key, json_t *patch);
 
@@ -51,6 +131,8 @@ static enum pt_err merge_texts(struct str document, struct str patch, char **out
         settings_errors_add(errors, SETTINGS_ERROR, "", "the patch must be an object");
         return PT_ERR_INVALID;
     }
+    if (names_list(read[1], errors))
+        return PT_ERR_INVALID;
     read[2] = merge(read[0], read[1]);
     text = read[2] ? json_dumps(read[2], JSON_COMPACT) : NULL;
     if (!text)

@@ -250,6 +250,8 @@ static bool none_alive(const struct settings_check *c, const json_t *list)
     json_t *entry;
     size_t i;
 
+    if (c->lists[1])
+        return settings_list_all_expired(c->lists[1], c->host->now_us);
     json_array_foreach((json_t *)list, i, entry)
     {
         const json_t *expires = json_object_get(entry, "expires");
@@ -274,7 +276,8 @@ static void check_permit_list(struct settings_check *c, const json_t *document, 
     settings_check_enter(c, STR("control"));
     settings_check_enter(c, STR("permit_list"));
     hazard(c, confirmed, SETTINGS_CONFIRM_EMPTY_PERMIT_LIST,
-           json_array_size(list) ? "all its entries have expired, and that refuses every client"
+           json_array_size(list) || (c->lists[1] && c->lists[1]->count)
+               ? "all its entries have expired, and that refuses every client"
                                  : "an empty permit list refuses every client");
     settings_check_leave(c, 0);
 }

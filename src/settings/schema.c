@@ -1,5 +1,8 @@
 #include "settings/schema.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "settings/check.h"
 #include "settings/errors.h"
 #include "settings/json.h"
@@ -22,6 +25,60 @@ static void warn_about_hostname(struct settings_check *c)
                             "this host has no name that other hosts can use; give one");
 }
 
+/* ---- lists that need not be read ---- */
+
+static const char *const list_keys[2] = { "deny_list", "permit_list" };
+
+/* The list of that hash, or NULL; a new reference. */
+static struct settings_list *find_list(const struct settings_host *host,
+                                       const struct settings_hash *hash)
+{
+    const struct settings *s = host->in_force;
+
+    if (s && settings_hash_eq(&s->control.deny_list->hash, hash))
+        return settings_list_ref(s->control.deny_list);
+    if (s && settings_hash_eq(&s->control.permit_list->hash, hash))
+        return settings_list_ref(s->control.permit_list);
+    return host->find_list(host->find_ctx, hash);
+}
+
+static void take_named(struct settings_check *c, int which, const json_t *name)
+{
+    struct settings_hash hash;
+    char pointer[64];
+
+    if (settings_list_name_parse(settings_json_str(name), &hash))
+        c->lists[which] = find_list(c->host, &hash);
+    if (c->lists[which])
+        return;
+    snprintf(pointer, sizeof pointer, "/connections/control/%s", list_keys[which]);
+    settings_errors_add(c->errors, SETTINGS_ERROR, pointer,
+                        "is stored apart, and cannot be read there");
+}
+
+/* Where a list is known, an empty one is left in the document. */
+static void take_lists(struct settings_check *c, json_t *document)
+{
+    const struct settings_list *given[2] = { c->host->deny_list, c->host->permit_list };
+    json_t *control = settings_json_at(document, "connections", "control", NULL);
+
+    for (int i = 0; i < 2; i++) {
+        const json_t *value = json_object_get(control, list_keys[i]);
+
+        pt_assert(!given[i] || control);
+        if (given[i])
+            c->lists[i] = settings_list_ref(given[i]);
+        else if (c->host->find_list && json_is_string(value))
+            take_named(c, i, value);
+        else
+            continue;
+        if (json_object_set_new(control, list_keys[i], json_array()) != 0)
+            c->no_memory = true;
+    }
+}
+
+/* ---- parsing ---- */
+
 /* The value of a document that was read; it is changed: "confirm" is taken out. */
 static enum pt_err parse_read(struct settings_check *c, json_t *document, struct settings **out)
 {
@@ -29,6 +86,7 @@ static enum pt_err parse_read(struct settings_check *c, json_t *document, struct
     enum pt_err err = PT_ERR_INVALID;
 
     json_object_del(document, "confirm");
+    take_lists(c, document);
     checked = settings_check_table(c, document);
     if (checked) {
         settings_check_features(c, checked);
@@ -66,6 +124,32 @@ enum pt_err settings_parse(const char *json, size_t n, const struct settings_hos
     buf_init(&c.pointer, 16 * 1024);
     err = parse_read(&c, document, out);
     buf_done(&c.pointer);
+    settings_list_unref(c.lists[0]);
+    settings_list_unref(c.lists[1]);
     json_decref(document);
     return err;
+}
+
+enum pt_err settings_parse_entries(json_t *array, struct str pointer, struct settings_list **out,
+                                   struct settings_errors *errors)
+{
+    const struct settings_host host = { 0 };
+    struct settings_check c = { .host = &host, .errors = errors };
+    struct settings_list *list = NULL;
+    json_t *checked;
+
+    settings_errors_clear(errors);
+    buf_init(&c.pointer, 16 * 1024);
+    buf_add_str(&c.pointer, pointer);
+    checked = settings_check_entries(&c, array);
+    if (checked && errors->error_count == 0 && !c.no_memory)
+        list = settings_value_list(checked);
+    json_decref(checked);
+    buf_done(&c.pointer);
+    if (errors->error_count > 0)
+        return PT_ERR_INVALID;
+    if (!list)
+        return PT_ERR_NOMEM;
+    *out = list;
+    return PT_ERR_OK;
 }

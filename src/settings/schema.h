@@ -18,6 +18,8 @@
  * list takes a while: not on an event loop.
  */
 
+struct json_t; /* of jansson */
+
 /* A document larger than this is refused unread. */
 #define SETTINGS_DOCUMENT_MAX (128u * 1024 * 1024)
 
@@ -49,6 +51,15 @@ struct settings_host {
      * stored revision, which was confirmed when it was committed: SETTINGS_CONFIRM_ALL. */
     unsigned confirmed;
     unsigned features; /* enum settings_feature: what this program can do */
+
+    /* Lists need not be read where they are known. */
+    const struct settings *in_force; /* a list equal to one of its is shared with it; NULL: none */
+    /* Taken in place of what the document says; NULL: the document's own. */
+    const struct settings_list *deny_list, *permit_list;
+    /* Finds the list that a document of the store names; a reference, or NULL. Without it a
+     * document names none, and must not: what comes from outside holds its lists. */
+    struct settings_list *(*find_list)(void *ctx, const struct settings_hash *hash);
+    void *find_ctx;
 };
 
 struct settings_problem {
@@ -89,11 +100,30 @@ PT_NODISCARD enum pt_err settings_parse(const char *json, size_t n,
                                         const struct settings_host *host, struct settings **out,
                                         struct settings_errors *errors);
 
+/*
+ * A JSON array of entries as a document has them; the pointers of errors begin with `pointer`.
+ * Results as those of settings_parse(). The caller owns the reference in *out.
+ */
+PT_NODISCARD enum pt_err settings_parse_entries(struct json_t *array, struct str pointer,
+                                                struct settings_list **out,
+                                                struct settings_errors *errors);
+
 /* Before the value is shared. */
 void settings_set_revision(struct settings *s, uint64_t revision);
 
 /* What would have needed a confirmation: enum settings_confirm. */
 unsigned settings_hazards(const struct settings *s);
+
+/* s->document with all its lists. */
+void settings_document_full(const struct settings *s, struct buf *out);
+
+/*
+ * A document as the store has it (compact), with the lists it names put in. PT_ERR_OK,
+ * PT_ERR_NOMEM, or PT_ERR_NOTFOUND: `find` gave none.
+ */
+PT_NODISCARD enum pt_err settings_document_expand(
+    struct str document, struct settings_list *(*find)(void *ctx, const struct settings_hash *hash),
+    void *ctx, struct buf *out);
 
 /* The document to keep in the store: as s->document, without a hostname that the document did not
  * name, so that it goes on following the host. On the heap, caller frees; NULL: memory is short. */

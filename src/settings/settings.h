@@ -6,6 +6,7 @@
 #include "base/defs.h"
 #include "base/str.h"
 #include "net/addr.h"
+#include "settings/list.h"
 
 /*
  * settings: one revision of the settings document as an immutable, reference-counted value.
@@ -24,19 +25,6 @@ enum settings_relay_hosts {
     SETTINGS_RELAY_SPECIFIED,
 };
 enum settings_via { SETTINGS_VIA_MX, SETTINGS_VIA_NEXT_HOPS };
-
-/* One entry of the deny or permit list. */
-struct settings_entry {
-    struct net_prefix prefix;
-    const char *text;    /* as the administrator wrote it, host bits cleared */
-    const char *comment; /* NULL: none */
-    int64_t expires_us;  /* 0: never */
-};
-
-struct settings_list {
-    struct settings_entry *entries;
-    uint32_t count;
-};
 
 struct settings_next_hop {
     const char *host; /* name or address literal without brackets */
@@ -66,8 +54,8 @@ struct settings {
     } interface;
     struct {
         enum settings_control mode;
-        struct settings_list deny_list;
-        struct settings_list permit_list;
+        const struct settings_list *deny_list; /* never NULL; references, as is the next */
+        const struct settings_list *permit_list;
     } control;
     struct {
         bool incoming;
@@ -100,7 +88,9 @@ struct settings {
         const char *trust_anchor; /* NULL: the root's; "none": no validation */
     } resolver;
 
-    const char *document; /* the normalised JSON text, defaults filled in */
+    /* The normalised JSON text, defaults filled in. A list longer than SETTINGS_LIST_INLINE_MAX
+     * stands there by its name; settings_document_full() puts it in. */
+    const char *document;
     struct settings_private *private;
     _Atomic uint32_t refs; /* private */
 };

@@ -5,6 +5,7 @@
 #include "base/defs.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "settings/list.h"
 
 /*
  * settings/store: the revisions of the settings document, on stable storage.
@@ -51,7 +52,9 @@ struct settings_revision {
     uint64_t size;          /* octets of the document */
     char *author;
     char *comment;  /* "" where none was given */
-    char *document; /* NULL in a history */
+    /* NULL in a history. It names its long lists: settings_store_expand(). A document of an older
+     * version has them in it. */
+    char *document;
 };
 void settings_revision_done(struct settings_revision *r); /* frees the texts */
 
@@ -62,6 +65,7 @@ struct settings_audit;
 
 struct settings_commit {
     struct str document;
+    const struct settings_list *lists[2]; /* that it may name; NULL: none */
     struct str author;  /* not empty; at most 256 octets are kept */
     struct str comment; /* at most 4096 octets are kept */
     int64_t time_us;
@@ -75,6 +79,14 @@ struct settings_commit {
 PT_NODISCARD enum pt_err settings_store_commit(struct settings_store *s,
                                                const struct settings_commit *c,
                                                uint64_t *out_revision, struct pt_fault *fault);
+
+/* For settings_host: `store` is the store. NULL, with a line in the log, where the list is not to
+ * be had, because it is damaged, missing, or memory is short. */
+struct settings_list *settings_store_find_list(void *store, const struct settings_hash *hash);
+
+/* Puts the lists that it names into a revision's document. */
+PT_NODISCARD enum pt_err settings_store_expand(struct settings_store *s,
+                                               struct settings_revision *r, struct pt_fault *fault);
 
 /* The number of the newest revision; 0: there is none. */
 PT_NODISCARD enum pt_err settings_store_head(struct settings_store *s, uint64_t *out_revision,

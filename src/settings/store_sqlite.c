@@ -3,6 +3,7 @@
  *
  *     documents  id, size, crc, body    what a revision says; a rollback shares its body
  *     revisions  number, document, time_us, author, comment, restored_from
+ *     lists, list_chunks   what documents name: see store_sqlite_lists.c
  *
  * SQLite does not notice a flipped bit inside a text: `crc` is the CRC-32C of the body.
  *
@@ -146,7 +147,12 @@ enum pt_err settings_store_commit(struct settings_store *s, const struct setting
                             "a revision needs an author, and its texts are UTF-8");
     err = settings_store_begin(s, c->expected, fault);
     if (err == PT_ERR_OK) {
-        code = insert_document(s, c->document, &document);
+        code = SQLITE_OK;
+        for (int i = 0; i < 2 && code == SQLITE_OK; i++)
+            if (c->lists[i] && c->lists[i]->count > SETTINGS_LIST_INLINE_MAX)
+                code = settings_store_insert_list(s, c->lists[i]);
+        if (code == SQLITE_OK)
+            code = insert_document(s, c->document, &document);
         if (code == SQLITE_OK)
             code = insert_revision(s, c, document, 0, &number);
         if (code == SQLITE_OK)

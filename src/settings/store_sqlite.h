@@ -7,7 +7,7 @@
 
 /*
  * settings/store_sqlite: what its files share: store_sqlite_open.c (opening, faults),
- * store_sqlite.c (revisions) and store_audit.c (the audit log).
+ * store_sqlite.c (revisions), store_sqlite_lists.c (long lists) and store_audit.c (the audit log).
  */
 
 enum { SETTINGS_STORE_PATH_SIZE = 4096 };
@@ -23,6 +23,9 @@ struct settings_store {
 /* Tells what failed, where, and what to do about it; returns the error. `doing` is a word. */
 enum pt_err settings_store_fault(struct settings_store *s, int code, const char *doing,
                                  struct pt_fault *fault);
+
+/* Within a transaction; nothing when it is there already. SQLite's result code. */
+int settings_store_insert_list(struct settings_store *s, const struct settings_list *list);
 
 /* SQLite's result code. */
 int settings_store_execute(struct settings_store *s, const char *sql);

@@ -47,6 +47,14 @@ static const char *const migrations[] = {
     " changes TEXT NOT NULL,"
     " revision INTEGER NOT NULL);"
     "CREATE TABLE reserve (octets BLOB NOT NULL);",
+
+    "CREATE TABLE lists ("
+    " hash BLOB PRIMARY KEY,"
+    " count INTEGER NOT NULL,"
+    " chunks BLOB NOT NULL);"
+    "CREATE TABLE list_chunks ("
+    " hash BLOB PRIMARY KEY,"
+    " body BLOB NOT NULL);",
 };
 
 enum { VERSION = PT_ARRAY_LEN(migrations) };

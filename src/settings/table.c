@@ -133,6 +133,8 @@ static const struct schema_node control[] = {
     { .key = NULL },
 };
 
+const struct schema_node schema_entries = { .type = SCHEMA_LIST, .max = LIST_MAX, .item = &entry };
+
 static const struct schema_node tls[] = {
     {
         .key = "incoming",

@@ -56,6 +56,9 @@ struct schema_node {
 /* The document itself. */
 extern const struct schema_node schema_root;
 
+/* A list of entries by itself. */
+extern const struct schema_node schema_entries;
+
 /* Formats: table_formats.c. */
 extern const struct schema_format schema_hostname, schema_domain_pattern, schema_network,
     schema_time, schema_address, schema_host, schema_server, schema_anchor, schema_id, schema_line,

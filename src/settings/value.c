@@ -8,6 +8,7 @@
 enum { CHUNK = 16 * 1024, ALIGN = _Alignof(max_align_t) };
 
 struct builder {
+    const struct settings_check *check;
     struct settings *s;
     struct arena *arena;
     char *chunk;
@@ -103,26 +104,54 @@ static void build_interface(struct builder *b, const json_t *from)
     b->s->interface.max_connections = number(from, "max_connections");
 }
 
-static void build_list(struct builder *b, const json_t *from, struct settings_list *list)
+struct settings_list *settings_value_list(const json_t *entries)
 {
+    struct settings_list_builder b;
     json_t *value;
     size_t i;
 
-    list->entries = take(b, json_array_size(from) * sizeof *list->entries);
-    if (!list->entries)
-        return;
-    json_array_foreach((json_t *)from, i, value)
+    settings_list_begin(&b, (uint32_t)json_array_size(entries));
+    json_array_foreach((json_t *)entries, i, value)
     {
         const json_t *network = json_is_string(value) ? value : json_object_get(value, "network");
         const json_t *expires = json_object_get(value, "expires");
-        struct settings_entry *e = &list->entries[list->count++];
+        const json_t *comment = json_object_get(value, "comment");
+        const char *text = json_string_value(network);
+        struct net_prefix p = prefix(network);
+        int64_t expires_us = 0;
 
-        e->prefix = prefix(network);
-        e->text = copy(b, network);
-        e->comment = copy(b, json_object_get(value, "comment"));
         if (expires)
-            pt_assert(settings_time_parse(settings_json_str(expires), &e->expires_us));
+            pt_assert(settings_time_parse(settings_json_str(expires), &expires_us));
+        settings_list_add(&b, &p, !strchr(text, '/') && strchr(text, ':') && strchr(text, '.'),
+                          comment ? settings_json_str(comment) : STR_NULL, expires_us);
     }
+    return settings_list_end(&b);
+}
+
+/* A reference to a list of the settings in force that says the same, in place of `list`. */
+static const struct settings_list *shared(const struct builder *b, const struct settings_list *list)
+{
+    const struct settings *s = b->check->host->in_force;
+    const struct settings_list *other = NULL;
+
+    if (s && settings_hash_eq(&s->control.deny_list->hash, &list->hash))
+        other = s->control.deny_list;
+    else if (s && settings_hash_eq(&s->control.permit_list->hash, &list->hash))
+        other = s->control.permit_list;
+    if (!other)
+        return list;
+    settings_list_unref(list);
+    return settings_list_ref(other);
+}
+
+static const struct settings_list *build_list(struct builder *b, int which, const json_t *from)
+{
+    const struct settings_list *known = b->check->lists[which], *list;
+
+    list = known ? settings_list_ref(known) : settings_value_list(from);
+    if (!list)
+        b->failed = true;
+    return list ? shared(b, list) : NULL;
 }
 
 static void build_control(struct builder *b, const json_t *from)
@@ -130,8 +159,8 @@ static void build_control(struct builder *b, const json_t *from)
     static const char *const names[] = { "accept_all_except", "deny_all_except", NULL };
 
     b->s->control.mode = choice(json_object_get(from, "mode"), names);
-    build_list(b, json_object_get(from, "deny_list"), &b->s->control.deny_list);
-    build_list(b, json_object_get(from, "permit_list"), &b->s->control.permit_list);
+    b->s->control.deny_list = build_list(b, 0, json_object_get(from, "deny_list"));
+    b->s->control.permit_list = build_list(b, 1, json_object_get(from, "permit_list"));
 }
 
 static uint32_t build_strings(struct builder *b, const json_t *from, const char ***out)
@@ -221,7 +250,43 @@ static void build_retry(struct builder *b, const json_t *from)
     b->s->retry.give_up_after_hours = number(from, "give_up_after_hours");
 }
 
-static void build_all(struct builder *b, const json_t *document)
+/* What stands for a list in the document. */
+static json_t *list_value(const struct settings_list *list)
+{
+    char name[SETTINGS_LIST_NAME_SIZE];
+    struct buf text;
+    json_t *value;
+
+    if (list->count > SETTINGS_LIST_INLINE_MAX) {
+        settings_list_name(&list->hash, name);
+        return json_string(name);
+    }
+    buf_init(&text, 1 << 20);
+    BUF_LIT(&text, "[");
+    settings_list_write_json(list, 0, list->count, &text);
+    BUF_LIT(&text, "]");
+    value = text.failed ? NULL : json_loadb(text.p, text.n, 0, NULL);
+    buf_done(&text);
+    return value;
+}
+
+/* The document as text, long lists by name. */
+static char *document_text(struct builder *b, json_t *document)
+{
+    json_t *control = settings_json_at(document, "connections", "control", NULL);
+    static const char *const keys[2] = { "deny_list", "permit_list" };
+    const struct settings_list *lists[2] = { b->s->control.deny_list, b->s->control.permit_list };
+
+    for (int i = 0; i < 2; i++) {
+        bool as_read = !b->check->lists[i] && lists[i]->count <= SETTINGS_LIST_INLINE_MAX;
+
+        if (!as_read && json_object_set_new(control, keys[i], list_value(lists[i])) != 0)
+            return NULL;
+    }
+    return json_dumps(document, JSON_COMPACT);
+}
+
+static void build_all(struct builder *b, json_t *document)
 {
     struct settings *s = b->s;
     const json_t *identity = json_object_get(document, "identity");
@@ -242,13 +307,14 @@ static void build_all(struct builder *b, const json_t *document)
     s->resolver.server_count =
         build_strings(b, json_object_get(resolver, "servers"), &s->resolver.servers);
     s->resolver.trust_anchor = copy(b, json_object_get(resolver, "trust_anchor"));
-    s->document = json_dumps(document, JSON_COMPACT);
+    if (!b->failed)
+        s->document = document_text(b, document);
     b->failed |= !s->document;
 }
 
-struct settings *settings_value_new(const struct settings_check *c, const json_t *document)
+struct settings *settings_value_new(const struct settings_check *c, json_t *document)
 {
-    struct builder b = { .s = calloc(1, sizeof *b.s) };
+    struct builder b = { .check = c, .s = calloc(1, sizeof *b.s) };
     struct settings_private *private = calloc(1, sizeof *private);
 
     if (!b.s || !private) {
@@ -286,6 +352,8 @@ void settings_unref(const struct settings *s)
     if (!s || atomic_fetch_sub_explicit(&mine->refs, 1, memory_order_acq_rel) != 1)
         return;
     settings_domains_free(s->private->routes);
+    settings_list_unref(s->control.deny_list);
+    settings_list_unref(s->control.permit_list);
     arena_done(&s->private->arena);
     free(s->private);
     free((char *)s->document);

@@ -17,5 +17,8 @@ struct settings_private {
     bool hostname_from_host;
 };
 
+/* A list from checked entries; NULL when memory is short. */
+struct settings_list *settings_value_list(const json_t *entries);
+
 /* The document has no errors. NULL when memory is short. */
-struct settings *settings_value_new(const struct settings_check *c, const json_t *document);
+struct settings *settings_value_new(const struct settings_check *c, json_t *document);

@@ -42,6 +42,7 @@ static enum pt_err store(const struct api_change *change, struct settings *s, ui
         .time_us = clock_wall_us(),
         .expected = change->expected,
         .audit = change->audit,
+        .lists = { s->control.deny_list, s->control.permit_list },
     };
     char *text = settings_document_to_store(s);
     enum pt_err err = settings_store_open(&db, fake.directory, SETTINGS_STORE_CREATE, NULL);
@@ -56,10 +57,26 @@ static enum pt_err store(const struct api_change *change, struct settings *s, ui
     return err;
 }
 
+static struct settings_list *find_list(void *ctx, const struct settings_hash *hash)
+{
+    struct settings_list *list = NULL;
+    struct settings_store *db;
+
+    if (settings_store_open(&db, fake.directory, SETTINGS_STORE_READ, NULL) == PT_ERR_OK)
+        list = settings_store_find_list(db, hash);
+    settings_store_close(db);
+    return list;
+}
+
 static enum pt_err apply(void *ctx, const struct api_change *change, struct api_change_result *out,
                          struct pt_fault *fault)
 {
-    struct settings_host host = { .hostname = "fake.example" };
+    struct settings_host host = { .hostname = "fake.example",
+                                  .in_force = current,
+                                  .confirmed = change->confirmed,
+                                  .deny_list = change->deny_list,
+                                  .permit_list = change->permit_list,
+                                  .find_list = change->stored_form ? find_list : NULL };
     enum pt_err err;
 
     if (fake.intruders) {

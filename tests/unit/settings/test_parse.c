@@ -88,7 +88,7 @@ static void the_default_document(void **state)
     assert_int_equal(s->interface.idle_timeout_minutes, 5);
     assert_int_equal(s->interface.max_connections, 0);
     assert_int_equal(s->control.mode, SETTINGS_ACCEPT_ALL_EXCEPT);
-    assert_int_equal(s->control.deny_list.count + s->control.permit_list.count, 0);
+    assert_int_equal(s->control.deny_list->count + s->control.permit_list->count, 0);
     assert_int_equal(s->message_rules.max_message_size, 50 * 1048576);
     assert_int_equal(s->message_rules.max_recipients, 1000);
     assert_int_equal(s->message_rules.max_messages_per_connection, 0);
@@ -115,7 +115,8 @@ static void every_value_arrives(void **state)
         "\"delivery\":{\"routes\":[{\"domain\":\"A.example\",\"next_hops\":"
         "[{\"host\":\"[::1]\",\"port\":26},{\"host\":\"MX.a.example\"}],\"max_concurrency\":4}]},"
         "\"resolver\":{\"servers\":[\"127.0.0.1@5353\",\"::1\"],\"trust_anchor\":\"none\"}}");
-    const struct settings_entry *e = &s->control.permit_list.entries[1];
+    const struct settings_list *permit = s->control.permit_list;
+    char text[SETTINGS_ENTRY_SIZE];
 
     (void)state;
     assert_string_equal(s->identity.hostname, "mail.xn--bcher-kva.de");
@@ -123,13 +124,14 @@ static void every_value_arrives(void **state)
     assert_int_equal(s->interface.address.family, NET_IPV6);
     assert_int_equal(s->interface.max_connections, 7);
     assert_int_equal(s->control.mode, SETTINGS_DENY_ALL_EXCEPT);
-    assert_string_equal(s->control.deny_list.entries[0].text, "192.168.2.0:255.255.255.0");
-    assert_int_equal(s->control.deny_list.entries[0].prefix.length, 24);
-    assert_null(s->control.deny_list.entries[0].comment);
-    assert_int_equal(s->control.permit_list.count, 2);
-    assert_string_equal(e->comment, "lab");
-    assert_int_equal(e->prefix.length, 32);
-    assert_true(e->expires_us == 1893456000250000);
+    settings_entry_format(&s->control.deny_list->entries[0], text);
+    assert_string_equal(text, "192.168.2.0:255.255.255.0");
+    assert_int_equal(s->control.deny_list->entries[0].prefix.length, 24);
+    assert_null(settings_list_comment(s->control.deny_list, 0));
+    assert_int_equal(permit->count, 2);
+    assert_string_equal(settings_list_comment(permit, 1), "lab");
+    assert_int_equal(permit->entries[1].prefix.length, 32);
+    assert_true(settings_list_expires_us(permit, 1) == 1893456000250000);
     assert_int_equal(s->message_rules.max_message_size, 1048576);
     assert_int_equal(s->message_rules.max_recipients, 2);
     assert_int_equal(s->message_rules.max_messages_per_connection, 3);
