@@ -2,7 +2,11 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "net/entry.h"
+
+#define EXPIRES "[expires "
+#define NEVER "never"
 
 /* ---- reading ---- */
 
@@ -48,6 +52,25 @@ static const char *comment_error(struct str comment)
     return NULL;
 }
 
+/* Takes "[expires TIME]" off the front of a comment. NULL, or what is wrong with it. */
+static const char *take_expiry(struct str *comment, int64_t *out_us)
+{
+    ptrdiff_t end = str_find(*comment, ']', 0);
+    size_t n = sizeof EXPIRES - 1;
+    struct str time;
+
+    if (comment->n < n || memcmp(comment->p, EXPIRES, n) != 0)
+        return NULL;
+    if (end < 0)
+        return "\"[expires\" has no \"]\"";
+    time = str_trim((struct str){ comment->p + n, (size_t)end - n });
+    *comment = str_trim(str_from(*comment, (size_t)end + 1));
+    if (str_eq(time, STR(NEVER)))
+        return NULL;
+    return clock_rfc3339_parse(time, out_us) ? NULL
+                                             : "it expires at no time such as 2030-01-31T18:00:00Z";
+}
+
 /* False: memory is short. */
 static bool read_line(struct access_list *list, uint32_t line, struct str text)
 {
@@ -63,11 +86,14 @@ static bool read_line(struct access_list *list, uint32_t line, struct str text)
         return true;
     if (hash >= 0)
         item.comment = str_trim(str_from(text, (size_t)hash + 1));
-    reason = comment_error(item.comment);
+    reason = take_expiry(&item.comment, &item.expires_us);
+    if (!reason)
+        reason = comment_error(item.comment);
     if (reason || !net_entry_parse(item.text, &entry, &reason))
         return keep_error(list, line, text, reason);
     item.prefix = entry.prefix;
     item.normalised = entry.normalised;
+    item.masked = entry.masked && !entry.normalised;
     return keep_item(list, &item);
 }
 
@@ -118,8 +144,16 @@ static bool has_cover(const struct access_table *t, const struct net_prefix *p)
     return t && access_table_find_cover(t, p) != ACCESS_NONE;
 }
 
+static bool has(const struct access_table *t, const struct net_prefix *p, int64_t now_us)
+{
+    uint32_t row = access_table_find_prefix(t, p);
+
+    return row != ACCESS_NONE && access_table_lives(t, row, now_us);
+}
+
 enum pt_err access_list_compare(struct access_list *list, const struct access_table *present,
-                                const struct access_table *other, struct access_counts *out)
+                                const struct access_table *other, int64_t now_us,
+                                struct access_counts *out)
 {
     struct access_table *own = table_of(list);
     struct access_counts counts = { 0 };
@@ -129,9 +163,8 @@ enum pt_err access_list_compare(struct access_list *list, const struct access_ta
     for (uint32_t i = 0; i < list->count; i++) {
         struct access_item *item = &list->items[i];
 
-        item->duplicate =
-            access_table_find_prefix(own, &item->prefix) != i ||
-            (present && access_table_find_prefix(present, &item->prefix) != ACCESS_NONE);
+        item->duplicate = access_table_find_prefix(own, &item->prefix) != i ||
+                          (present && has(present, &item->prefix, now_us));
         item->covered = has_cover(own, &item->prefix) || has_cover(present, &item->prefix);
         item->contradicted = other && access_table_overlaps(other, &item->prefix);
         if (item->duplicate) {
@@ -150,11 +183,21 @@ enum pt_err access_list_compare(struct access_list *list, const struct access_ta
 
 /* ---- writing ---- */
 
-void access_list_write(struct buf *out, struct str entry, struct str comment)
+void access_list_write(struct buf *out, struct str entry, int64_t expires_us, struct str comment)
 {
+    size_t n = sizeof EXPIRES - 1;
+    char time[CLOCK_RFC3339_SIZE] = NEVER;
+    bool looks_so = comment.n >= n && memcmp(comment.p, EXPIRES, n) == 0;
+
     buf_add_str(out, entry);
+    if (comment.n > 0 || expires_us)
+        BUF_LIT(out, "  #");
+    if (expires_us)
+        clock_rfc3339_exact(expires_us, time);
+    if (expires_us || looks_so)
+        buf_addf(out, " " EXPIRES "%s]", time);
     if (comment.n > 0) {
-        BUF_LIT(out, "  # ");
+        BUF_LIT(out, " ");
         buf_add_str(out, comment);
     }
     BUF_LIT(out, "\n");

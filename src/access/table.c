@@ -60,6 +60,11 @@ static bool alive(const struct access_table *t, uint32_t row, int64_t now_us)
     return !(row & ROW_EXPIRES) || now_us < t->expires_us[row & ~ROW_EXPIRES];
 }
 
+bool access_table_lives(const struct access_table *t, uint32_t row, int64_t now_us)
+{
+    return !t->expires_us || !t->expires_us[row] || now_us < t->expires_us[row];
+}
+
 static uint32_t row_index(uint32_t row)
 {
     return row == ACCESS_NONE ? row : row & ~ROW_EXPIRES;

@@ -39,6 +39,9 @@ uint32_t access_table_find(const struct access_table *t, const struct net_addr *
 /* The row that stands for exactly this prefix, alive or not, or ACCESS_NONE. */
 uint32_t access_table_find_prefix(const struct access_table *t, const struct net_prefix *p);
 
+/* False once the row has expired. */
+bool access_table_lives(const struct access_table *t, uint32_t row, int64_t now_us);
+
 /* The row with the longest prefix that is shorter than `p` and holds all of it, alive or not. */
 uint32_t access_table_find_cover(const struct access_table *t, const struct net_prefix *p);
 

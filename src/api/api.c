@@ -15,6 +15,8 @@ enum {
     JOBS_WAITING = 256,
     SMALL = 64 * 1024,
     IDS = 1024 * 1024,
+    LIST_FILE = 64 * 1024 * 1024,
+    LIST_PATCH = 16 * 1024 * 1024,
     LAST_TURNS = 50,
     LAST_TURN_MS = 20
 };
@@ -24,6 +26,7 @@ enum {
 #define CHANGE "dry_run comment"
 #define PAGE "limit cursor"
 #define QUEUE_FILTER "destination sender recipient state held older_than newer_than order "
+#define IMPORT "replace valid_only confirm " CHANGE
 
 const struct http_route api_routes[] = {
     { HTTP_METHOD_GET, V1 "/settings", api_settings_get, 0, NULL,
@@ -40,6 +43,20 @@ const struct http_route api_routes[] = {
       CHANGE, "put a former revision into force again, as a new one" },
     { HTTP_METHOD_GET, V1 "/interfaces", api_interfaces_get, 0, NULL,
       "the addresses of this host" },
+    { HTTP_METHOD_GET, V1 "/connections/lists/deny", api_list_get, 0, "q " PAGE,
+      "the deny list in pages, with hits; as text/plain the whole list in the file format", NULL,
+      "application/json text/plain" },
+    { HTTP_METHOD_POST, V1 "/connections/lists/deny", api_list_import, LIST_FILE, IMPORT,
+      "import a list file", "text/plain" },
+    { HTTP_METHOD_PATCH, V1 "/connections/lists/deny", api_list_patch, LIST_PATCH, CHANGE,
+      "add and remove single entries" },
+    { HTTP_METHOD_GET, V1 "/connections/lists/permit", api_list_get, 0, "q " PAGE,
+      "the permit list in pages, with hits; as text/plain the whole list in the file format", NULL,
+      "application/json text/plain" },
+    { HTTP_METHOD_POST, V1 "/connections/lists/permit", api_list_import, LIST_FILE, IMPORT,
+      "import a list file", "text/plain" },
+    { HTTP_METHOD_PATCH, V1 "/connections/lists/permit", api_list_patch, LIST_PATCH, CHANGE,
+      "add and remove single entries" },
     { HTTP_METHOD_POST, V1 "/connections/test", api_connections_test, SMALL, NULL,
       "would this client be let in, and which entry decides" },
     { HTTP_METHOD_GET, V1 "/connections/live", api_live_get, 0, "address " PAGE,

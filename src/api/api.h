@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "net/addr.h"
+#include "policy/list_view.h"
 #include "settings/audit.h"
 #include "settings/schema.h"
 #include "settings/settings.h"
@@ -27,8 +28,8 @@
 
 /* One change of the settings document. */
 struct api_change {
-    struct str document;    /* the whole new document, JSON, with "confirm" if it was given */
-    bool stored_form;       /* it names long lists, as those of the store do */
+    struct str document; /* the whole new document, JSON, with "confirm" if it was given */
+    bool stored_form;    /* it names long lists, as those of the store do */
     const struct settings_list *deny_list, *permit_list; /* in place of the document's; NULL: its */
     unsigned confirmed;     /* enum settings_confirm, beside "confirm" */
     uint64_t restored_from; /* a rollback: the revision whose document it is; 0: none */
@@ -230,6 +231,13 @@ struct api_deps {
 
     /* True while messages found at start are still being read: then a list lacks some. */
     bool (*queue_loading)(void *ctx);
+
+    /* A reference to the snapshot of the settings in force; NULL where there are none. */
+    struct policy_snapshot *(*snapshot)(void *ctx);
+
+    /* How often an entry of a list has decided since the start, and when it did last (0: never). */
+    void (*entry_hits)(void *ctx, enum policy_which which, const struct net_prefix *entry,
+                       uint64_t *out_hits, int64_t *out_last_us);
 
     /* Shows messages in order of ID until `limit` were shown or the function has enough; with
      * `out_total` (may be NULL) counts how many match over all, which can take long. */

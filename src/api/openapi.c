@@ -85,8 +85,26 @@ static json_t *contents(const char *types, json_t *schema)
     return all;
 }
 
+/* Entries of a list: what is to be added and removed. */
+static json_t *entries_schema(void)
+{
+    return json_pack("{s:s, s:{s:[{s:s}, {s:s, s:[s], s:{s:{s:s}, s:{s:s}, s:{s:s, s:s}}}]}}",
+                     "type", "array", "items", "oneOf", "type", "string", "type", "object",
+                     "required", "network", "properties", "network", "type", "string", "comment",
+                     "type", "string", "expires", "type", "string", "format", "date-time");
+}
+
+static json_t *list_patch_schema(void)
+{
+    return json_pack("{s:s, s:{s:o, s:o, s:{s:s, s:{s:[s]}}}}", "type", "object", "properties",
+                     "add", entries_schema(), "remove", entries_schema(), "confirm", "type",
+                     "array", "items", "enum", "empty_permit_list");
+}
+
 static json_t *object_schema(const struct http_route *route)
 {
+    if (strstr(route->pattern, "/connections/lists/"))
+        return list_patch_schema();
     return is_settings(route) && route->method != HTTP_METHOD_PATCH
                ? reference(SETTINGS)
                : json_pack("{s:s}", "type", "object");

@@ -5,6 +5,7 @@
 #include "api/audit.h"
 #include "http/server.h"
 #include "http/work.h"
+#include "policy/list_view.h"
 
 /*
  * api/resources: the handlers behind the routes; private to this room.
@@ -36,6 +37,38 @@ void api_settings_patch(struct http_exchange *x);
 void api_revisions_get(struct http_exchange *x);
 void api_revision_get(struct http_exchange *x);
 void api_revision_restore(struct http_exchange *x);
+
+/* What handlers of parts of the settings share. */
+
+/* If-Match (RFC 9110 section 13.1.1) against the revision in force: what the change must expect.
+ * False: 412 was answered. */
+PT_NODISCARD bool api_if_match(struct http_exchange *x, uint64_t current, uint64_t *out_expected);
+
+void api_set_etag(struct http_exchange *x, uint64_t revision);
+uint64_t api_revision_in_force(struct http_exchange *x); /* 0: none is */
+
+/* [{ "pointer", "detail" }] */
+json_t *api_problems_json(const struct settings_problem *problems, uint32_t count);
+
+/* The answer to a document with errors. */
+void api_answer_refused(struct http_exchange *x, const struct settings_errors *e);
+
+/* Carries a change out for whoever asks, with `comment` and `dry_run` of the query, and answers.
+ * What was done is told in `body`, an object, which is taken; more members may be in it.
+ * `again`: a conflict is tried once more, and so no refusal yet. */
+void api_settings_change(struct http_exchange *x, struct api_change *change, json_t *body,
+                         bool again);
+
+/* lists.c, lists_change.c */
+void api_list_get(struct http_exchange *x);
+void api_list_import(struct http_exchange *x);
+void api_list_patch(struct http_exchange *x);
+
+/* The list that the route names. */
+enum policy_which api_list_which(const struct http_exchange *x);
+
+/* A reference to the snapshot in force, or NULL: 503 was answered. */
+struct policy_snapshot *api_list_snapshot(struct http_exchange *x);
 
 /* queue.c */
 bool api_queue_is_loading(struct http_exchange *x);

@@ -17,7 +17,7 @@ enum { REFUSALS_TOLD = 5, PATCH_TRIES = 3, HISTORY_PAGE = 50, HISTORY_MAX = 500 
 
 /* ---- small things ---- */
 
-static void set_etag(struct http_exchange *x, uint64_t revision)
+void api_set_etag(struct http_exchange *x, uint64_t revision)
 {
     char tag[32];
 
@@ -25,7 +25,7 @@ static void set_etag(struct http_exchange *x, uint64_t revision)
     http_header_add(x, "ETag", tag);
 }
 
-static json_t *problems_json(const struct settings_problem *problems, uint32_t count)
+json_t *api_problems_json(const struct settings_problem *problems, uint32_t count)
 {
     json_t *list = json_array();
 
@@ -52,7 +52,7 @@ static json_t *unconfirmed_json(unsigned unconfirmed)
 
 /* If-Match (RFC 9110 section 13.1.1) against the revision in force: what the change must expect.
  * False: the answer is filled in. */
-static bool if_match(struct http_exchange *x, uint64_t current, uint64_t *out_expected)
+bool api_if_match(struct http_exchange *x, uint64_t current, uint64_t *out_expected)
 {
     struct str header = http_request_header(x->request, "if-match");
     char wanted[32];
@@ -71,7 +71,7 @@ static bool if_match(struct http_exchange *x, uint64_t current, uint64_t *out_ex
         }
         at = end + 1;
     }
-    set_etag(x, current);
+    api_set_etag(x, current);
     http_problem(x, 412, "The settings have changed meanwhile: revision %" PRIu64 " is in force.",
                  current);
     if (!http_exchange_query_flag(x, "dry_run"))
@@ -82,9 +82,9 @@ static bool if_match(struct http_exchange *x, uint64_t current, uint64_t *out_ex
 
 /* ---- the outcome of a change ---- */
 
-static void answer_refused(struct http_exchange *x, const struct settings_errors *e)
+void api_answer_refused(struct http_exchange *x, const struct settings_errors *e)
 {
-    json_t *errors = problems_json(e->errors, e->error_count);
+    json_t *errors = api_problems_json(e->errors, e->error_count);
     char detail[200];
 
     if (e->line)
@@ -108,41 +108,41 @@ static void answer_refused(struct http_exchange *x, const struct settings_errors
 }
 
 static void answer_done(struct http_exchange *x, const struct api_change *change,
-                        const struct api_change_result *result)
+                        const struct api_change_result *result, json_t *body)
 {
-    json_t *body = json_object();
-
     api_json_set(&body, "revision", json_integer((json_int_t)result->revision));
     api_json_set(&body, "dry_run", json_boolean(change->dry_run));
     api_json_set(&body, "warnings",
-                 problems_json(result->errors.warnings, result->errors.warning_count));
-    set_etag(x, result->revision);
+                 api_problems_json(result->errors.warnings, result->errors.warning_count));
+    api_set_etag(x, result->revision);
     http_answer_json(x, 200, body);
 }
 
 static void answer_change(struct http_exchange *x, enum pt_err err, const struct api_change *change,
-                          const struct api_change_result *result, const struct pt_fault *fault)
+                          const struct api_change_result *result, const struct pt_fault *fault,
+                          json_t *body)
 {
     const char *detail = fault->text[0] ? fault->text : pt_err_text(err);
 
     switch (err) {
     case PT_ERR_OK:
-        answer_done(x, change, result);
+        answer_done(x, change, result, json_incref(body));
         return;
     case PT_ERR_CONFLICT:
-        set_etag(x, result->revision);
+        api_set_etag(x, result->revision);
         http_problem(x, http_request_header(x->request, "if-match").p ? 412 : 409, "%s", detail);
         return;
     default:
         if (err == PT_ERR_INVALID && result->errors.error_count) {
-            answer_refused(x, &result->errors);
+            api_answer_refused(x, &result->errors);
             return;
         }
         api_problem(x, err, detail);
         /* A participant that cannot take the change may name the value that is to blame. */
         if (result->errors.error_count)
-            http_problem_errors(x, x->response.status, detail,
-                                problems_json(result->errors.errors, result->errors.error_count));
+            http_problem_errors(
+                x, x->response.status, detail,
+                api_problems_json(result->errors.errors, result->errors.error_count));
     }
 }
 
@@ -208,8 +208,8 @@ static void record_refusal(struct http_exchange *x, const struct settings_audit 
     buf_done(&text);
 }
 
-/* `again`: a conflict is tried once more, and so no refusal yet. */
-static void apply_and_answer(struct http_exchange *x, struct api_change *change, bool again)
+void api_settings_change(struct http_exchange *x, struct api_change *change, json_t *body,
+                         bool again)
 {
     struct api_change_result result;
     struct settings_audit row;
@@ -221,10 +221,14 @@ static void apply_and_answer(struct http_exchange *x, struct api_change *change,
     api_actor_of(x, &actor);
     if (change->restored_from)
         snprintf(target, sizeof target, "revision %" PRIu64, change->restored_from);
+    else if (change->deny_list || change->permit_list)
+        snprintf(target, sizeof target, "%s list", change->deny_list ? "deny" : "permit");
     row = api_audit_row(&actor, change->restored_from ? "settings.restore" : "settings.change",
                         str_of(target));
     change->author = row.actor;
-    change->comment = row.detail = http_exchange_query(x, "comment");
+    if (http_exchange_query(x, "comment").n > 0)
+        change->comment = http_exchange_query(x, "comment");
+    row.detail = change->comment;
     change->dry_run = http_exchange_query_flag(x, "dry_run");
     change->audit = &row;
     err = apply(x, change, &result, &fault);
@@ -232,12 +236,13 @@ static void apply_and_answer(struct http_exchange *x, struct api_change *change,
         log_change(change, &result);
     else if (err && !change->dry_run && !(again && err == PT_ERR_CONFLICT))
         record_refusal(x, &row, &result, err, &fault);
-    answer_change(x, err, change, &result, &fault);
+    answer_change(x, err, change, &result, &fault, body);
+    json_decref(body);
     result_done(&result);
 }
 
 /* 0 when there are no settings in force. */
-static uint64_t revision_in_force(struct http_exchange *x)
+uint64_t api_revision_in_force(struct http_exchange *x)
 {
     struct api *a = api_of(x);
     struct settings *s = a->deps.settings_current(a->deps.ctx);
@@ -280,7 +285,7 @@ static void get_job(struct http_exchange *x)
     if (!s)
         return;
     snprintf(tag, sizeof tag, "\"%" PRIu64 "\"", s->revision);
-    set_etag(x, s->revision);
+    api_set_etag(x, s->revision);
     if (str_eq(str_trim(http_request_header(x->request, "if-none-match")), str_of(tag))) {
         http_answer_empty(x, 304);
     } else {
@@ -313,8 +318,9 @@ static void put_job(struct http_exchange *x)
 {
     struct api_change change = { .document = x->request->body };
 
-    if (is_json(x, "application/json") && if_match(x, revision_in_force(x), &change.expected))
-        apply_and_answer(x, &change, false);
+    if (is_json(x, "application/json") &&
+        api_if_match(x, api_revision_in_force(x), &change.expected))
+        api_settings_change(x, &change, json_object(), false);
 }
 
 void api_settings_put(struct http_exchange *x)
@@ -333,7 +339,7 @@ static bool merge(struct http_exchange *x, const struct settings *s, char **out)
     if (base)
         err = settings_merge_patch(str_of(base), x->request->body, out, &errors);
     if (err == PT_ERR_INVALID && errors.error_count)
-        answer_refused(x, &errors);
+        api_answer_refused(x, &errors);
     else if (err)
         api_problem(x, err, NULL);
     if (err && !http_exchange_query_flag(x, "dry_run"))
@@ -354,14 +360,14 @@ static bool try_patch(struct http_exchange *x, bool last)
 
     if (!s)
         return false;
-    if (if_match(x, s->revision, &change.expected) && merge(x, s, &document)) {
+    if (api_if_match(x, s->revision, &change.expected) && merge(x, s, &document)) {
         conditional = change.expected != SETTINGS_REVISION_ANY;
         change.expected = s->revision;
         change.document = str_of(document);
         change.stored_form = true;
-        apply_and_answer(x, &change, !conditional && !last);
-        again =
-            !conditional && x->response.status == 409 && revision_in_force(x) != change.expected;
+        api_settings_change(x, &change, json_object(), !conditional && !last);
+        again = !conditional && x->response.status == 409 &&
+                api_revision_in_force(x) != change.expected;
     }
     free(document);
     settings_unref(s);
@@ -538,12 +544,13 @@ static void restore_job(struct http_exchange *x)
     struct api_change change = { 0 };
     struct settings_revision r;
 
-    if (!if_match(x, revision_in_force(x), &change.expected) || !find_revision(x, false, &r))
+    if (!api_if_match(x, api_revision_in_force(x), &change.expected) ||
+        !find_revision(x, false, &r))
         return;
     change.document = str_of(r.document);
     change.stored_form = true;
     change.restored_from = r.number;
-    apply_and_answer(x, &change, false);
+    api_settings_change(x, &change, json_object(), false);
     settings_revision_done(&r);
 }
 

@@ -16,6 +16,7 @@
 #define APPLY VALUE("--apply", "FILE", "commit this settings file before serving")
 #define DRY_RUN FLAG("--dry-run", "check only; change nothing")
 #define COMMENT VALUE("--comment", "TEXT", "why, for the history")
+#define LIST VALUE("--list", "deny|permit", "which list")
 #define DESTINATION                                                                                \
     VALUE("--destination", "D", "all messages for this destination, as `status` names it")
 #define ALL FLAG("--all", "all messages")
@@ -130,6 +131,76 @@ const struct cli_command cli_commands[] = {
         .min_args = 1,
         .max_args = 1,
         .run = cli_access_test,
+    },
+    {
+        .name = "access",
+        .verb = "list",
+        .summary = "the entries of both lists, with hits, expiry and comment",
+        .text = "--search finds every entry that has an address in common with an address or a "
+                "group, and\nany other text in entries and comments.\n\n"
+                "  postern access list --list deny --search 192.0.2.1",
+        .options = { VALUE("--list", "deny|permit", "only this list"),
+                     VALUE("--search", "TEXT", "only entries that fit"),
+                     VALUE("--limit", "N", "at most so many of a list (100, up to 1000)"), JSON },
+        .run = cli_access_list,
+    },
+    {
+        .name = "access",
+        .verb = "add",
+        .args = "ADDRESS…",
+        .summary = "add single computers and groups to a list",
+        .text = "An ADDRESS is 192.0.2.1, 192.0.2.0/24, 192.0.2.0:255.255.255.0 or an IPv6 "
+                "address with or\nwithout a prefix length. One that is there already gets the new "
+                "comment and expiry.\n\n"
+                "  postern access add 192.0.2.1 --list deny --comment 'sends spam' --expires 7d\n"
+                "  postern access add 2001:db8::/32 --list permit",
+        .options = { LIST, VALUE("--comment", "TEXT", "why; shown wherever the entry decides"),
+                     VALUE("--expires", "TIME",
+                           "when it ends: 2030-01-31T18:00:00Z, or from now on 12h, 7d"),
+                     DRY_RUN, JSON },
+        .min_args = 1,
+        .max_args = -1,
+        .run = cli_access_add,
+    },
+    {
+        .name = "access",
+        .verb = "remove",
+        .args = "ADDRESS…",
+        .summary = "remove entries from a list",
+        .text = "An ADDRESS names the entry that is exactly this computer or group.\n\n"
+                "  postern access remove 192.0.2.1 --list deny",
+        .options = { LIST, FLAG("--yes", "confirm that the permit list in force becomes empty"),
+                     DRY_RUN, JSON },
+        .min_args = 1,
+        .max_args = -1,
+        .run = cli_access_remove,
+    },
+    {
+        .name = "access",
+        .verb = "import",
+        .args = "FILE",
+        .summary = "add the entries of a list file to a list",
+        .text =
+            "A line an entry, `#` comments; see docs/connections.md. With one wrong line nothing "
+            "is imported,\nand each is named. FILE may be - for standard input; at most 64 MiB."
+            "\n\n"
+            "  postern access import blocklist.txt --list deny --dry-run\n"
+            "  postern access import blocklist.txt --list deny --replace",
+        .options = { LIST, FLAG("--replace", "in place of what is in the list"),
+                     FLAG("--valid-only", "leave wrong lines out and import the others"),
+                     FLAG("--yes", "confirm that the permit list in force becomes empty"), DRY_RUN,
+                     JSON },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_access_import,
+    },
+    {
+        .name = "access",
+        .verb = "export",
+        .summary = "print a list in the file format",
+        .text = "  postern access export --list deny > deny.txt",
+        .options = { LIST, JSON },
+        .run = cli_access_export,
     },
 
     {

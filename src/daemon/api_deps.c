@@ -32,6 +32,26 @@ static enum pt_err settings_apply(void *ctx, const struct api_change *change,
     return control_change(&p->control, change, out, fault);
 }
 
+static struct policy_snapshot *snapshot(void *ctx)
+{
+    struct process *p = ctx;
+
+    return control_snapshot(&p->control);
+}
+
+static void entry_hits(void *ctx, enum policy_which which, const struct net_prefix *entry,
+                       uint64_t *out_hits, int64_t *out_last_us)
+{
+    struct process *p = ctx;
+
+    *out_hits = 0;
+    *out_last_us = 0;
+    if (atomic_load(&p->serving))
+        gateway_entry_hits(p->gateway,
+                           which == POLICY_WHICH_DENY ? POLICY_LIST_DENY : POLICY_LIST_PERMIT,
+                           entry, out_hits, out_last_us);
+}
+
 static void test_address(void *ctx, const struct net_addr *address, struct api_decision *out)
 {
     struct process *p = ctx;
@@ -355,6 +375,9 @@ void process_api_deps(struct process *p, struct api_deps *deps)
         .settings_current = settings_current,
         .settings_apply = settings_apply,
         .queue_loading = queue_loading,
+
+        .snapshot = snapshot,
+        .entry_hits = entry_hits,
         .queue_list = queue_list,
         .queue_show = queue_show,
         .queue_act = queue_act,

@@ -183,7 +183,26 @@ void gateway_get_stats(struct gateway *g, struct gateway_stats *out)
     }
 }
 
+void gateway_entry_hits(struct gateway *g, uint8_t list, const struct net_prefix *entry,
+                        uint64_t *out_hits, int64_t *out_last_us)
+{
+    *out_hits = 0;
+    *out_last_us = 0;
+    for (unsigned i = 0; i < g->loop_count; i++)
+        access_hits_read(g->loops[i]->hits, list, entry, out_hits, out_last_us);
+}
+
 /* ---- a loop: accepting ---- */
+
+/* Counts for the entry that has decided. */
+static void count_hit(struct gateway_loop *l, const struct policy_facts *facts,
+                      const struct policy_verdict *v)
+{
+    const struct settings_list *list = policy_list(l->snapshot, v->list);
+
+    if (list && v->entry < list->count)
+        access_hits_count(l->hits, v->list, &list->entries[v->entry].prefix, facts->now_us);
+}
 
 /*
  * Decides before anything is made for the client. The count of sessions is taken by
@@ -201,27 +220,10 @@ static bool admit(struct gateway_loop *l, const struct net_endpoint *peer, struc
     do {
         facts.sessions = sessions;
         policy_connect(l->snapshot, &facts, v);
-        if (v->action != POLICY_ACCEPT)
-            return false;
-    } while (!atomic_compare_exchange_weak(count, &sessions, sessions + 1));
-    return true;
-}
-
-static void log_refused(const struct gateway_loop *l, const struct net_endpoint *peer,
-                        const struct policy_verdict *v)
-{
-    char client[NET_ENDPOINT_SIZE], ref[POLICY_REF_SIZE], entry[SETTINGS_ENTRY_SIZE];
-    struct log_line line;
-
-    net_endpoint_format(peer, client);
-    log_begin(&line, LOG_INFO, "refused");
-    log_cstr(&line, "client", client);
-    log_cstr(&line, "rule", policy_rule_name(v->rule));
-    log_cstr(&line, "entry", policy_entry_text(l->snapshot, v->list, v->entry, entry));
-    log_u64(&line, "code", v->reply.code);
-    policy_ref_format(l->next_ref, ref);
-    log_cstr(&line, "ref", ref);
-    log_end(&line);
+    } while (v->action == POLICY_ACCEPT &&
+             !atomic_compare_exchange_weak(count, &sessions, sessions + 1));
+    count_hit(l, &facts, v);
+    return v->action == POLICY_ACCEPT;
 }
 
 static void send_reply(int fd, const struct smtp_reply *reply)
@@ -252,7 +254,7 @@ void gateway_loop_accepted(struct net_acceptor *a, int fd, const struct net_endp
             GATEWAY_COUNT(l->counters.over_limit, 1);
         else
             GATEWAY_COUNT(l->counters.refused, 1);
-        log_refused(l, peer, &v);
+        gateway_refused_tell(l, peer, &v);
         gateway_loop_ref_used(l);
         /* What is said in clear where TLS is expected is only taken for an attack. */
         if (!ga->listener->tls)
@@ -458,10 +460,14 @@ struct gateway_loop *gateway_loop_new(struct gateway *g, struct net_loop *loop)
     if (!l)
         return NULL;
     l->linger = net_linger_new(loop, LINGER_MAX, LINGER_SECONDS);
-    if (!l->linger) {
+    l->hits = access_hits_new();
+    if (!l->linger || !l->hits) {
+        net_linger_free(l->linger);
+        access_hits_free(l->hits);
         free(l);
         return NULL;
     }
+    gateway_refused_init(&l->refused, loop);
     l->gateway = g;
     l->loop = loop;
     l->next_ref = first_ref(l);
@@ -486,7 +492,9 @@ void gateway_loop_free(struct gateway_loop *l)
     session_free_spare(l);
     net_timer_stop(&l->sweep);
     net_timer_stop(&l->grace);
+    gateway_refused_done(&l->refused);
     net_linger_free(l->linger);
+    access_hits_free(l->hits);
     policy_snapshot_unref(l->snapshot);
     tls_server_unref(l->tls);
     buf_done(&l->out);

@@ -96,3 +96,8 @@ struct gateway_stats {
     bool memory_short;
 };
 void gateway_get_stats(struct gateway *g, struct gateway_stats *out); /* any thread */
+
+/* How often the entry of a list (enum policy_list) has decided about a client that connected, over
+ * all loops, and when it did last (0: never). Any thread. */
+void gateway_entry_hits(struct gateway *g, uint8_t list, const struct net_prefix *entry,
+                        uint64_t *out_hits, int64_t *out_last_us);

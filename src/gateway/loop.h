@@ -4,9 +4,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "access/hits.h"
 #include "base/budget.h"
 #include "base/buf.h"
 #include "gateway/gateway.h"
+#include "gateway/refused.h"
 #include "net/linger.h"
 #include "smtp/server.h"
 
@@ -106,6 +108,8 @@ struct gateway_loop {
     atomic_bool publish_posted;
 
     struct gateway_counters counters;
+    struct access_hits *hits; /* of the entries of both lists */
+    struct gateway_refused refused;
     struct buf out;                 /* replies of the session at hand */
     struct buf scratch;             /* a trace header, a log value */
     char input[GATEWAY_INPUT_SIZE]; /* what was just read, of whichever session */

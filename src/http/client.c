@@ -216,7 +216,7 @@ enum pt_err http_client_call(struct http_client *c, const struct http_call *call
         err = pt_fault_set(fault, PT_ERR_CLOSED, "cannot reach the gateway at %s: is it running?",
                            c->path);
     headers = add_header(headers, "Expect", "", &failed);
-    headers = add_header(headers, "Accept", "*/*", &failed);
+    headers = add_header(headers, "Accept", call->accept ? call->accept : "*/*", &failed);
     if (call->type)
         headers = add_header(headers, "Content-Type", call->type, &failed);
     if (call->if_match)

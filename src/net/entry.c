@@ -135,7 +135,7 @@ bool net_entry_parse(struct str text, struct net_entry *out, const char **out_re
 {
     struct net_prefix prefix = { 0 };
     ptrdiff_t slash = str_find(text, '/', 0);
-    bool ok;
+    bool ok, masked = false;
 
     if (slash >= 0) {
         size_t at = (size_t)slash;
@@ -144,11 +144,13 @@ bool net_entry_parse(struct str text, struct net_entry *out, const char **out_re
     } else {
         int form = parse_mask_form(text, &prefix, out_reason);
 
+        masked = form > 0;
         ok = form > 0 || (form == 0 && parse_address_form(text, &prefix, out_reason));
     }
     if (!ok)
         return false;
     out->normalised = net_prefix_clear(&prefix);
     out->prefix = prefix;
+    out->masked = masked;
     return true;
 }

@@ -23,6 +23,7 @@
 struct net_entry {
     struct net_prefix prefix; /* bits beyond the length are zero */
     bool normalised;          /* the text had such bits set */
+    bool masked;              /* it is of the form ADDRESS:MASK */
 };
 
 /* False leaves *out untouched and says why in *out_reason: a phrase without a full stop. */

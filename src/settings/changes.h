@@ -12,8 +12,8 @@
  * counted in a last { "pointer": "", "more": N }. Pure; takes time in proportion to the documents.
  */
 
-/* The same of two values, long lists included, however they stand in the documents; in proportion to
- * the lists only where they differ. */
+/* The same of two values, long lists included, however they stand in the documents; in proportion
+ * to the lists only where they differ. */
 void settings_changes_between(const struct settings *before, const struct settings *after,
                               size_t max, struct buf *out);
 

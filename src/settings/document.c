@@ -30,9 +30,10 @@ static void add_list(const struct settings_list *list, struct buf *out)
     BUF_LIT(out, "]");
 }
 
-enum pt_err settings_document_expand(
-    struct str document, struct settings_list *(*find)(void *ctx, const struct settings_hash *hash),
-    void *ctx, struct buf *out)
+enum pt_err
+settings_document_expand(struct str document,
+                         struct settings_list *(*find)(void *ctx, const struct settings_hash *hash),
+                         void *ctx, struct buf *out)
 {
     size_t at = 0, name;
 

@@ -2,9 +2,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 enum { COMMENTS_MAX = 1 << 30, COMMENT_CHUNK = 16 * 1024 };
@@ -101,25 +101,10 @@ size_t settings_list_memory(const struct settings_list *list)
            list->private->note_count * sizeof *list->private->notes + list->private->comments.total;
 }
 
-void settings_time_format(int64_t time_us, char out[SETTINGS_TIME_SIZE])
-{
-    time_t seconds = (time_t)(time_us / 1000000);
-    unsigned us = (unsigned)(time_us % 1000000);
-    struct tm tm;
-    size_t n;
-
-    gmtime_r(&seconds, &tm);
-    n = strftime(out, SETTINGS_TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (us)
-        snprintf(out + n, SETTINGS_TIME_SIZE - n, ".%06uZ", us);
-    else
-        snprintf(out + n, SETTINGS_TIME_SIZE - n, "Z");
-}
-
 static void write_entry_json(const struct settings_list *list, uint32_t entry, struct buf *out)
 {
     const struct note *note = note_of(list, entry);
-    char text[SETTINGS_ENTRY_SIZE], time[SETTINGS_TIME_SIZE];
+    char text[SETTINGS_ENTRY_SIZE], time[CLOCK_RFC3339_SIZE];
 
     settings_entry_format(&list->entries[entry], text);
     if (!note->comment && !note->expires_us) {
@@ -134,7 +119,7 @@ static void write_entry_json(const struct settings_list *list, uint32_t entry, s
         log_json_string(out, str_of(note->comment));
     }
     if (note->expires_us) {
-        settings_time_format(note->expires_us, time);
+        clock_rfc3339_exact(note->expires_us, time);
         buf_addf(out, ",\"expires\":\"%s\"", time);
     }
     BUF_LIT(out, "}");
@@ -190,8 +175,8 @@ void settings_list_begin(struct settings_list_builder *b, uint32_t count)
     *b = (struct settings_list_builder){ 0 };
     if (!start(b) || count == 0)
         return;
-    b->failed = !grow((void **)&b->list->private->entries, sizeof(struct settings_entry), &b->cap,
-                      count);
+    b->failed =
+        !grow((void **)&b->list->private->entries, sizeof(struct settings_entry), &b->cap, count);
 }
 
 static const char *keep_comment(struct settings_list_private *p, struct str comment)

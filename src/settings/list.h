@@ -117,7 +117,3 @@ PT_NODISCARD bool settings_hash_of(struct str octets, struct settings_hash *out)
 #define SETTINGS_LIST_NAME_SIZE 72
 void settings_list_name(const struct settings_hash *hash, char out[SETTINGS_LIST_NAME_SIZE]);
 PT_NODISCARD bool settings_list_name_parse(struct str name, struct settings_hash *out);
-
-/* "2030-01-31T18:00:00Z", with a fraction only where there is one. */
-#define SETTINGS_TIME_SIZE 40
-void settings_time_format(int64_t time_us, char out[SETTINGS_TIME_SIZE]);

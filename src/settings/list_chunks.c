@@ -17,7 +17,7 @@
 #include "settings/list.h"
 
 enum {
-    CUT = 4096,               /* entries, on average */
+    CUT = 4096,                /* entries, on average */
     CHUNK_ENTRIES_MAX = 16384, /* with comments of full length 9 MB */
     CHUNK_MAX = 16 << 20,
 };
@@ -116,8 +116,6 @@ static struct str field(struct str *line)
 static bool add_line(struct settings_list_builder *b, struct str line)
 {
     struct str text = field(&line), expires = STR_NULL;
-    bool masked = str_find(text, '/', 0) < 0 && str_find(text, '.', 0) >= 0 &&
-                  str_find(text, ':', 0) >= 0;
     struct net_entry entry;
     uint64_t expires_us = 0;
     const char *why;
@@ -127,7 +125,7 @@ static bool add_line(struct settings_list_builder *b, struct str line)
     if (!net_entry_parse(text, &entry, &why) || entry.normalised ||
         (expires.n > 0 && !str_to_u64(expires, &expires_us)))
         return false;
-    settings_list_add(b, &entry.prefix, masked, line, (int64_t)expires_us);
+    settings_list_add(b, &entry.prefix, entry.masked, line, (int64_t)expires_us);
     return true;
 }
 

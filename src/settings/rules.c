@@ -278,7 +278,7 @@ static void check_permit_list(struct settings_check *c, const json_t *document, 
     hazard(c, confirmed, SETTINGS_CONFIRM_EMPTY_PERMIT_LIST,
            json_array_size(list) || (c->lists[1] && c->lists[1]->count)
                ? "all its entries have expired, and that refuses every client"
-                                 : "an empty permit list refuses every client");
+               : "an empty permit list refuses every client");
     settings_check_leave(c, 0);
 }
 

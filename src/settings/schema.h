@@ -121,9 +121,10 @@ void settings_document_full(const struct settings *s, struct buf *out);
  * A document as the store has it (compact), with the lists it names put in. PT_ERR_OK,
  * PT_ERR_NOMEM, or PT_ERR_NOTFOUND: `find` gave none.
  */
-PT_NODISCARD enum pt_err settings_document_expand(
-    struct str document, struct settings_list *(*find)(void *ctx, const struct settings_hash *hash),
-    void *ctx, struct buf *out);
+PT_NODISCARD enum pt_err
+settings_document_expand(struct str document,
+                         struct settings_list *(*find)(void *ctx, const struct settings_hash *hash),
+                         void *ctx, struct buf *out);
 
 /* The document to keep in the store: as s->document, without a hostname that the document did not
  * name, so that it goes on following the host. On the heap, caller frees; NULL: memory is short. */

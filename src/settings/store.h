@@ -51,7 +51,7 @@ struct settings_revision {
     uint64_t restored_from; /* the revision a rollback brought back; 0: none */
     uint64_t size;          /* octets of the document */
     char *author;
-    char *comment;  /* "" where none was given */
+    char *comment; /* "" where none was given */
     /* NULL in a history. It names its long lists: settings_store_expand(). A document of an older
      * version has them in it. */
     char *document;
@@ -66,8 +66,8 @@ struct settings_audit;
 struct settings_commit {
     struct str document;
     const struct settings_list *lists[2]; /* that it may name; NULL: none */
-    struct str author;  /* not empty; at most 256 octets are kept */
-    struct str comment; /* at most 4096 octets are kept */
+    struct str author;                    /* not empty; at most 256 octets are kept */
+    struct str comment;                   /* at most 4096 octets are kept */
     int64_t time_us;
     uint64_t expected; /* the revision it was made from; 0: there was none */
     /* The row of the audit log, part of the same transaction (settings/audit.h); its outcome and

@@ -61,8 +61,7 @@ static int insert_row(struct settings_store *s, const struct settings_list *list
         s->db, "INSERT INTO lists (hash, count, chunks) VALUES (?1, ?2, ?3)", -1, &st, NULL);
 
     if (code == SQLITE_OK)
-        code =
-            sqlite3_bind_blob(st, 1, list->hash.octets, sizeof list->hash.octets, SQLITE_STATIC);
+        code = sqlite3_bind_blob(st, 1, list->hash.octets, sizeof list->hash.octets, SQLITE_STATIC);
     if (code == SQLITE_OK)
         code = sqlite3_bind_int64(st, 2, list->count);
     if (code == SQLITE_OK)
@@ -181,8 +180,7 @@ enum pt_err settings_store_expand(struct settings_store *s, struct settings_revi
     char *whole = NULL;
 
     buf_init(&text, EXPANDED_MAX);
-    err =
-        settings_document_expand(str_of(r->document), settings_store_find_list, s, &text);
+    err = settings_document_expand(str_of(r->document), settings_store_find_list, s, &text);
     if (err == PT_ERR_OK)
         whole = str_dup(buf_str(&text));
     buf_done(&text);

@@ -82,13 +82,13 @@ static uint32_t number(const json_t *object, const char *key)
     return (uint32_t)json_integer_value(json_object_get(object, key));
 }
 
-static struct net_prefix prefix(const json_t *text)
+static struct net_entry entry_of(const json_t *text)
 {
     struct net_entry entry = { 0 };
     const char *why;
 
     pt_assert(net_entry_parse(settings_json_str(text), &entry, &why));
-    return entry.prefix;
+    return entry;
 }
 
 static void build_interface(struct builder *b, const json_t *from)
@@ -116,13 +116,12 @@ struct settings_list *settings_value_list(const json_t *entries)
         const json_t *network = json_is_string(value) ? value : json_object_get(value, "network");
         const json_t *expires = json_object_get(value, "expires");
         const json_t *comment = json_object_get(value, "comment");
-        const char *text = json_string_value(network);
-        struct net_prefix p = prefix(network);
+        struct net_entry entry = entry_of(network);
         int64_t expires_us = 0;
 
         if (expires)
             pt_assert(settings_time_parse(settings_json_str(expires), &expires_us));
-        settings_list_add(&b, &p, !strchr(text, '/') && strchr(text, ':') && strchr(text, '.'),
+        settings_list_add(&b, &entry.prefix, entry.masked && !entry.normalised,
                           comment ? settings_json_str(comment) : STR_NULL, expires_us);
     }
     return settings_list_end(&b);
@@ -188,7 +187,7 @@ static void build_relay(struct builder *b, const json_t *from)
     if (!b->s->message_rules.relay_networks)
         return;
     for (uint32_t i = 0; i < count; i++)
-        b->s->message_rules.relay_networks[i] = prefix(json_array_get(networks, i));
+        b->s->message_rules.relay_networks[i] = entry_of(json_array_get(networks, i)).prefix;
     b->s->message_rules.relay_network_count = count;
 }
 

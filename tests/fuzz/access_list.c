@@ -37,10 +37,10 @@ static void check_counts(struct access_list *list)
         rows[i].prefix = list->items[i].prefix;
     t = access_table_new(rows, list->count);
     pt_assert(t);
-    pt_assert(access_list_compare(list, NULL, t, &first) == PT_ERR_OK);
+    pt_assert(access_list_compare(list, NULL, t, 0, &first) == PT_ERR_OK);
     pt_assert(first.added + first.duplicate == list->count);
     pt_assert(first.contradicted == first.added);
-    pt_assert(access_list_compare(list, t, NULL, &again) == PT_ERR_OK);
+    pt_assert(access_list_compare(list, t, NULL, 0, &again) == PT_ERR_OK);
     pt_assert(again.added == 0);
     for (uint32_t i = 0; i < list->count; i++)
         pt_assert(access_table_find(t, &list->items[i].prefix.addr, 0) != ACCESS_NONE);
@@ -55,12 +55,14 @@ static void check_written(const struct access_list *list)
 
     buf_init(&out, 64 << 20);
     for (uint32_t i = 0; i < list->count; i++)
-        access_list_write(&out, list->items[i].text, list->items[i].comment);
+        access_list_write(&out, list->items[i].text, list->items[i].expires_us,
+                          list->items[i].comment);
     pt_assert(!out.failed && access_list_parse(buf_str(&out), &again) == PT_ERR_OK);
     pt_assert(again.count == list->count && again.error_count == 0);
     for (uint32_t i = 0; i < list->count; i++) {
         pt_assert(net_addr_eq(&again.items[i].prefix.addr, &list->items[i].prefix.addr));
         pt_assert(again.items[i].prefix.length == list->items[i].prefix.length);
+        pt_assert(again.items[i].expires_us == list->items[i].expires_us);
         pt_assert(str_eq(again.items[i].comment, list->items[i].comment));
     }
     access_list_done(&again);

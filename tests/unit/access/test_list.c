@@ -40,7 +40,7 @@ static void the_example_is_seven_entries(void **state)
 
     (void)state;
     assert_int_equal(list.error_count, 0);
-    assert_int_equal(access_list_compare(&list, NULL, NULL, &counts), PT_ERR_OK);
+    assert_int_equal(access_list_compare(&list, NULL, NULL, 0, &counts), PT_ERR_OK);
     assert_int_equal(counts.added, 7);
     assert_int_equal(counts.duplicate, 0);
     assert_int_equal(counts.normalised, 2);
@@ -147,7 +147,7 @@ static void an_import_is_compared_with_both_lists(void **state)
     struct access_counts counts;
 
     (void)state;
-    assert_int_equal(access_list_compare(&list, p, o, &counts), PT_ERR_OK);
+    assert_int_equal(access_list_compare(&list, p, o, 0, &counts), PT_ERR_OK);
     assert_int_equal(counts.added, 5);
     assert_int_equal(counts.duplicate, 2);
     assert_int_equal(counts.normalised, 1);
@@ -171,7 +171,8 @@ static void what_is_written_reads_back(void **state)
     (void)state;
     buf_init(&out, 1000);
     for (uint32_t i = 0; i < list.count; i++)
-        access_list_write(&out, list.items[i].text, list.items[i].comment);
+        access_list_write(&out, list.items[i].text, list.items[i].expires_us,
+                          list.items[i].comment);
     check_lit(buf_str(&out), "10.0.0.0/8  # a # b\n2001:db8::1\n");
     again = parse(buf_str(&out));
     assert_int_equal(again.count, 2);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "policy/policy.h"
 #include "settings/store.h"
 
 struct fake_gateway fake;
@@ -23,6 +24,23 @@ static struct settings *get_current(void *ctx)
     s = fake.no_settings ? NULL : settings_ref(current);
     pthread_mutex_unlock(&lock);
     return s;
+}
+
+static struct policy_snapshot *snapshot(void *ctx)
+{
+    struct settings *s = get_current(ctx);
+    struct policy_snapshot *snap = s ? policy_snapshot_new(s, NULL, 0) : NULL;
+
+    settings_unref(s);
+    return snap;
+}
+
+/* Entries of length 8 were hit. */
+static void entry_hits(void *ctx, enum policy_which which, const struct net_prefix *entry,
+                       uint64_t *out_hits, int64_t *out_last_us)
+{
+    *out_hits = entry->length == 8 ? 7 : 0;
+    *out_last_us = entry->length == 8 ? 1700000000000000 : 0;
 }
 
 static void publish(struct settings *s)
@@ -338,6 +356,9 @@ struct api *fake_start(void)
         .settings_current = get_current,
         .settings_apply = apply,
         .queue_loading = queue_loading,
+
+        .snapshot = snapshot,
+        .entry_hits = entry_hits,
         .queue_list = list,
         .queue_show = show,
         .queue_act = act,

@@ -570,6 +570,19 @@ static void a_live_connection_is_shown_and_disconnected(void **state)
     expect(404, "GET", "/api/v1/connections/live/nobody", NULL);
 }
 
+/* The value at the keys, ended by NULL. */
+static const json_t *member(const json_t *v, ...)
+{
+    const char *key;
+    va_list keys;
+
+    va_start(keys, v);
+    while (v && (key = va_arg(keys, const char *)))
+        v = json_object_get(v, key);
+    va_end(keys);
+    return v;
+}
+
 static void the_description_has_what_is_there(void **state)
 {
     json_t *v = call("GET", "/api/v1/openapi.json", NULL, NULL);
@@ -585,6 +598,18 @@ static void the_description_has_what_is_there(void **state)
     assert_true(json_is_object(json_object_get(
         json_object_get(json_object_get(json_object_get(v, "components"), "schemas"), "settings"),
         "properties")));
+    for (int i = 0; i < 2; i++) {
+        const json_t *list = json_object_get(paths, i ? "/api/v1/connections/lists/permit"
+                                                      : "/api/v1/connections/lists/deny");
+        const json_t *get = member(list, "get", "responses", "200", "content", NULL);
+
+        assert_non_null(json_object_get(get, "application/json"));
+        assert_non_null(json_object_get(get, "text/plain"));
+        assert_non_null(member(list, "post", "requestBody", "content", "text/plain", NULL));
+        assert_non_null(member(list, "patch", "requestBody", "content", "application/json",
+                               "schema", "properties", "remove", NULL));
+        assert_int_equal(json_array_size(member(list, "post", "parameters", NULL)), 5);
+    }
     json_decref(v);
 }
 
