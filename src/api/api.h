@@ -11,6 +11,7 @@
 #include "settings/audit.h"
 #include "settings/schema.h"
 #include "settings/settings.h"
+#include "tls/certificate_view.h"
 
 /*
  * api: the HTTP API of the gateway, on STATE/api.sock.
@@ -204,6 +205,30 @@ struct api_connection_filter {
 
 typedef void api_connection_fn(void *user, const struct api_connection *c);
 
+/* ---- certificates ---- */
+
+/* One that was uploaded. All is borrowed for the time of the call that shows it. */
+struct api_certificate {
+    const char *id;
+    bool ca;     /* to verify others by; otherwise a server's, with its key */
+    bool in_use; /* the settings in force name it */
+    int64_t uploaded_us;
+    const struct tls_certificate_info *info; /* NULL: its file is damaged, a finding says so */
+    const struct tls_findings *findings;     /* as of now */
+};
+
+typedef bool api_certificate_fn(void *user, const struct api_certificate *c);
+
+/* What a client sees that begins TLS with our own listener. */
+struct api_served {
+    char address[NET_ENDPOINT_SIZE];
+    bool starttls;                           /* it is offered */
+    const struct tls_certificate_info *info; /* NULL: no certificate was seen */
+    const char *version, *cipher;
+    char error[240]; /* why there was no handshake; "": there was one, or none is offered */
+    char alarm[240]; /* how it differs from what is configured; "": it does not */
+};
+
 /* ---- what daemon gives ---- */
 
 struct api_deps {
@@ -280,6 +305,22 @@ struct api_deps {
      * next command. */
     enum pt_err (*connection_show)(void *ctx, uint64_t id, api_connection_fn *show, void *user);
     enum pt_err (*connection_end)(void *ctx, uint64_t id, bool now, bool *out_gone);
+    /* Reads, checks and stages an upload; its ID goes into `id`. PT_ERR_INVALID: the errors are in
+     * `findings`, which is set anew. */
+    enum pt_err (*tls_upload)(void *ctx, const struct tls_upload *upload,
+                              struct tls_findings *findings, char id[TLS_ID_SIZE],
+                              struct pt_fault *fault);
+
+    /* Shows the one with that ID (PT_ERR_NOTFOUND), or, .p NULL, all of them. */
+    enum pt_err (*tls_each)(void *ctx, struct str id, api_certificate_fn *show, void *user,
+                            struct pt_fault *fault);
+
+    /* PT_ERR_NOTFOUND; PT_ERR_BUSY: the settings in force name it, the fault says where. */
+    enum pt_err (*tls_remove)(void *ctx, struct str id, struct pt_fault *fault);
+
+    /* Connects to our own listener as a client would, and shows what it saw, once. */
+    void (*tls_served)(void *ctx, void (*show)(void *user, const struct api_served *served),
+                       void *user);
 
     /* Would this client be let in under the settings in force? */
     void (*test_address)(void *ctx, const struct net_addr *address, struct api_decision *out);

@@ -103,6 +103,13 @@ void api_connections_test(struct http_exchange *x);
 void api_live_get(struct http_exchange *x);
 void api_live_item_get(struct http_exchange *x);
 void api_live_item_delete(struct http_exchange *x);
+/* tls.c */
+void api_certificates_get(struct http_exchange *x);
+void api_certificates_post(struct http_exchange *x);
+void api_certificate_get(struct http_exchange *x);
+void api_certificate_delete(struct http_exchange *x);
+void api_tls_server_get(struct http_exchange *x);
+void api_tls_server_put(struct http_exchange *x);
 
 /* openapi.c */
 void api_openapi_get(struct http_exchange *x);

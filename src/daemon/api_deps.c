@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "base/clock.h"
+#include "daemon/certificates_api.h"
 #include "daemon/metrics.h"
 #include "daemon/process.h"
 #include "daemon/status.h"
@@ -388,6 +389,10 @@ void process_api_deps(struct process *p, struct api_deps *deps)
         .connection_end = connection_end,
         .status = status,
         .metrics = metrics,
+        .tls_upload = certificates_upload,
+        .tls_each = certificates_each,
+        .tls_remove = certificates_remove,
+        .tls_served = certificates_served,
         .test_address = test_address,
     };
 }

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/certificates.h"
 #include "daemon/participants.h"
 #include "net/host.h"
 #include "settings/audit.h"
@@ -23,6 +24,7 @@ static struct settings_host this_host(char name[256], unsigned confirmed)
     net_host_name(name);
     return (struct settings_host){ .hostname = name,
                                    .now_us = clock_wall_us(),
+                                   .features = SETTINGS_FEATURE_TLS,
                                    .confirmed = confirmed };
 }
 
@@ -155,6 +157,7 @@ void control_init(struct control *c, const struct state *state)
     pthread_mutex_init(&c->change, NULL);
     pthread_mutex_init(&c->lock, NULL);
     listening_adopt(&c->listening);
+    c->tickets = tls_tickets_new();
     participants_register(c);
     PT_IGNORE(take_stored(c), "tried again by control_retry()");
     participants_open_resolver(c);
@@ -191,6 +194,8 @@ void control_done(struct control *c)
     settings_store_close(c->store);
     settings_unref(c->current);
     policy_snapshot_unref(c->snapshot);
+    tls_server_unref(c->tls);
+    tls_tickets_free(c->tickets);
     net_resolver_free(c->resolver);
     pthread_mutex_destroy(&c->change);
     pthread_mutex_destroy(&c->lock);
@@ -440,6 +445,7 @@ static enum pt_err change_locked(struct control *c, const struct api_change *cha
         host.find_list = settings_store_find_list;
         host.find_ctx = c->store;
     }
+    certificates_host(c->state, &host);
     err = settings_parse(change->document.p, change->document.n, &host, &s, &out->errors);
     if (err == PT_ERR_OK)
         err = carry_out(c, change, s, out, fault);

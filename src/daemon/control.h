@@ -12,6 +12,7 @@
 #include "settings/participant.h"
 #include "settings/settings.h"
 #include "settings/store.h"
+#include "tls/context.h"
 
 /*
  * daemon/control: the settings in force.
@@ -26,6 +27,7 @@ struct control {
     struct gateway *gateway; /* NULL: mail is not served yet */
     struct relay *relay;
     struct net_resolver *resolver; /* NULL: there is none, see resolver_fault */
+    struct tls_tickets *tickets;   /* of all contexts; NULL: no resumption */
 
     pthread_mutex_t change;       /* held during a change */
     struct settings_store *store; /* NULL: see store_fault */
@@ -43,6 +45,7 @@ struct control {
     struct pt_fault write_fault;             /* the store could be read, but not written */
     struct pt_fault settings_fault;          /* why the stored settings could not be used */
     struct pt_fault listen_fault;            /* why we do not listen */
+    struct pt_fault tls_fault;               /* why there is no certificate to serve */
     struct pt_fault resolver_fault;          /* what is wrong with the resolver's settings */
     struct pt_fault apply_fault;             /* why the file of --apply was not taken */
     char listening_on[4][NET_ENDPOINT_SIZE]; /* what we listen on now */

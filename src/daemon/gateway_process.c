@@ -25,6 +25,7 @@ enum {
     RETRY_MS = 1000,
     GRACE_MS = 10000, /* for a message under way */
     STOP_ALL_MS = 25000,
+    HANDSHAKES_MAX = 256, /* of TLS, at a time; each takes some 50 KiB and a place of its own */
 };
 static const uint64_t segment_size = 64u << 20;
 
@@ -141,10 +142,14 @@ static enum pt_err start_mail(struct process *p, struct pt_fault *fault)
     if (err != PT_ERR_OK)
         return err;
     relay_set_spool(p->relay, p->spool);
+    err = tls_handshaker_new(&p->handshaker, p->loop_count, HANDSHAKES_MAX, fault);
+    if (err != PT_ERR_OK)
+        return err;
     p->gateway = gateway_new(&(struct gateway_config){ .spool = p->spool,
                                                        .loops = p->loop_count,
                                                        .sessions_max = descriptors_for_sessions(),
-                                                       .memory_max = p->memory.receiving });
+                                                       .memory_max = p->memory.receiving,
+                                                       .handshaker = p->handshaker });
     if (!p->gateway || !make_loops(p) || !run_loops(p))
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory or descriptors to start");
     control_serve(&p->control, p->gateway, p->relay);
@@ -161,6 +166,8 @@ static void end_mail(struct process *p)
             net_loop_stop(p->loops[i].loop);
             pthread_join(p->loops[i].thread, NULL);
         }
+    /* What sessions have given away comes back with them. */
+    tls_handshaker_free(p->handshaker);
     /* The spool goes first among the rest: its last commit may still report to the loops, whose
      * mailboxes are read once more below. */
     if (p->spool) {
@@ -182,6 +189,7 @@ static void end_mail(struct process *p)
     p->spool = NULL;
     p->relay = NULL;
     p->gateway = NULL;
+    p->handshaker = NULL;
 }
 
 /* ---- serving ---- */

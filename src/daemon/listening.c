@@ -8,19 +8,21 @@
 #include "base/log.h"
 #include "daemon/notify.h"
 
+enum { WANTED_MAX = 4 };
+
 struct wanted {
     struct net_endpoint at;
+    bool tls;      /* from the first octet */
     bool optional; /* the IPv6 half where a host has no IPv6 */
 };
 
-static unsigned wanted_by(const struct settings *s, struct wanted out[2])
+static unsigned wanted_at(const struct settings *s, uint16_t port, bool tls, struct wanted *out)
 {
-    uint16_t port = s->interface.port;
     struct net_addr any4 = { .family = NET_IPV4 }, any6 = { .family = NET_IPV6 };
 
     switch (s->interface.listen) {
     case SETTINGS_LISTEN_ADDRESS:
-        out[0] = (struct wanted){ { s->interface.address, port }, false };
+        out[0] = (struct wanted){ { s->interface.address, port }, tls, false };
         return 1;
     case SETTINGS_LISTEN_LOOPBACK:
         memcpy(any4.octets, (uint8_t[]){ 127, 0, 0, 1 }, 4);
@@ -29,9 +31,18 @@ static unsigned wanted_by(const struct settings *s, struct wanted out[2])
     case SETTINGS_LISTEN_ALL:
         break;
     }
-    out[0] = (struct wanted){ { any4, port }, false };
-    out[1] = (struct wanted){ { any6, port }, true };
+    out[0] = (struct wanted){ { any4, port }, tls, false };
+    out[1] = (struct wanted){ { any6, port }, tls, true };
     return 2;
+}
+
+static unsigned wanted_by(const struct settings *s, struct wanted out[WANTED_MAX])
+{
+    unsigned n = wanted_at(s, s->interface.port, false, out);
+
+    if (s->tls.implicit_port)
+        n += wanted_at(s, s->tls.implicit_port, true, out + n);
+    return n;
 }
 
 /* Listeners that are open: those in service, then those that retire. */
@@ -139,9 +150,11 @@ static enum pt_err bind_all(const struct known *k, const struct wanted *wanted, 
         } else if (bind_one(k, &wanted[i].at, &have, &why) != PT_ERR_OK) {
             if (wanted[i].optional && host_has_no_ipv6(&why))
                 continue;
+            out->tls_refused = wanted[i].tls;
             *fault = why;
             return why.err;
         }
+        out->tls[out->count] = wanted[i].tls;
         out->listeners[out->count++] = have;
     }
     out->asked = out->count;
@@ -159,8 +172,10 @@ static void keep_covered(const struct known *k, struct listening *l)
             if (l->count < GATEWAY_LISTENERS_MAX &&
                 net_endpoint_overlaps(&l->listeners[asked]->listener.endpoint,
                                       &k->listeners[i]->listener.endpoint) &&
-                is_any(&l->listeners[asked]->listener.endpoint.addr))
+                is_any(&l->listeners[asked]->listener.endpoint.addr)) {
+                l->tls[l->count] = l->tls[asked];
                 l->listeners[l->count++] = gateway_listener_ref(k->listeners[i]);
+            }
 }
 
 enum pt_err listening_prepare(const struct listening *now, struct gateway *gateway,
@@ -168,7 +183,7 @@ enum pt_err listening_prepare(const struct listening *now, struct gateway *gatew
                               struct pt_fault *fault)
 {
     struct listening l = { .count = 0 };
-    struct wanted wanted[2];
+    struct wanted wanted[WANTED_MAX];
     struct pt_fault why;
     struct known known;
     enum pt_err err;
@@ -186,6 +201,7 @@ enum pt_err listening_prepare(const struct listening *now, struct gateway *gatew
         *out = l;
     } else {
         listening_release(&l);
+        out->tls_refused = l.tls_refused;
         if (fault)
             *fault = why;
     }
@@ -198,6 +214,7 @@ static void drop(struct listening *l, unsigned i)
     gateway_listener_unref(l->listeners[i]);
     memmove(&l->listeners[i], &l->listeners[i + 1],
             (--l->count - i) * sizeof(struct gateway_listener *));
+    memmove(&l->tls[i], &l->tls[i + 1], (l->count - i) * sizeof l->tls[0]);
     l->asked -= i < l->asked;
 }
 

@@ -12,10 +12,12 @@
  */
 struct listening {
     struct gateway_listener *listeners[GATEWAY_LISTENERS_MAX];
+    bool tls[GATEWAY_LISTENERS_MAX]; /* from the first octet: the implicit_port */
     unsigned count;
-    unsigned asked; /* the first so many are what the settings ask for; the others, on addresses
-                       that those cover, are kept open so that no client meets a closed port */
-    bool adopted;   /* from a service manager */
+    unsigned asked;   /* the first so many are what the settings ask for; the others, on addresses
+                         that those cover, are kept open so that no client meets a closed port */
+    bool adopted;     /* from a service manager */
+    bool tls_refused; /* after a failure: the implicit_port is to blame */
 };
 
 /* Takes over what a service manager opened, if anything; what is no listening socket is logged and

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "daemon/certificates.h"
 #include "net/host.h"
 
 enum { INTERFACES_MAX = 256 };
@@ -63,6 +65,7 @@ static void rules_release(void *ctx, void *prepared)
 
 bool participants_begin(struct control *c, const struct settings *s, struct pt_fault *fault)
 {
+    certificates_begin(c, s);
     c->snapshot = snapshot_of(c, s);
     if (!c->snapshot)
         pt_fault_set(fault, PT_ERR_NOMEM, "no memory for the settings");
@@ -77,6 +80,8 @@ static void serve(struct control *c, struct listening *l, const struct pt_fault 
 {
     struct listening old = c->listening;
 
+    for (unsigned i = 0; i < l->count; i++)
+        atomic_store(&l->listeners[i]->tls, l->tls[i]);
     gateway_publish(c->gateway, c->snapshot, c->tls, l->listeners, l->count);
     c->listening = *l;
     *l = old;
@@ -100,6 +105,7 @@ static enum pt_err net_prepare(void *ctx, const struct settings *s, void **out,
     err = listening_prepare(&c->listening, c->gateway, s, l, &why->fault);
     if (err != PT_ERR_OK) {
         why->pointer = err == PT_ERR_NOTFOUND ? "/connections/interface/address"
+                       : l->tls_refused       ? "/connections/tls/implicit_port"
                                               : "/connections/interface/port";
         free(l);
         /* "Not found" is said of what a request names; here it is a value that is wrong. */
@@ -269,6 +275,7 @@ void participants_register(struct control *c)
 {
     const struct settings_participant all[] = {
         { "rules", c, rules_prepare, rules_publish, rules_release },
+        { "tls", c, certificates_prepare, certificates_publish, certificates_release },
         { "net", c, net_prepare, net_publish, net_release },
         { "resolver", c, resolver_prepare, resolver_publish, resolver_release },
         { "relay", c, relay_prepare, relay_publish, relay_release },
@@ -284,8 +291,20 @@ void participants_serve(struct control *c)
     hand_over_routes(c, c->current);
 }
 
+/* The same sockets, and what sessions begin TLS with. */
+static void publish_again(struct control *c)
+{
+    if (c->gateway)
+        gateway_publish(c->gateway, c->snapshot, c->tls, c->listening.listeners,
+                        c->listening.count);
+}
+
 bool participants_retry(struct control *c)
 {
+    if (c->tickets)
+        tls_tickets_rotate(c->tickets, clock_mono_ns() / 1000);
+    if (certificates_retry(c))
+        publish_again(c);
     if (c->relay_behind)
         hand_over_routes(c, c->current);
     return c->listen_fault.err == PT_ERR_OK || listen_now(c);

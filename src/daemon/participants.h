@@ -5,6 +5,7 @@
  * daemon/participants: who takes part in a change of the settings, in this order.
  *
  *     rules      the snapshot that policy decides from, with the addresses of this host
+ *     tls        the certificates that sessions are begun with
  *     net        the listening sockets; hands snapshot and sockets to the loops of the gateway
  *     resolver   where DNS questions go
  *     relay      the routes

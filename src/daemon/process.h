@@ -10,6 +10,7 @@
 #include "net/loop.h"
 #include "relay/relay.h"
 #include "spool/spool.h"
+#include "tls/handshake.h"
 
 /*
  * daemon/process: the parts of a running gateway. Within the room only.
@@ -33,6 +34,7 @@ struct process {
     struct spool *spool;
     struct relay *relay;
     struct gateway *gateway;
+    struct tls_handshaker *handshaker; /* of clients */
     struct loop_thread loops[LOOPS_MAX];
     unsigned loop_count;
     struct memory_plan memory;

@@ -50,6 +50,12 @@ static void settings_warnings(struct control *c, struct api_status *out)
     if (c->listen_fault.err != PT_ERR_OK)
         warn(out, true, "it is tried again every second; or choose another address or port",
              "not listening: %s", c->listen_fault.text);
+    if (c->tls_fault.err != PT_ERR_OK)
+        warn(
+            out, true,
+            "\"postern tls install\" puts a certificate into force; the one that is named is tried "
+            "again every second",
+            "TLS is not offered to clients: %s", c->tls_fault.text);
     if (c->resolver_fault.err != PT_ERR_OK)
         warn(out, true, "correct \"resolver\" in the settings, or what the text names",
              "DNS answers are not validated: %s", c->resolver_fault.text);

@@ -1,4 +1,5 @@
 #pragma once
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -44,7 +45,7 @@ void gateway_loop_free(struct gateway_loop *l);
  * reference. */
 struct gateway_listener {
     struct net_listener listener;
-    bool tls; /* from the first octet (RFC 8314); set before it is published */
+    atomic_bool tls; /* from the first octet (RFC 8314); set before it is published */
     _Atomic uint32_t refs;
 };
 

@@ -19,12 +19,12 @@ static const struct asked tls_keys[] = {
     { "implicit_port", NULL, SETTINGS_FEATURE_TLS },
     { "client_certificates", "off", SETTINGS_FEATURE_TLS },
     { "client_ca", NULL, SETTINGS_FEATURE_TLS },
-    { "outgoing", NULL, SETTINGS_FEATURE_TLS },
+    { "outgoing", NULL, SETTINGS_FEATURE_OUTGOING_TLS },
 };
 
 static const struct asked route_keys[] = {
-    { "tls", "none", SETTINGS_FEATURE_TLS },
-    { "ca", NULL, SETTINGS_FEATURE_TLS },
+    { "tls", "none", SETTINGS_FEATURE_OUTGOING_TLS },
+    { "ca", NULL, SETTINGS_FEATURE_OUTGOING_TLS },
     { "protocol", "smtp", SETTINGS_FEATURE_LMTP },
     { "source", NULL, SETTINGS_FEATURE_ROUTE_SOURCE },
 };
@@ -33,6 +33,7 @@ static const char *feature_text(unsigned feature)
 {
     switch (feature) {
     case SETTINGS_FEATURE_TLS:
+    case SETTINGS_FEATURE_OUTGOING_TLS:
         return "this version speaks no TLS yet";
     case SETTINGS_FEATURE_LMTP:
         return "this version speaks no LMTP yet";

@@ -334,6 +334,87 @@ static void check_open_domains(struct settings_check *c, const json_t *document,
     settings_check_leave(c, 0);
 }
 
+/* ---- certificates: what an ID stands for ---- */
+
+static enum settings_certificate what_is(const struct settings_check *c, const json_t *id)
+{
+    if (!c->host->certificate || !json_is_string(id))
+        return SETTINGS_CERTIFICATE_UNKNOWN;
+    return c->host->certificate(c->host->certificate_ctx, settings_json_str(id));
+}
+
+static void check_server_id(struct settings_check *c, const json_t *id, unsigned confirmed)
+{
+    switch (what_is(c, id)) {
+    case SETTINGS_CERTIFICATE_MISSING:
+        problem(c, SETTINGS_ERROR, settings_check_pointer(c),
+                "no certificate with this ID was uploaded");
+        break;
+    case SETTINGS_CERTIFICATE_CA:
+        problem(c, SETTINGS_ERROR, settings_check_pointer(c),
+                "is a CA: a server needs a certificate with its private key");
+        break;
+    case SETTINGS_CERTIFICATE_EXPIRED:
+        hazard(c, confirmed, SETTINGS_CONFIRM_EXPIRED_CERTIFICATE,
+               "this certificate has expired, and clients that verify will not send mail");
+        break;
+    case SETTINGS_CERTIFICATE_SERVER:
+    case SETTINGS_CERTIFICATE_UNKNOWN:
+        break;
+    }
+}
+
+static void check_ca_id(struct settings_check *c, const json_t *id)
+{
+    enum settings_certificate what = what_is(c, id);
+
+    if (what == SETTINGS_CERTIFICATE_MISSING)
+        problem(c, SETTINGS_ERROR, settings_check_pointer(c), "no CA with this ID was uploaded");
+    else if (what == SETTINGS_CERTIFICATE_SERVER || what == SETTINGS_CERTIFICATE_EXPIRED)
+        problem(c, SETTINGS_ERROR, settings_check_pointer(c),
+                "is a server's certificate: upload the CA's alone, as ca_certificate");
+}
+
+static void check_certificates(struct settings_check *c, const json_t *document, unsigned confirmed)
+{
+    const json_t *tls = settings_json_at(document, "connections", "tls", NULL);
+    json_t *certificate = json_object_get(tls, "certificate"), *id;
+    size_t i, mark, inner;
+
+    settings_check_enter(c, STR("connections"));
+    settings_check_enter(c, STR("tls"));
+    mark = settings_check_enter(c, STR("certificate"));
+    check_server_id(c, certificate, confirmed);
+    json_array_foreach(certificate, i, id)
+    {
+        inner = settings_check_enter_index(c, i);
+        check_server_id(c, id, confirmed);
+        settings_check_leave(c, inner);
+    }
+    settings_check_leave(c, mark);
+    settings_check_enter(c, STR("client_ca"));
+    check_ca_id(c, json_object_get(tls, "client_ca"));
+    settings_check_leave(c, 0);
+}
+
+static void check_route_cas(struct settings_check *c, const json_t *document)
+{
+    json_t *routes = settings_json_at(document, "delivery", "routes", NULL), *route;
+    size_t i;
+
+    settings_check_enter(c, STR("delivery"));
+    settings_check_enter(c, STR("routes"));
+    json_array_foreach(routes, i, route)
+    {
+        size_t mark = settings_check_enter_index(c, i);
+
+        settings_check_enter(c, STR("ca"));
+        check_ca_id(c, json_object_get(route, "ca"));
+        settings_check_leave(c, mark);
+    }
+    settings_check_leave(c, 0);
+}
+
 void settings_check_confirmed(struct settings_check *c, const json_t *document,
                               const json_t *confirm)
 {
@@ -342,4 +423,6 @@ void settings_check_confirmed(struct settings_check *c, const json_t *document,
     check_permit_list(c, document, confirmed);
     check_open_domains(c, document, confirmed);
     check_open_networks(c, document, confirmed);
+    check_certificates(c, document, confirmed);
+    check_route_cas(c, document);
 }

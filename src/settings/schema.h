@@ -42,6 +42,16 @@ enum settings_feature {
     SETTINGS_FEATURE_TLS = 1,
     SETTINGS_FEATURE_LMTP = 2,
     SETTINGS_FEATURE_ROUTE_SOURCE = 4,
+    SETTINGS_FEATURE_OUTGOING_TLS = 8,
+};
+
+/* What an ID in a document stands for on this host. */
+enum settings_certificate {
+    SETTINGS_CERTIFICATE_MISSING,
+    SETTINGS_CERTIFICATE_SERVER,  /* with its private key */
+    SETTINGS_CERTIFICATE_EXPIRED, /* the same, and its time is over */
+    SETTINGS_CERTIFICATE_CA,
+    SETTINGS_CERTIFICATE_UNKNOWN, /* cannot be told now, or is not asked */
 };
 
 struct settings_host {
@@ -60,6 +70,10 @@ struct settings_host {
      * document names none, and must not: what comes from outside holds its lists. */
     struct settings_list *(*find_list)(void *ctx, const struct settings_hash *hash);
     void *find_ctx;
+    /* What has been uploaded; may wait for the disk. NULL: not asked, as for a stored revision,
+     * which must be readable whatever became of its certificates. */
+    enum settings_certificate (*certificate)(void *ctx, struct str id);
+    void *certificate_ctx;
 };
 
 struct settings_problem {

@@ -24,6 +24,19 @@ enum settings_relay_hosts {
     SETTINGS_RELAY_SAME_CLASS,
     SETTINGS_RELAY_SPECIFIED,
 };
+/* As TLS_CLIENT_CERTIFICATES_… of tls/context.h. */
+enum settings_client_certificates {
+    SETTINGS_CLIENT_CERTIFICATES_OFF,
+    SETTINGS_CLIENT_CERTIFICATES_REQUEST,
+    SETTINGS_CLIENT_CERTIFICATES_REQUIRE,
+};
+enum settings_route_tls {
+    SETTINGS_ROUTE_TLS_DEFAULT, /* what connections.tls.outgoing says */
+    SETTINGS_ROUTE_TLS_NONE,
+    SETTINGS_ROUTE_TLS_OPPORTUNISTIC,
+    SETTINGS_ROUTE_TLS_ENCRYPT,
+    SETTINGS_ROUTE_TLS_VERIFY,
+};
 enum settings_via { SETTINGS_VIA_MX, SETTINGS_VIA_NEXT_HOPS };
 
 struct settings_next_hop {
@@ -37,6 +50,8 @@ struct settings_route {
     struct settings_next_hop *next_hops; /* in order of preference */
     uint32_t next_hop_count;
     uint32_t max_concurrency; /* 0: the default */
+    enum settings_route_tls tls;
+    const char *ca; /* the ID of an uploaded CA; NULL: the system's */
 };
 
 struct settings {
@@ -60,8 +75,13 @@ struct settings {
     struct {
         bool incoming;
         bool incoming_required;
+        const char **certificates; /* IDs of uploaded ones */
+        uint32_t certificate_count;
+        uint16_t implicit_port; /* 0: none */
+        enum settings_client_certificates client_certificates;
+        const char *client_ca; /* ID; NULL: none */
         bool outgoing;
-    } tls; /* all false until the program speaks TLS: see settings_host.features */
+    } tls;
     struct {
         uint64_t max_message_size; /* octets */
         uint32_t max_recipients;

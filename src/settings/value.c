@@ -201,14 +201,41 @@ static void build_message_rules(struct builder *b, const json_t *from)
     build_relay(b, json_object_get(from, "permitted_relay"));
 }
 
+static void build_tls(struct builder *b, const json_t *from)
+{
+    static const char *const names[] = { "off", "request", "require", NULL };
+    const json_t *certificate = json_object_get(from, "certificate");
+    const json_t *clients = json_object_get(from, "client_certificates");
+    struct settings *s = b->s;
+
+    s->tls.incoming = json_is_true(json_object_get(from, "incoming"));
+    s->tls.incoming_required = json_is_true(json_object_get(from, "incoming_required"));
+    s->tls.outgoing = json_is_true(json_object_get(from, "outgoing"));
+    s->tls.implicit_port = (uint16_t)number(from, "implicit_port");
+    s->tls.client_ca = copy(b, json_object_get(from, "client_ca"));
+    if (json_is_string(clients))
+        s->tls.client_certificates = choice(clients, names);
+    if (json_is_string(certificate)) {
+        s->tls.certificates = take(b, sizeof *s->tls.certificates);
+        if (s->tls.certificates)
+            s->tls.certificates[s->tls.certificate_count++] = copy(b, certificate);
+    } else if (json_is_array(certificate)) {
+        s->tls.certificate_count = build_strings(b, certificate, &s->tls.certificates);
+    }
+}
+
 static void build_route(struct builder *b, const json_t *from, struct settings_route *r)
 {
-    const json_t *hops = json_object_get(from, "next_hops");
+    static const char *const tls_names[] = { "none", "opportunistic", "encrypt", "verify", NULL };
+    const json_t *hops = json_object_get(from, "next_hops"), *tls = json_object_get(from, "tls");
     size_t count = json_array_size(hops);
 
     r->domain = copy(b, json_object_get(from, "domain"));
     r->via = hops ? SETTINGS_VIA_NEXT_HOPS : SETTINGS_VIA_MX;
     r->max_concurrency = number(from, "max_concurrency");
+    r->ca = copy(b, json_object_get(from, "ca"));
+    if (json_is_string(tls))
+        r->tls = SETTINGS_ROUTE_TLS_NONE + choice(tls, tls_names);
     r->next_hops = take(b, count * sizeof *r->next_hops);
     if (!r->next_hops)
         return;
@@ -290,16 +317,13 @@ static void build_all(struct builder *b, json_t *document)
     struct settings *s = b->s;
     const json_t *identity = json_object_get(document, "identity");
     const json_t *connections = json_object_get(document, "connections");
-    const json_t *tls = json_object_get(connections, "tls");
     const json_t *resolver = json_object_get(document, "resolver");
 
     s->identity.hostname = copy(b, json_object_get(identity, "hostname"));
     s->identity.greeting = copy(b, json_object_get(identity, "greeting"));
     build_interface(b, json_object_get(connections, "interface"));
     build_control(b, json_object_get(connections, "control"));
-    s->tls.incoming = json_is_true(json_object_get(tls, "incoming"));
-    s->tls.incoming_required = json_is_true(json_object_get(tls, "incoming_required"));
-    s->tls.outgoing = json_is_true(json_object_get(tls, "outgoing"));
+    build_tls(b, json_object_get(connections, "tls"));
     build_message_rules(b, json_object_get(document, "message_rules"));
     build_routes(b, settings_json_at(document, "delivery", "routes", NULL));
     build_retry(b, settings_json_at(document, "delivery", "retry", NULL));

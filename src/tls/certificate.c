@@ -10,14 +10,6 @@
 
 #include "tls/material.h"
 
-const char *tls_field_name(enum tls_field field)
-{
-    static const char *const names[] = { "certificate", "private_key", "ca_certificate",
-                                         "passphrase" };
-
-    return names[field];
-}
-
 void tls_finding_add(struct tls_findings *f, bool error, enum tls_field field, const char *code,
                      const char *remedy, const char *fmt, ...)
 {
@@ -89,6 +81,32 @@ static struct tls_certificate *make(void)
     c->chain = sk_X509_new_null();
     c->unused = sk_X509_new_null();
     if (c->chain && c->unused)
+        return c;
+    tls_certificate_unref(c);
+    return NULL;
+}
+
+struct tls_certificate *tls_certificate_of(X509 *leaf, STACK_OF(X509) * chain)
+{
+    struct tls_certificate *c = make();
+    bool good = c != NULL;
+
+    for (int i = 0; good && i < sk_X509_num(chain); i++) {
+        X509 *x = sk_X509_value(chain, i);
+
+        if (X509_cmp(x, leaf) == 0)
+            continue;
+        X509_up_ref(x);
+        good = sk_X509_push(c->chain, x) > 0;
+        if (!good)
+            X509_free(x);
+    }
+    if (good) {
+        X509_up_ref(leaf);
+        c->leaf = leaf;
+        good = tls_certificate_describe(c);
+    }
+    if (good)
         return c;
     tls_certificate_unref(c);
     return NULL;
@@ -311,17 +329,6 @@ void tls_certificate_write(const struct tls_certificate *c, struct buf *out)
 const char *tls_certificate_id(const struct tls_certificate *c)
 {
     return c->id;
-}
-
-bool tls_id_valid(struct str id)
-{
-    if (id.n != TLS_ID_SIZE - 1)
-        return false;
-    for (size_t i = 0; i < id.n; i++) {
-        if (!((id.p[i] >= '0' && id.p[i] <= '9') || (id.p[i] >= 'a' && id.p[i] <= 'f')))
-            return false;
-    }
-    return true;
 }
 
 bool tls_certificate_is_ca(const struct tls_certificate *c)

@@ -16,7 +16,13 @@ enum tls_field {
 };
 
 /* As in the API: "certificate", "private_key", … */
-const char *tls_field_name(enum tls_field field);
+static inline const char *tls_field_name(enum tls_field field)
+{
+    static const char *const names[] = { "certificate", "private_key", "ca_certificate",
+                                         "passphrase" };
+
+    return names[field];
+}
 
 /* What was found: an error means that it cannot be used at all, a warning that somebody will have
  * trouble with it. */
@@ -49,7 +55,13 @@ enum { TLS_UPLOAD_MAX = 1 << 20, TLS_CHAIN_MAX = 16, TLS_CA_MAX = 512 };
 
 /* 16 hexadecimal digits, made from the content: the same upload has the same ID. */
 enum { TLS_ID_SIZE = 17 };
-bool tls_id_valid(struct str id);
+static inline bool tls_id_valid(struct str id)
+{
+    for (size_t i = 0; i < id.n; i++)
+        if (!((id.p[i] >= '0' && id.p[i] <= '9') || (id.p[i] >= 'a' && id.p[i] <= 'f')))
+            return false;
+    return id.n == TLS_ID_SIZE - 1;
+}
 
 /* Text for people and programs; owned by the certificate. */
 struct tls_certificate_info {

@@ -191,6 +191,13 @@ void tls_connection_info(const struct tls_connection *c, struct tls_info *out)
     };
 }
 
+struct tls_certificate *tls_connection_peer(const struct tls_connection *c)
+{
+    X509 *x = SSL_get0_peer_certificate(c->ssl);
+
+    return x ? tls_certificate_of(x, SSL_get_peer_cert_chain(c->ssl)) : NULL;
+}
+
 /* ---- the stream ---- */
 
 static ssize_t outcome(struct tls_connection *c, int n)

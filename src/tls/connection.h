@@ -52,5 +52,9 @@ struct tls_info {
 };
 void tls_connection_info(const struct tls_connection *c, struct tls_info *out);
 
-/* The same for a stream made by tls_stream(); false: it is another one. */
+/* The certificate that the peer showed, with its chain, as a value; a reference for the caller.
+ * NULL: it showed none (as in a resumed session of TLS 1.2), or memory is short. */
+struct tls_certificate *tls_connection_peer(const struct tls_connection *c);
+
+/* tls_connection_info() for a stream made by tls_stream(); false: it is another one. */
 bool tls_stream_info(const struct net_stream *s, struct tls_info *out);

@@ -14,6 +14,9 @@ static const char server_ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AE
                                      "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
                                      "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 
+static const char server_suites[] =
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+
 /* X25519 first: the cheapest for us, and what nearly all clients send a share for. */
 static const char groups[] = "X25519:P-256:P-384";
 
@@ -125,7 +128,8 @@ static enum pt_err set_up_server(SSL_CTX *ctx, const struct tls_server_config *c
 {
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    if (!SSL_CTX_set_cipher_list(ctx, server_ciphers) || !set_session_context(ctx, config))
+    if (!SSL_CTX_set_cipher_list(ctx, server_ciphers) ||
+        !SSL_CTX_set_ciphersuites(ctx, server_suites) || !set_session_context(ctx, config))
         return refuse(fault, "TLS cannot be set up");
     for (uint32_t i = 0; i < config->certificate_count; i++) {
         if (!add_certificate(ctx, config->certificates[i])) {

@@ -27,6 +27,9 @@ PT_NODISCARD bool tls_material_certificates(struct str octets, enum tls_field fi
 /* The private key in the octets, or NULL with a finding. */
 EVP_PKEY *tls_material_key(struct str octets, struct str passphrase, struct tls_findings *f);
 
+/* A certificate without a key: the leaf and what comes behind it. NULL: memory is short. */
+struct tls_certificate *tls_certificate_of(X509 *leaf, STACK_OF(X509) * chain);
+
 /* Fills `info` and `id`. False: memory is short. */
 PT_NODISCARD bool tls_certificate_describe(struct tls_certificate *c);
 

@@ -10,7 +10,8 @@
 static const struct settings_host host = { .hostname = "GW.example.com", .now_us = YEAR_2025_US };
 static const struct settings_host able = {
     .hostname = "gw.example.com",
-    .features = SETTINGS_FEATURE_TLS | SETTINGS_FEATURE_LMTP | SETTINGS_FEATURE_ROUTE_SOURCE,
+    .features = SETTINGS_FEATURE_TLS | SETTINGS_FEATURE_OUTGOING_TLS | SETTINGS_FEATURE_LMTP |
+                SETTINGS_FEATURE_ROUTE_SOURCE,
 };
 
 static struct settings_errors errors;

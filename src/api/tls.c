@@ -1,0 +1,376 @@
+/*
+ * api/tls: certificates are uploaded (which checks and stages them), shown and removed, and what is
+ * served is shown beside what is configured. Naming one in the settings puts it into force.
+ *
+ * Private keys come in and never go out. What held one is wiped before it is freed.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/resources.h"
+
+/* ---- telling ---- */
+
+static json_t *texts_json(const char *const *texts, uint32_t count)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < count; i++)
+        api_json_add(&list, api_json_str(str_of(texts[i])));
+    return list;
+}
+
+static json_t *findings_json(const struct tls_findings *f)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < f->count; i++) {
+        const struct tls_finding *one = &f->items[i];
+        json_t *v = json_object();
+
+        api_json_set(&v, "severity", json_string(one->error ? "error" : "warning"));
+        api_json_set(&v, "code", json_string(one->code));
+        api_json_set(&v, "field", json_string(tls_field_name(one->field)));
+        api_json_set(&v, "detail", api_json_str(str_of(one->text)));
+        api_json_set(&v, "remedy", api_json_str(str_of(one->remedy)));
+        api_json_add(&list, v);
+    }
+    return list;
+}
+
+static void info_json(json_t **v, const struct tls_certificate_info *i)
+{
+    api_json_set(v, "subject", api_json_str(str_of(i->subject)));
+    api_json_set(v, "names", texts_json(i->names, i->name_count));
+    api_json_set(v, "issuer", api_json_str(str_of(i->issuer)));
+    api_json_set(v, "serial", api_json_str(str_of(i->serial)));
+    api_json_set(v, "not_before", api_json_time(i->not_before_us));
+    api_json_set(v, "not_after", api_json_time(i->not_after_us));
+    api_json_set(v, "key_type", json_string(i->key_type));
+    api_json_set(v, "chain", texts_json(i->chain, i->chain_count));
+    api_json_set(v, "fingerprint", json_string(i->fingerprint));
+    api_json_set(v, "self_signed", json_boolean(i->self_signed));
+}
+
+static json_t *certificate_json(const struct api_certificate *c)
+{
+    json_t *v = json_object();
+
+    api_json_set(&v, "id", json_string(c->id));
+    api_json_set(&v, "kind", json_string(c->ca ? "ca" : "server"));
+    api_json_set(&v, "uploaded", api_json_time(c->uploaded_us));
+    api_json_set(&v, "in_use", json_boolean(c->in_use));
+    if (c->info)
+        info_json(&v, c->info);
+    api_json_set(&v, "findings", findings_json(c->findings));
+    return v;
+}
+
+/* ---- what was sent ---- */
+
+static const char *const members[] = { "certificate", "private_key", "ca_certificate",
+                                       "passphrase" };
+
+static void add_error(json_t **errors, const char *key, const char *detail)
+{
+    json_t *error = json_object();
+    char pointer[80];
+
+    snprintf(pointer, sizeof pointer, "/%s", key);
+    api_json_set(&error, "pointer", api_json_str(str_of(pointer)));
+    api_json_set(&error, "detail", api_json_str(str_of(detail)));
+    api_json_add(errors, error);
+}
+
+static bool is_member(const char *key)
+{
+    for (size_t i = 0; i < PT_ARRAY_LEN(members); i++)
+        if (strcmp(key, members[i]) == 0)
+            return true;
+    return false;
+}
+
+/* False: answered. */
+static bool read_upload(struct http_exchange *x, json_t *body, struct tls_upload *out)
+{
+    struct str *const places[] = { &out->certificate, &out->private_key, &out->ca_certificate,
+                                   &out->passphrase };
+    json_t *errors = json_array(), *value;
+    const char *key;
+
+    *out = (struct tls_upload){ .certificate = STR_NULL };
+    json_object_foreach(body, key, value)
+    {
+        if (!is_member(key))
+            add_error(&errors, key, "is not known here");
+        else if (!json_is_string(value) && !json_is_null(value))
+            add_error(&errors, key, "must be a string: PEM, or DER in base64");
+    }
+    for (size_t i = 0; i < PT_ARRAY_LEN(places); i++) {
+        value = json_object_get(body, members[i]);
+        if (json_is_string(value))
+            *places[i] = (struct str){ json_string_value(value), json_string_length(value) };
+    }
+    if (json_array_size(errors) == 0 && !out->certificate.p && !out->private_key.p &&
+        !out->ca_certificate.p)
+        add_error(&errors, "certificate", "is missing, and so is everything else");
+    if (json_array_size(errors)) {
+        http_problem_errors(x, 422, "This is no upload of a certificate.", errors);
+        return false;
+    }
+    json_decref(errors);
+    return true;
+}
+
+/* The secrets in a parsed body, and in the request it came from. */
+static void wipe(struct http_exchange *x, json_t *body)
+{
+    struct str raw = x->request->body;
+
+    for (size_t i = 0; i < PT_ARRAY_LEN(members); i++) {
+        json_t *value = json_object_get(body, members[i]);
+
+        if (json_is_string(value))
+            explicit_bzero((char *)json_string_value(value), json_string_length(value));
+    }
+    if (raw.n)
+        explicit_bzero((char *)raw.p, raw.n);
+}
+
+static void answer_findings(struct http_exchange *x, const struct tls_findings *f)
+{
+    json_t *errors = json_array();
+
+    for (uint32_t i = 0; i < f->count; i++) {
+        char detail[sizeof f->items[i].text + sizeof f->items[i].remedy + 2];
+
+        if (!f->items[i].error)
+            continue;
+        snprintf(detail, sizeof detail, "%s %s", f->items[i].text, f->items[i].remedy);
+        add_error(&errors, tls_field_name(f->items[i].field), detail);
+    }
+    http_problem_errors(x, 422, "The upload cannot be used.", errors);
+}
+
+/* ---- uploading ---- */
+
+struct collected {
+    json_t *items;
+};
+
+static bool collect(void *user, const struct api_certificate *c)
+{
+    api_json_add(&((struct collected *)user)->items, certificate_json(c));
+    return true;
+}
+
+/* Checks and stages; the ID is in `id`. False: answered. */
+static bool stage(struct http_exchange *x, char id[TLS_ID_SIZE])
+{
+    struct api *a = api_of(x);
+    json_t *body = http_exchange_json(x, NULL);
+    struct tls_findings *findings = calloc(1, sizeof *findings);
+    struct pt_fault fault = { 0 };
+    struct tls_upload upload;
+    bool good = body && findings && read_upload(x, body, &upload);
+    uint64_t audit;
+
+    if (body && !findings)
+        api_problem(x, PT_ERR_NOMEM, NULL);
+    if (good && (good = api_audit_begin(x, "tls.upload", STR(""), &audit))) {
+        enum pt_err err = a->deps.tls_upload(a->deps.ctx, &upload, findings, id, &fault);
+
+        api_audit_end(x, audit, err,
+                      err == PT_ERR_OK  ? str_of(id)
+                      : findings->count ? str_of(findings->items[0].text)
+                                        : str_of(fault.text));
+        good = err == PT_ERR_OK;
+        if (err == PT_ERR_INVALID)
+            answer_findings(x, findings);
+        else if (err != PT_ERR_OK)
+            api_problem(x, err, fault.text);
+    }
+    wipe(x, body);
+    json_decref(body);
+    free(findings);
+    return good;
+}
+
+static void upload_job(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+    struct collected c = { .items = json_array() };
+    struct pt_fault fault = { 0 };
+    char id[TLS_ID_SIZE], location[80];
+    enum pt_err err;
+
+    if (stage(x, id)) {
+        err = a->deps.tls_each(a->deps.ctx, str_of(id), collect, &c, &fault);
+        if (err == PT_ERR_OK) {
+            snprintf(location, sizeof location, "/api/v1/tls/certificates/%s", id);
+            http_header_add(x, "Location", location);
+            http_answer_json(x, 201, json_incref(json_array_get(c.items, 0)));
+        } else {
+            api_problem(x, err, fault.text);
+        }
+    }
+    json_decref(c.items);
+}
+
+void api_certificates_post(struct http_exchange *x)
+{
+    api_job(x, upload_job);
+}
+
+/* ---- showing and removing ---- */
+
+static void list_job(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+    struct collected c = { .items = json_array() };
+    struct pt_fault fault = { 0 };
+    enum pt_err err = a->deps.tls_each(a->deps.ctx, STR_NULL, collect, &c, &fault);
+
+    if (err != PT_ERR_OK) {
+        json_decref(c.items);
+        api_problem(x, err, fault.text);
+        return;
+    }
+    http_answer_json(x, 200, api_json_list(c.items, NULL, json_array_size(c.items)));
+}
+
+void api_certificates_get(struct http_exchange *x)
+{
+    api_job(x, list_job);
+}
+
+static void answer_missing(struct http_exchange *x, enum pt_err err, const struct pt_fault *fault)
+{
+    if (err == PT_ERR_NOTFOUND)
+        http_problem(x, 404, "There is no such certificate.");
+    else if (err == PT_ERR_BUSY)
+        http_problem(x, 409, "%s", fault->text);
+    else
+        api_problem(x, err, fault->text);
+}
+
+static void show_job(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+    struct collected c = { .items = json_array() };
+    struct pt_fault fault = { 0 };
+    enum pt_err err =
+        a->deps.tls_each(a->deps.ctx, http_exchange_param(x, "id"), collect, &c, &fault);
+
+    if (err == PT_ERR_OK)
+        http_answer_json(x, 200, json_incref(json_array_get(c.items, 0)));
+    else
+        answer_missing(x, err, &fault);
+    json_decref(c.items);
+}
+
+void api_certificate_get(struct http_exchange *x)
+{
+    api_job(x, show_job);
+}
+
+static void delete_job(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+    struct str id = http_exchange_param(x, "id");
+    struct pt_fault fault = { 0 };
+    uint64_t audit;
+    enum pt_err err;
+
+    if (!api_audit_begin(x, "tls.delete", id, &audit))
+        return;
+    err = a->deps.tls_remove(a->deps.ctx, id, &fault);
+    api_audit_end(x, audit, err, str_of(fault.text));
+    if (err == PT_ERR_OK)
+        http_answer_empty(x, 204);
+    else
+        answer_missing(x, err, &fault);
+}
+
+void api_certificate_delete(struct http_exchange *x)
+{
+    api_job(x, delete_job);
+}
+
+/* ---- what is configured, and what is served ---- */
+
+static json_t *served_json(const struct api_served *served)
+{
+    json_t *v = json_object();
+
+    api_json_set(&v, "address", json_string(served->address));
+    api_json_set(&v, "error", served->error[0] ? api_json_str(str_of(served->error)) : json_null());
+    api_json_set(&v, "starttls", json_boolean(served->starttls));
+    if (served->info) {
+        json_t *c = json_object();
+
+        info_json(&c, served->info);
+        api_json_set(&v, "version", json_string(served->version));
+        api_json_set(&v, "cipher", json_string(served->cipher));
+        api_json_set(&v, "certificate", c);
+    } else {
+        api_json_set(&v, "certificate", json_null());
+    }
+    return v;
+}
+
+struct told {
+    json_t *answer;
+    struct http_exchange *x;
+};
+
+static void tell_served(void *user, const struct api_served *served)
+{
+    struct told *t = user;
+
+    api_json_set(&t->answer, "served", served_json(served));
+    api_json_set(&t->answer, "matches", json_boolean(served->alarm[0] == 0));
+    api_json_set(&t->answer, "alarm",
+                 served->alarm[0] ? api_json_str(str_of(served->alarm)) : json_null());
+}
+
+static json_t *configured_json(struct http_exchange *x, const struct settings *s)
+{
+    struct api *a = api_of(x);
+    json_t *v = json_object();
+    struct collected c = { .items = json_array() };
+
+    api_json_set(&v, "incoming", json_boolean(s->tls.incoming));
+    api_json_set(&v, "incoming_required", json_boolean(s->tls.incoming_required));
+    api_json_set(&v, "implicit_port",
+                 s->tls.implicit_port ? json_integer(s->tls.implicit_port) : json_null());
+    for (uint32_t i = 0; i < s->tls.certificate_count; i++)
+        PT_IGNORE(a->deps.tls_each(a->deps.ctx, str_of(s->tls.certificates[i]), collect, &c, NULL),
+                  "one that is gone is what the alarm is about");
+    api_json_set(&v, "certificates", c.items);
+    return v;
+}
+
+static void server_job(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+    struct settings *s = a->deps.settings_current(a->deps.ctx);
+    struct told t = { json_object(), x };
+
+    if (!s) {
+        json_decref(t.answer);
+        http_problem(x, 503, "No settings are in force: those that are stored cannot be used.");
+        return;
+    }
+    api_json_set(&t.answer, "configured", configured_json(x, s));
+    a->deps.tls_served(a->deps.ctx, tell_served, &t);
+    http_answer_json(x, 200, t.answer);
+    settings_unref(s);
+}
+
+void api_tls_server_get(struct http_exchange *x)
+{
+    api_job(x, server_job);
+}
