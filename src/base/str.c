@@ -142,3 +142,16 @@ uint64_t str_hash_nocase(struct str s)
     }
     return h;
 }
+
+unsigned str_take_code_point(struct str *s)
+{
+    unsigned char lead = (unsigned char)s->p[0];
+    size_t n = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    unsigned point = n == 1 ? lead : lead & (0x7Fu >> n);
+
+    n = PT_MIN(n, s->n);
+    for (size_t i = 1; i < n; i++)
+        point = point << 6 | ((unsigned char)s->p[i] & 0x3F);
+    *s = str_from(*s, n);
+    return point;
+}

@@ -64,6 +64,9 @@ PT_NODISCARD bool str_to_u64(struct str s, uint64_t *out);
 /* True if every octet sequence is well-formed UTF-8 (RFC 3629: shortest form, no surrogates). */
 bool str_is_utf8(struct str s);
 
+/* The code point at the front of well-formed UTF-8, which is not empty; takes it. */
+unsigned str_take_code_point(struct str *s);
+
 /* True if any octet has its high bit set. */
 bool str_has_8bit(struct str s);
 

@@ -29,20 +29,6 @@ static void typed_field(struct buf *out, struct str name, struct str type, struc
     BUF_LIT(out, "\r\n");
 }
 
-/* The code point at the front of well-formed UTF-8; takes it. */
-static unsigned take_code_point(struct str *s)
-{
-    unsigned char lead = (unsigned char)s->p[0];
-    size_t n = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-    unsigned point = n == 1 ? lead : lead & (0x7Fu >> n);
-
-    n = PT_MIN(n, s->n);
-    for (size_t i = 1; i < n; i++)
-        point = point << 6 | ((unsigned char)s->p[i] & 0x3F);
-    *s = str_from(*s, n);
-    return point;
-}
-
 /* A UTF-8 address as utf-8-addr-xtext (RFC 6533 section 3), which is ASCII. */
 static void utf8_address_field(struct buf *out, struct str name, struct str address)
 {
@@ -50,7 +36,7 @@ static void utf8_address_field(struct buf *out, struct str name, struct str addr
 
     buf_init(&value, FIELD_VALUE_MAX);
     while (address.n) {
-        unsigned c = take_code_point(&address);
+        unsigned c = str_take_code_point(&address);
 
         if (c > ' ' && c < 0x7F && c != '+' && c != '=' && c != '\\')
             buf_add_char(&value, (char)c);

@@ -6,17 +6,32 @@ enum { COLUMNS = 76, INDENT = 4 };
 
 /* ---- octets made safe ---- */
 
+/* Octets of a character that is not shown as itself: C1 controls, separators of lines (U+2028),
+ * what turns the direction of the text that follows (U+200E, U+202A, U+2066, …). 0: none. */
+static unsigned unprintable(struct str s)
+{
+    const unsigned char *p = (const unsigned char *)s.p;
+
+    if (s.n >= 2 && p[0] == 0xC2 && p[1] < 0xA0)
+        return 2;
+    if (s.n < 3 || p[0] != 0xE2)
+        return 0;
+    if (p[1] == 0x80 && (p[2] == 0x8E || p[2] == 0x8F || (p[2] >= 0xA8 && p[2] <= 0xAE)))
+        return 3;
+    return p[1] == 0x81 && p[2] >= 0xA6 && p[2] <= 0xA9 ? 3 : 0;
+}
+
 void dsn_clean(struct buf *out, struct str s, bool ascii)
 {
     bool utf8 = !ascii && str_is_utf8(s);
 
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
-        bool c1 = c == 0xC2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xA0;
+        unsigned bad = utf8 ? unprintable(str_from(s, i)) : 0;
 
-        if (c < 0x20 || c == 0x7F || (c >= 0x80 && !utf8) || c1) {
+        if (c < 0x20 || c == 0x7F || (c >= 0x80 && !utf8) || bad) {
             buf_add_char(out, '?');
-            i += c1 && utf8; /* U+0080 to U+009F: both octets go */
+            i += bad ? bad - 1 : 0;
         } else {
             buf_add_char(out, (char)c);
         }
@@ -59,12 +74,12 @@ void dsn_quoted_printable(struct buf *out, struct str text)
 {
     while (text.n) {
         ptrdiff_t end = str_find(text, '\n', 0);
-        size_t n;
+        struct str line = end < 0 ? text : str_head(text, (size_t)end);
 
-        pt_assert(end > 0);
-        n = (size_t)end;
-        quoted_line(out, str_head(text, n - 1));
-        text = str_from(text, n + 1);
+        text = str_from(text, line.n + (end >= 0));
+        if (line.n && line.p[line.n - 1] == '\r')
+            line.n--;
+        quoted_line(out, line);
     }
 }
 

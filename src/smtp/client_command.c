@@ -239,6 +239,30 @@ static void notify_write(struct buf *out, uint8_t notify)
         }
 }
 
+/* As received. UTF-8 goes to a peer without SMTPUTF8 in the form that is ASCII (RFC 6533 3). None
+ * is made up where none came (RFC 3461 5.2.1 has it as a MAY): addresses are never rewritten here,
+ * so it would say what RCPT says. */
+static void orcpt_write(struct buf *out, struct str orcpt, bool utf8)
+{
+    bool is_utf8 = str_is_utf8(orcpt);
+
+    if (!utf8 && str_has_8bit(orcpt) && !is_utf8)
+        return;
+    BUF_LIT(out, " ORCPT=");
+    if (utf8 || !str_has_8bit(orcpt)) {
+        buf_add_str(out, orcpt);
+        return;
+    }
+    while (orcpt.n) {
+        unsigned point = str_take_code_point(&orcpt);
+
+        if (point < 0x80)
+            buf_add_char(out, (char)point);
+        else
+            buf_addf(out, "\\x{%X}", point);
+    }
+}
+
 void client_rcpt_write(struct buf *out, const struct smtp_rcpt *rcpt,
                        const struct smtp_client_peer *peer)
 {
@@ -247,9 +271,7 @@ void client_rcpt_write(struct buf *out, const struct smtp_rcpt *rcpt,
     buf_add_char(out, '>');
     if (peer->dsn && (rcpt->notify & 15))
         notify_write(out, rcpt->notify);
-    if (peer->dsn && can_carry_value(rcpt->orcpt, peer->smtputf8)) {
-        BUF_LIT(out, " ORCPT=");
-        buf_add_str(out, rcpt->orcpt);
-    }
+    if (peer->dsn && can_carry_value(rcpt->orcpt, true))
+        orcpt_write(out, rcpt->orcpt, peer->smtputf8);
     BUF_LIT(out, "\r\n");
 }

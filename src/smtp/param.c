@@ -135,6 +135,32 @@ static const struct smtp_reply *set_notify(const struct context *c, struct str v
     return NULL;
 }
 
+/* "\x{…}" at the front (RFC 6533 3): hexadecimal digits, two to six. Octets of it; 0: it is none.
+ */
+static size_t embedded_char(struct str s)
+{
+    size_t n = 3;
+
+    if (s.n < 6 || s.p[1] != 'x' || s.p[2] != '{')
+        return 0;
+    while (n < s.n && n < 9 && hex_value(s.p[n]) >= 0)
+        n++;
+    return n >= 5 && n < s.n && s.p[n] == '}' ? n + 1 : 0;
+}
+
+/* A backslash stands for nothing else in an address of type utf-8. */
+static bool embeds_well(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        size_t n = s.p[i] == '\\' ? embedded_char(str_from(s, i)) : 1;
+
+        if (n == 0)
+            return false;
+        i += n - 1;
+    }
+    return true;
+}
+
 /* utf-8-addr-unitext (RFC 6533 3): UTF-8 as it is, without controls and what xtext would encode. */
 static bool is_unitext(struct str s)
 {
@@ -164,7 +190,9 @@ static const struct smtp_reply *set_orcpt(const struct context *c, struct str va
             return &smtp_reply_bad_parameter;
     if (text.n == 0)
         return &smtp_reply_bad_parameter;
-    if (!smtp_is_xtext(text) && !(str_eq_nocase(type, STR("utf-8")) && is_unitext(text)))
+    if (str_eq_nocase(type, STR("utf-8")) ? !embeds_well(text) : !smtp_is_xtext(text))
+        return &smtp_reply_bad_parameter;
+    if (!smtp_is_xtext(text) && !is_unitext(text))
         return &smtp_reply_bad_parameter;
     c->rcpt->orcpt = value;
     return NULL;

@@ -8,6 +8,8 @@ for an event, and fails with log and transcripts when it does not come.
 """
 
 from .client import Client, ConversationError
+from .clock import Clock
+from .dsn import Notice, read_notice
 from .hop import CLOSE, RESET, SILENT, Hop
 from .limits import MemoryLimit
 from .mail import make_message, split_trace
@@ -20,10 +22,12 @@ __all__ = [
     "BINARY",
     "CLOSE",
     "Client",
+    "Clock",
     "CommandFailed",
     "ConversationError",
     "Hop",
     "MemoryLimit",
+    "Notice",
     "Outside",
     "Postern",
     "RESET",
@@ -32,6 +36,7 @@ __all__ = [
     "Sink",
     "free_port",
     "make_message",
+    "read_notice",
     "run_postern",
     "split_trace",
     "temporary_folder",

@@ -470,6 +470,16 @@ static const struct conversation conversations[] = {
               "\r\nRCPT TO:<a@x> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;o@x\r\n",
       .log = "a@x=RETRY:0:4.4.2 connection closed while sending RCPT TO\n"
              "close=RETRY:0:4.4.2 connection closed while sending RCPT TO\n" },
+    { .name = "a UTF-8 ORCPT for a peer without SMTPUTF8",
+      .messages = { { .rcpts = "a@x",
+                      .mail = { .smtputf8 = true },
+                      .orcpt = "utf-8;\xCE\xB4\xF0\x9F\x90\x8E\\x{5C}@x" } },
+      .peer = { OFFERS("250 DSN\r\n"), "250 Ok\r\n" },
+      .finish = LOST,
+      .sent = "EHLO gw\r\nMAIL FROM:<s@x>\r\n"
+              "RCPT TO:<a@x> ORCPT=utf-8;\\x{3B4}\\x{1F40E}\\x{5C}@x\r\n",
+      .log = "a@x=RETRY:0:4.4.2 connection closed while sending RCPT TO\n"
+             "close=RETRY:0:4.4.2 connection closed while sending RCPT TO\n" },
     { .name = "no parameters where they are not",
       .messages = { { .rcpts = "a@x",
                       .mail = { .ret = SMTP_RET_FULL, .envid = STR("e"), .smtputf8 = true },

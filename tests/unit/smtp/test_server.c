@@ -168,8 +168,10 @@ static void parameters_are_checked(void **state)
                  "RCPT TO:<e@f> NOTIFY=SUCCESS,\r\nRCPT TO:<e@f> NOTIFY=ALWAYS\r\n"
                  "RCPT TO:<e@f> ORCPT=rfc822\r\nRCPT TO:<e@f> ORCPT=;x\r\n"
                  "RCPT TO:<e@f> ORCPT=rfc822;\r\n"
-                 "RCPT TO:<e@f> ORCPT=rfc822;a+00\r\n"),
-          OPENED " 501/5.5.4 501/5.5.4 501/5.5.4 501/5.5.4 501/5.5.4 501/5.5.4 501/5.5.4 501/5.5.4",
+                 "RCPT TO:<e@f> ORCPT=rfc822;a+00\r\nRCPT TO:<e@f> ORCPT=utf-8;a\\b\r\n"
+                 "RCPT TO:<e@f> ORCPT=utf-8;\\x{3b4}\r\nRCPT TO:<e@f> ORCPT=utf-8;\\x{3}\r\n"),
+          OPENED " 501/5.5.4 501/5.5.4 501/5.5.4 501/5.5.4 501/5.5.4 501/5.5.4 501/5.5.4 501/5.5.4 "
+                 "501/5.5.4 501/5.5.4 501/5.5.4",
           SAID_OPEN },
         { "no space before a parameter",
           W(HELLO "MAIL FROM:<a@b>SIZE=1\r\nMAIL FROM:<a@b> =1\r\n"
@@ -204,6 +206,10 @@ static void addresses_are_checked(void **state)
                   "RCPT TO:<\xC3\xA4@d>\r\n"
                   "RCPT TO:<c@d> ORCPT=utf-8;\xC3\xA4\r\n"),
           "250 553/5.6.7 553/5.6.7 250/2.1.0 553/5.6.7 553/5.6.7", "EHLO(c) MAIL(a@b)" },
+        { "UTF-8 in the form that is ASCII",
+          W(HELLO "MAIL FROM:<a@b>\r\nRCPT TO:<c@d> ORCPT=utf-8;\\x{3B4}\\x{1F40E}@d\r\n"),
+          "250 250/2.1.0 250/2.1.5",
+          "EHLO(c) MAIL(a@b) RCPT(c@d)orcpt=utf-8;\\x{3B4}\\x{1F40E}@d" },
         { "UTF-8 with SMTPUTF8",
           W(HELLO "MAIL FROM:<\xC3\xA4@\xC3\xB6.x> SMTPUTF8\r\n"
                   "RCPT TO:<\xC3\xBC@d> ORCPT=utf-8;\xC3\xA4\r\n"),
