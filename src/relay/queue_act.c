@@ -197,16 +197,17 @@ static uint64_t next_id(struct relay *r, uint64_t after, const struct relay_view
     return found;
 }
 
+/* All that is there now: the notices that this makes are not meant. */
 static void act_on_all(struct act *a, struct str destination)
 {
     struct relay_view_filter f = { .destination = destination };
-    uint64_t id = 0;
+    uint64_t id = 0, end = spool_new_id(a->r->spool);
 
     if (destination.p && !destination_exists(a->r, destination)) {
         a->err = PT_ERR_NOTFOUND;
         return;
     }
-    while (!a->err && (id = next_id(a->r, id, &f)))
+    while (!a->err && (id = next_id(a->r, id, &f)) && id < end)
         PT_IGNORE(act_on_id(a, id), "it may have been delivered meanwhile");
 }
 
