@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import lists
 import load
 import own
 import peers
@@ -136,7 +137,8 @@ TRAFFIC = {
     ),
 }
 OWN = ["slow-sync", "dead"]
-WORKLOADS = [*TRAFFIC, "written", "idle", "syscalls", *OWN]
+LISTS = ["table", "lists", "refused"]
+WORKLOADS = [*TRAFFIC, "written", "idle", "syscalls", *OWN, *LISTS]
 
 
 class Bench:
@@ -164,6 +166,7 @@ class Bench:
             self.run_idle()
         if "postern" in self.options.servers:
             self.run_own()
+            self.run_lists()
 
     def folder(self, name: str) -> Path:
         path = self.work / "sinks" / name
@@ -187,6 +190,26 @@ class Bench:
             )
             own.dead_destination(self, percent)
             self.rows.append(percent)
+
+    def run_lists(self) -> None:
+        if "table" in self.options.workloads:
+            row = Row("decision in a table of 1,000,000 prefixes, half hits: ns", *below(120, "ns"))
+            lists.lookup(self, row)
+            self.rows.append(row)
+        if "lists" in self.options.workloads:
+            rows = [
+                Row(
+                    f"connect, greeting, QUIT beside {count} entries: % of the CPU without",
+                    *below(105, "%"),
+                )
+                for count in ("100,000", "1,000,000")
+            ]
+            lists.accepted(self, rows)
+            self.rows += rows
+        if "refused" in self.options.workloads:
+            row = Row("refused connects per CPU s, 100,000 entries", *at_least(5))
+            lists.refused(self, row, self.count(100_000))
+            self.rows.append(row)
 
     def with_running(self, job: Callable[[dict], None]) -> None:
         """Starts all servers, each with a sink of its own, and ends them after the job."""
