@@ -127,7 +127,7 @@ def refused(bench, row, count: int) -> None:
                 cpu_of(server, 50, b"554", SOURCE)
                 rates = []
                 for _ in range(bench.options.rounds):
-                    connections = bench.count(ROUNDS_OF if name == "postern" else ROUNDS_OF // 4)
+                    connections = bench.count(ROUNDS_OF if name == "postern" else ROUNDS_OF // 20)
                     rates.append(1 / max(cpu_of(server, connections, b"554", SOURCE), 1e-6))
                     row.add(name, rates[-1])
         bench.say(f"refused: {name} {statistics.median(rates):.0f} a second of CPU")
