@@ -111,6 +111,18 @@ void client_enter(struct smtp_client *c, enum smtp_client_state state)
 
 /* ---- replies ---- */
 
+/* Step by step, nothing can be there already when a command is written: it would be taken for the
+ * answer to it. Only a good-bye may come unasked (RFC 5321 3.8). */
+static void transaction_reply(struct smtp_client *c, struct str rest, struct buf *out)
+{
+    size_t before = out->n;
+
+    client_tx_reply(c, out);
+    if (!c->ended && !c->pipelining && out->n > before && rest.n &&
+        !str_starts_nocase(rest, STR("421")))
+        client_give_up(c, STR("4.5.0"), STR("the next hop gave an answer that makes no sense"));
+}
+
 static void handle_reply(struct smtp_client *c, const struct str *in, struct buf *out)
 {
     bool quitting = c->state == SMTP_CLIENT_STATE_QUIT;
@@ -120,7 +132,7 @@ static void handle_reply(struct smtp_client *c, const struct str *in, struct buf
     else if (c->reply.code / 100 == 3 && c->state < SMTP_CLIENT_STATE_MAIL)
         client_give_up(c, STR("4.5.0"), STR("the next hop gave an answer that makes no sense"));
     else if (client_tx_awaits(client_current(c)) != CLIENT_AWAIT_NOTHING)
-        client_tx_reply(c, out);
+        transaction_reply(c, *in, out);
     else
         client_connection_reply(c, in, out);
 }

@@ -36,7 +36,7 @@
  *   - A reply line ends with CRLF or LF: on this side the leniency splits nothing that we pass on.
  *     A line without a code of 2xx–5xx, lines of one reply with different codes, a line beyond
  *     64 KiB (of a shorter one the first 2,048 octets count), a reply beyond 200 lines, a reply to
- * nothing: the connection is given up.
+ * nothing or, step by step, one that was there before its command: the connection is given up.
  *   - 552 to RCPT counts as 452 (RFC 5321 4.5.3.1.10). 421 ends the connection at any step.
  *   - Texts are folded to one line of at most SMTP_CLIENT_TEXT_MAX octets; control characters and
  *     ill-formed UTF-8 become '?'. The peer's enhanced status stays where it was, in front.

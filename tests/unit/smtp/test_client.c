@@ -350,6 +350,29 @@ static void many_recipients_go_in_groups(void **state)
 
 /* ---- states ---- */
 
+/* Step by step an answer that is there before its command gives the connection up: the one to the
+ * next command would be taken for that to the content. A good-bye may come at any time. */
+static void an_answer_before_its_command_counts_for_nothing(void **state)
+{
+    struct conversation early = { .messages = { { .rcpts = "a@x b@x" } },
+                                  .peer = { PLAIN, "250 Ok\r\n", "250 Ok\r\n250 early\r\n" } };
+    struct conversation bye = { .messages = { { .rcpts = "a@x" } },
+                                .peer = { PLAIN, "250 Ok\r\n421 4.3.2 bye\r\n" } };
+    struct driver d;
+
+    (void)state;
+    driver_init(&d, &early);
+    play(&d, 4096);
+    assert_int_equal(smtp_client_state(d.client), SMTP_CLIENT_STATE_CLOSED);
+    assert_non_null(strstr(buf_cstr(&d.log), "b@x=RETRY:0:4.5.0 the next hop gave an answer"));
+    driver_done(&d);
+
+    driver_init(&d, &bye);
+    play(&d, 4096);
+    assert_string_equal(buf_cstr(&d.log), "a@x=RETRY:421:4.3.2 bye\nclose=RETRY:421:4.3.2 bye\n");
+    driver_done(&d);
+}
+
 static void the_state_names_what_is_waited_for(void **state)
 {
     struct conversation conv = { .flags = 0,
@@ -463,6 +486,7 @@ int main(void)
         cmocka_unit_test(every_cut_of_the_peer_gives_the_same_conversation),
         cmocka_unit_test(a_loss_at_every_octet_ends_everything),
         cmocka_unit_test(many_recipients_go_in_groups),
+        cmocka_unit_test(an_answer_before_its_command_counts_for_nothing),
         cmocka_unit_test(the_state_names_what_is_waited_for),
         cmocka_unit_test(offers_are_understood),
         cmocka_unit_test(noop_comes_back_to_ready),
