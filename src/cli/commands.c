@@ -244,17 +244,17 @@ const struct cli_command cli_commands[] = {
         .verb = "list",
         .summary = "the messages in the queue, oldest first",
         .text =
-            "STATE is queued (not tried yet), deferred, delivering, in_doubt (sent, the answer "
+            "STATUS is queued (not tried yet), deferred, delivering, in_doubt (sent, the answer "
             "never\n"
             "came) or held; a message is in every state that one of its recipients is in. AGE is\n"
             "a number with s, m, h or d.\n\n"
             "  postern queue list --recipient ann@example.com\n"
-            "  postern queue list --state deferred --older-than 2h",
+            "  postern queue list --status deferred --older-than 2h",
         .options = { VALUE("--destination", "D", "only for this destination"),
                      VALUE("--sender", "A", "only from this address"),
                      VALUE("--recipient", "A", "only to this address"),
-                     VALUE("--state", "STATE", "only messages in this state"),
-                     FLAG("--held", "the same as --state held"),
+                     VALUE("--status", "STATUS", "only messages of this status"),
+                     FLAG("--held", "the same as --status held"),
                      VALUE("--older-than", "AGE", "only messages that came before that"),
                      VALUE("--newer-than", "AGE", "only messages that came since"),
                      FLAG("--newest", "the newest first"),

@@ -128,7 +128,7 @@ static int each_page(struct cli *c, uint64_t limit, page_fn *fn, void *ctx)
     add_filter(c, &filter, "--destination", "destination");
     add_filter(c, &filter, "--sender", "sender");
     add_filter(c, &filter, "--recipient", "recipient");
-    add_filter(c, &filter, "--state", "state");
+    add_filter(c, &filter, "--status", "state");
     add_filter(c, &filter, "--older-than", "older_than");
     add_filter(c, &filter, "--newer-than", "newer_than");
     if (cli_option(c, "--held"))

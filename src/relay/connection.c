@@ -101,6 +101,7 @@ static void on_timer(struct net_timer *t)
         break;
     case RELAY_CONN_TALKING:
     case RELAY_CONN_QUITTING:
+        conn->timed_out = true;
         relay_conn_lost(conn, "the time limit was reached");
         break;
     }

@@ -34,6 +34,7 @@ struct relay_conn {
     bool aborting;           /* the gateway stops: what is not past its final dot goes back */
     bool is_starved;
     bool has_work;   /* while idle: its destination has some */
+    bool timed_out;  /* the candidate that is tried now kept silent */
     bool yields;     /* takes no more, so that another destination gets its place */
     bool progress;   /* since the time limit was set */
     int64_t free_ns; /* when the message before was done: the next takes its time from here */

@@ -7,7 +7,9 @@
 #include "relay/connection.h"
 
 enum { CANDIDATES_MAX = 64, SMTP_PORT = 25 };
-static const int64_t avoid_us = 60 * 1000000;
+/* A next hop that failed is avoided for a minute; one that kept us waiting, for longer than it did,
+ * lest every new connection waits for it again. */
+static const int64_t avoid_us = 60 * 1000000, avoid_silent_us = 900 * 1000000;
 
 struct relay_question {
     struct net_query query;
@@ -197,7 +199,8 @@ void relay_dial_mark(struct relay_conn *conn, bool bad)
         return;
     relay_lock(r);
     if (bad)
-        relay_dest_mark_bad(conn->dest, conn->endpoint, now_us + avoid_us);
+        relay_dest_mark_bad(conn->dest, conn->endpoint,
+                            now_us + (conn->timed_out ? avoid_silent_us : avoid_us));
     else
         relay_dest_mark_good(conn->dest, conn->endpoint);
     relay_unlock(r);
@@ -231,6 +234,7 @@ static bool begin(struct relay_conn *conn, struct relay_candidate *c)
     int sys_errno;
 
     c->tried = true;
+    conn->timed_out = false;
     conn->host = c->host;
     conn->endpoint = c->hash;
     net_endpoint_format(&c->endpoint, conn->peer);
@@ -295,6 +299,7 @@ void relay_dial_timed_out(struct relay_conn *conn)
 {
     if (conn->stream.fd < 0)
         return; /* a question is under way; the resolver has its own limit */
+    conn->timed_out = true;
     failed(conn, "connection timed out");
     relay_dial_next(conn);
 }
