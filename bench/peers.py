@@ -1,4 +1,4 @@
-"""peers: Postfix and OpenSMTPD from Debian, run from a folder beside Postern.
+"""peers: Postfix, OpenSMTPD and Exim from Debian, run from a folder beside Postern.
 
 Mail servers exclude each other as packages, so they are not installed: the packages are fetched by
 apt and unpacked under `.dev/peers/`. Each server runs in a mount and PID namespace of its own, with
@@ -20,11 +20,15 @@ import proc
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".dev" / "peers"
-PACKAGES = {"postfix": ["postfix"], "opensmtpd": ["opensmtpd"]}
+PACKAGES = {
+    "postfix": ["postfix"],
+    "opensmtpd": ["opensmtpd"],
+    "exim": ["exim4-daemon-light"],
+}
 # The numbers of the accounts that exist inside the namespaces only.
-UID = {"postfix": 64801, "opensmtpd": 64802, "opensmtpq": 64803}
+UID = {"postfix": 64801, "opensmtpd": 64802, "opensmtpq": 64803, "mailbox": 64805}
 GID = {**UID, "postdrop": 64804}
-MAILBOX_UID = 64805
+MAILBOX_UID = UID["mailbox"]
 
 
 class PeerError(Exception):
@@ -302,6 +306,56 @@ class Postfix(Peer):
             for entry in (self.spool / part).rglob("*")
             if entry.is_file()
         )
+
+
+class Exim(Peer):
+    """Debian's light Exim as the last stop: every message becomes a file of a Maildir, as it came
+    but for what Exim puts on top. `offers` are its settings that decide what EHLO says."""
+
+    name = "exim"
+
+    def __init__(self, work: Path, port: int | None = None, *, offers: dict[str, str] | None = None):
+        super().__init__(work, 0, port)
+        self.maildir = work / "mail"
+        self.offers = offers or {}
+
+    def configure(self) -> None:
+        for folder in (self.maildir, self.work / "spool", self.work / "exim-log"):
+            folder.mkdir()
+            os.chown(folder, MAILBOX_UID, MAILBOX_UID)
+        settings = {
+            "primary_hostname": "exim.example",
+            "exim_user": str(MAILBOX_UID),
+            "exim_group": str(MAILBOX_UID),
+            "spool_directory": str(self.work / "spool"),
+            "log_file_path": str(self.work / "exim-log" / "%s"),
+            "domainlist local_domains": "*",
+            "acl_smtp_rcpt": "accept_all",
+            "acl_smtp_data": "accept_all",
+            "host_lookup": "",
+            "rfc1413_hosts": "",
+            "keep_environment": "",
+            "local_interfaces": "127.0.0.1",
+            "message_size_limit": "50M",
+            "tls_advertise_hosts": "",
+            "smtp_accept_max": "0",
+            "smtp_accept_max_per_connection": "0",
+            "smtp_accept_queue_per_connection": "0",
+            "smtp_enforce_sync": "true",
+            **self.offers,
+        }
+        (self.work / "etc" / "exim.conf").write_text(
+            "".join(f"{key} = {value}\n" for key, value in settings.items())
+            + "begin acl\naccept_all:\n  accept\n"
+            + "begin routers\nall:\n  driver = accept\n  transport = box\n"
+            + "begin transports\nbox:\n  driver = appendfile\n  maildir_format\n"
+            + f"  directory = {self.maildir}\n  user = {MAILBOX_UID}\n  group = {MAILBOX_UID}\n"
+            + "  message_prefix =\n  message_suffix =\n  return_path_add\n"
+        )
+
+    def command(self) -> list[str]:
+        exim = f"{self.root}/usr/sbin/exim4"
+        return [exim, "-C", str(self.work / "etc" / "exim.conf"), "-bdf", "-oX", str(self.port)]
 
 
 class OpenSmtpd(Peer):

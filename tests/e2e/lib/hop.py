@@ -3,8 +3,9 @@
     Hop({"RCPT": lambda hop, line: "550 5.1.1 no such user" if "nobody" in line else None})
 
 Steps: CONNECT, EHLO, HELO, MAIL, RCPT, DATA, BDAT, `.` (the end of data), RSET, QUIT. What is given
-for a step is a reply, one of CLOSE, RESET and SILENT, or a function of (hop, line) that returns one
-of these, or None for the usual. What it takes, it keeps, octet for octet.
+for a step is a reply, one of CLOSE, RESET and SILENT, octets that are sent as they are and count as
+no answer (without a line end at their end: then it closes), or a function of (hop, line) that returns one of these, or None for the usual. What it
+takes, it keeps, octet for octet.
 """
 
 import socket
@@ -219,6 +220,12 @@ class _Session:
                     socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
                 )
             raise _Gone
+        if isinstance(reply, bytes):
+            self._hop.transcript.append(f"< {reply[:200]!r}")
+            self._connection.sendall(reply)
+            if not reply.endswith(b"\n"):
+                raise _Gone  # nobody waits for the rest
+            return False
         positive = reply[0] in "23"
         if keep and positive:
             self._hop._arrivals.add(self._hop.keep(keep))
