@@ -398,6 +398,7 @@ static void the_state_names_what_is_waited_for(void **state)
     (void)state;
     driver_init(&d, &conv);
     assert_int_equal(smtp_client_state(d.client), SMTP_CLIENT_STATE_GREETING);
+    assert_int_equal(smtp_client_time_limit(d.client), 300); /* RFC 5321 4.5.3.2.1 and so on */
     for (size_t i = 0; i < PT_ARRAY_LEN(steps); i++) {
         feed(&d, str_of(steps[i].peer));
         assert_int_equal(smtp_client_state(d.client), steps[i].state);
