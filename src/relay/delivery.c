@@ -80,8 +80,11 @@ static uint64_t may_read(const struct relay_delivery *d, uint64_t length)
 
     if (!rl->reading || rl->reading + length <= rl->relay->config.read_budget)
         return length;
-    /* One that is being sent and has nothing must not wait for those that wait for it. */
-    return d->state == RELAY_DELIVERY_BEGUN && !d->held ? PT_MIN(length, RELAY_PIECE_LEAST) : 0;
+    /* Next hops that are silent must not keep others waiting with what they hold: a connection that
+     * has nothing to send gets a little, and one that sends waits with the next message alone. */
+    if (d->held || (d->state == RELAY_DELIVERY_LOADING && d->conn->sending))
+        return 0;
+    return PT_MIN(length, RELAY_PIECE_LEAST);
 }
 
 /* Asks for the next piece, if there is one and the budget allows. */

@@ -11,9 +11,9 @@
  *
  * Cached content is sent from the message's own blocks. What is not in memory is read back by a
  * file worker in pieces of RELAY_PIECE octets, at most one ahead of the one being sent; all pieces
- * of a loop share its read budget, and who finds it spent waits its turn. A delivery under way that
- * has nothing does not wait, or those that hold the budget and those that wait could wait for each
- * other; it asks for a small piece beyond the budget.
+ * of a loop share its read budget, and who finds it spent waits its turn. A connection that
+ * has nothing to send does not wait, or next hops that are silent, and hold the budget meanwhile,
+ * would keep the mail of all others: it asks for a small piece beyond the budget.
  *
  * Everything here runs on the connection's loop.
  */

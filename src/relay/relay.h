@@ -34,14 +34,14 @@ struct relay;
 struct relay_loop;
 
 struct relay_config {
-    unsigned loops;                        /* 1 to 64 */
-    const struct settings *settings;       /* a reference is taken */
-    struct net_resolver *resolver;         /* NULL: only literals, for tests */
-    const struct retry_policy *retry;      /* NULL: retry_policy_default */
-    uint64_t cache_budget;                 /* octets of memory for queued content; 0: 64 MiB */
-    uint64_t read_budget;                  /* octets read back per loop; 0: 16 MiB. A delivery under
-                                            * way that has nothing may go beyond by a small piece */
-    uint64_t seed;                         /* for jitter */
+    unsigned loops;                   /* 1 to 64 */
+    const struct settings *settings;  /* a reference is taken */
+    struct net_resolver *resolver;    /* NULL: only literals, for tests */
+    const struct retry_policy *retry; /* NULL: retry_policy_default */
+    uint64_t cache_budget;            /* octets of memory for queued content; 0: 64 MiB */
+    uint64_t read_budget;             /* octets read back per loop; 0: 16 MiB. A connection that
+                                       * has nothing to send may go beyond by a small piece */
+    uint64_t seed;                    /* for jitter */
     uint32_t connect_ms, idle_ms, tick_ms; /* 0: 30 s, 5 s, 1 s */
     uint32_t connections_max;              /* of a loop; 0: 1000 */
     uint32_t silence_ms;   /* a peer's time limit; 0: that of each state (RFC 5321 4.5.3.2) */
