@@ -304,8 +304,25 @@ static bool named(const struct sim_disk *d, const struct node *n)
     return n == d->root;
 }
 
+/* Names that are gone from the cache and from the disk. */
+static void drop_entries(struct node *dir)
+{
+    for (struct entry **at = &dir->entries; *at && !dir->changes;) {
+        struct entry *e = *at;
+
+        if (e->seen || e->kept) {
+            at = &e->next;
+            continue;
+        }
+        *at = e->next;
+        free(e);
+    }
+}
+
 static void collect_garbage(struct sim_disk *d)
 {
+    for (struct node *n = d->nodes; n; n = n->next)
+        drop_entries(n);
     for (struct node **at = &d->nodes; *at;) {
         struct node *n = *at;
 
@@ -318,14 +335,25 @@ static void collect_garbage(struct sim_disk *d)
     }
 }
 
-static uint64_t used(struct sim_disk *d)
+static uint64_t sum(const struct sim_disk *d)
 {
     uint64_t n = 0;
 
-    collect_garbage(d);
     for (const struct node *f = d->nodes; f; f = f->next)
         n += f->seen_size;
     return n;
+}
+
+static uint64_t used(struct sim_disk *d)
+{
+    collect_garbage(d);
+    return sum(d);
+}
+
+/* Whether files may grow by so much. */
+static bool has_room(struct sim_disk *d, uint64_t octets)
+{
+    return !d->capacity || sum(d) + octets <= d->capacity || used(d) + octets <= d->capacity;
 }
 
 static int sim_open(struct disk *face, int directory, const char *name, enum disk_open how)
@@ -390,8 +418,7 @@ static int64_t sim_write(struct disk *face, int handle, const struct iovec *iov,
         total += iov[i].iov_len;
     if (fate == STOP_BEFORE)
         return -EIO;
-    if (d->capacity && offset + total > f->seen_size &&
-        used(d) + (offset + total - f->seen_size) > d->capacity)
+    if (offset + total > f->seen_size && !has_room(d, offset + total - f->seen_size))
         return -ENOSPC;
     /* A failed write may have done something, a good one may be short. */
     most = fate == FAIL ? rng_below(&d->rng, total + 1) : total;
@@ -610,30 +637,13 @@ static void lose_power(struct sim_disk *d)
     }
 }
 
-/* Names that are gone from the cache and from the disk. */
-static void drop_entries(struct node *dir)
-{
-    for (struct entry **at = &dir->entries; *at && !dir->changes;) {
-        struct entry *e = *at;
-
-        if (e->seen || e->kept) {
-            at = &e->next;
-            continue;
-        }
-        *at = e->next;
-        free(e);
-    }
-}
-
 void sim_disk_restart(struct sim_disk *d, bool power_lost)
 {
     if (power_lost)
         lose_power(d);
     memset(d->handles, 0, sizeof d->handles);
-    for (struct node *n = d->nodes; n; n = n->next) {
+    for (struct node *n = d->nodes; n; n = n->next)
         n->handles = 0;
-        drop_entries(n);
-    }
     collect_garbage(d);
     d->crashed = false;
     d->crash_at = 0;
@@ -668,4 +678,34 @@ uint64_t sim_disk_calls(const struct sim_disk *d)
 uint64_t sim_disk_used(struct sim_disk *d)
 {
     return used(d);
+}
+
+static void copy_kept(struct sim_disk *to, struct node *into, const struct node *from)
+{
+    for (const struct entry *e = from->entries; e; e = e->next) {
+        struct entry *copy;
+        struct node *n;
+
+        if (!e->kept)
+            continue;
+        n = node_new(to, e->kept->is_directory);
+        copy = find_entry(into, e->name, true);
+        copy->seen = copy->kept = n;
+        if (n->is_directory) {
+            copy_kept(to, n, e->kept);
+        } else if (e->kept->room) {
+            make_room(n, e->kept->room);
+            memcpy(n->seen, e->kept->kept, e->kept->room);
+            memcpy(n->kept, e->kept->kept, e->kept->room);
+            n->seen_size = n->kept_size = e->kept->kept_size;
+        }
+    }
+}
+
+struct sim_disk *sim_disk_kept(const struct sim_disk *d)
+{
+    struct sim_disk *copy = sim_disk_new(1);
+
+    copy_kept(copy, copy->root, d->root);
+    return copy;
 }

@@ -45,3 +45,6 @@ void sim_disk_nameless(struct sim_disk *d, bool can);
 uint64_t sim_disk_calls(const struct sim_disk *d);
 /* Octets in files that have a name. */
 uint64_t sim_disk_used(struct sim_disk *d);
+
+/* Another disk with what would be left if power failed now and nothing unsynced had got there. */
+struct sim_disk *sim_disk_kept(const struct sim_disk *d);
