@@ -72,6 +72,40 @@ def test_the_console_says_who_its_administrator_is(gateway):
     assert audit(gateway)[0]["origin"].startswith("api.sock, process ")
 
 
+ASK = """
+import http.client, socket, sys
+connection = http.client.HTTPConnection("localhost")
+connection.sock = socket.socket(socket.AF_UNIX)
+connection.sock.connect(sys.argv[1])
+connection.request("POST", "/api/v1/log/flush", headers={"Postern-Actor": "mallory"})
+print(connection.getresponse().status)
+"""
+
+
+def test_who_may_ask_and_who_is_believed(root, tool):
+    """The peer's credentials decide: its user, its main group, or another of its groups."""
+    with Postern(free_port()) as gateway:
+        for folder in (gateway.folder, gateway.state):
+            folder.chmod(0o755)
+        path = gateway.state / "api.sock"
+        path.chmod(0o666)  # so that not the file's permissions decide
+        before = len(audit(gateway))
+
+        def ask(*groups):
+            words = [tool("setpriv"), "--reuid", "65534", "--regid", "65534", *groups]
+            run = subprocess.run(
+                [*words, "/usr/bin/python3", "-c", ASK, path], capture_output=True, text=True
+            )
+            return run.stdout.strip()
+
+        assert ask("--clear-groups") == "403"
+        assert len(audit(gateway)) == before
+        assert ask("--groups", str(os.getegid())) == "204"
+        row = audit(gateway)[0]
+        assert row["uid"] == 65534 and row["actor"] != "mallory"
+        assert row["origin"].startswith("api.sock, process ")
+
+
 def test_the_audit_log_can_be_read_and_is_written_with_the_gateway_down():
     with Postern(free_port()) as gateway:
         gateway.stop()
