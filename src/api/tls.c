@@ -92,8 +92,8 @@ static bool is_member(const char *key)
     return false;
 }
 
-/* False: answered. */
-static bool read_upload(struct http_exchange *x, json_t *body, struct tls_upload *out)
+/* False: answered. `confirm` may stand beside it where it is put into force too. */
+static bool read_upload(struct http_exchange *x, json_t *body, bool confirm, struct tls_upload *out)
 {
     struct str *const places[] = { &out->certificate, &out->private_key, &out->ca_certificate,
                                    &out->passphrase };
@@ -103,6 +103,8 @@ static bool read_upload(struct http_exchange *x, json_t *body, struct tls_upload
     *out = (struct tls_upload){ .certificate = STR_NULL };
     json_object_foreach(body, key, value)
     {
+        if (confirm && strcmp(key, "confirm") == 0)
+            continue;
         if (!is_member(key))
             add_error(&errors, key, "is not known here");
         else if (!json_is_string(value) && !json_is_null(value))
@@ -166,15 +168,16 @@ static bool collect(void *user, const struct api_certificate *c)
     return true;
 }
 
-/* Checks and stages; the ID is in `id`. False: answered. */
-static bool stage(struct http_exchange *x, char id[TLS_ID_SIZE])
+/* Checks and stages; the ID is in `id`. With `out_confirm` that member may be in the request, and
+ * is taken from it. False: answered. */
+static bool stage(struct http_exchange *x, char id[TLS_ID_SIZE], json_t **out_confirm)
 {
     struct api *a = api_of(x);
     json_t *body = http_exchange_json(x, NULL);
     struct tls_findings *findings = calloc(1, sizeof *findings);
     struct pt_fault fault = { 0 };
     struct tls_upload upload;
-    bool good = body && findings && read_upload(x, body, &upload);
+    bool good = body && findings && read_upload(x, body, out_confirm != NULL, &upload);
     uint64_t audit;
 
     if (body && !findings)
@@ -192,6 +195,8 @@ static bool stage(struct http_exchange *x, char id[TLS_ID_SIZE])
         else if (err != PT_ERR_OK)
             api_problem(x, err, fault.text);
     }
+    if (out_confirm)
+        *out_confirm = json_incref(json_object_get(body, "confirm"));
     wipe(x, body);
     json_decref(body);
     free(findings);
@@ -206,7 +211,7 @@ static void upload_job(struct http_exchange *x)
     char id[TLS_ID_SIZE], location[80];
     enum pt_err err;
 
-    if (stage(x, id)) {
+    if (stage(x, id, NULL)) {
         err = a->deps.tls_each(a->deps.ctx, str_of(id), collect, &c, &fault);
         if (err == PT_ERR_OK) {
             snprintf(location, sizeof location, "/api/v1/tls/certificates/%s", id);
@@ -373,4 +378,110 @@ static void server_job(struct http_exchange *x)
 void api_tls_server_get(struct http_exchange *x)
 {
     api_job(x, server_job);
+}
+
+/* ---- uploaded and put into force in one step ---- */
+
+/* "ECDSA" of "ECDSA P-256". */
+static struct str kind_of_key(const json_t *certificate)
+{
+    struct str type = str_of(json_string_value(json_object_get(certificate, "key_type")));
+    ptrdiff_t space = str_find(type, ' ', 0);
+
+    return space < 0 ? type : str_head(type, (size_t)space);
+}
+
+/* What the settings name from now on. A list with one certificate per key type keeps the others;
+ * a single one is replaced whatever its key. NULL: memory is short. */
+static json_t *named_from_now(struct http_exchange *x, const struct settings *s, const char *id,
+                              const json_t *certificate)
+{
+    struct api *a = api_of(x);
+    json_t *list;
+
+    if (s->tls.certificate_count < 2)
+        return json_string(id);
+    list = json_pack("[s]", id);
+    for (uint32_t i = 0; list && i < s->tls.certificate_count; i++) {
+        struct str other = str_of(s->tls.certificates[i]);
+        struct collected c = { .items = json_array() };
+
+        if (!str_eq(other, str_of(id)) &&
+            a->deps.tls_each(a->deps.ctx, other, collect, &c, NULL) == PT_ERR_OK &&
+            !str_eq(kind_of_key(json_array_get(c.items, 0)), kind_of_key(certificate)))
+            api_json_add(&list, json_string(other.p));
+        json_decref(c.items);
+    }
+    return list;
+}
+
+/* The document in force with that certificate; the caller frees it. NULL: answered. */
+static char *document_with(struct http_exchange *x, const struct settings *s, json_t *named,
+                           json_t *confirm)
+{
+    json_t *patch =
+        named ? json_pack("{s:{s:{s:o}}}", "connections", "tls", "certificate", named) : NULL;
+    char *base = settings_document_to_store(s), *text = NULL, *document = NULL;
+    struct settings_errors errors;
+
+    settings_errors_init(&errors);
+    if (confirm)
+        api_json_set(&patch, "confirm", json_incref(confirm));
+    if (patch)
+        text = json_dumps(patch, JSON_COMPACT);
+    if (!base || !text ||
+        settings_merge_patch(str_of(base), str_of(text), &document, &errors) != PT_ERR_OK)
+        api_problem(x, PT_ERR_NOMEM, NULL);
+    settings_errors_done(&errors);
+    json_decref(patch);
+    free(text);
+    free(base);
+    return document;
+}
+
+static void install(struct http_exchange *x, const struct settings *s, const char *id,
+                    json_t *certificate, json_t *confirm)
+{
+    struct api_change change = { .stored_form = true, .comment = STR("certificate installed") };
+    char *document;
+
+    if (!api_if_match(x, s->revision, &change.expected))
+        return;
+    change.expected = s->revision;
+    document = document_with(x, s, named_from_now(x, s, id, certificate), confirm);
+    if (!document)
+        return;
+    change.document = str_of(document);
+    api_settings_change(x, &change, json_pack("{s:O}", "certificate", certificate), false);
+    free(document);
+}
+
+static void install_job(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+    struct settings *s = NULL;
+    json_t *confirm = NULL;
+    struct collected c = { .items = json_array() };
+    struct pt_fault fault = { 0 };
+    char id[TLS_ID_SIZE];
+    enum pt_err err;
+
+    if (stage(x, id, &confirm)) {
+        err = a->deps.tls_each(a->deps.ctx, str_of(id), collect, &c, &fault);
+        s = a->deps.settings_current(a->deps.ctx);
+        if (err != PT_ERR_OK)
+            api_problem(x, err, fault.text);
+        else if (!s)
+            http_problem(x, 503, "No settings are in force: those that are stored cannot be used.");
+        else
+            install(x, s, id, json_array_get(c.items, 0), confirm);
+    }
+    settings_unref(s);
+    json_decref(confirm);
+    json_decref(c.items);
+}
+
+void api_tls_server_put(struct http_exchange *x)
+{
+    api_job(x, install_job);
 }

@@ -240,6 +240,49 @@ const struct cli_command cli_commands[] = {
     },
 
     {
+        .name = "tls",
+        .verb = "install",
+        .summary = "upload a certificate and put it into force",
+        .text = "Files in PEM or DER; the chain may stand in any order, in --cert or in --ca. "
+                "Everything is\nchecked before anything changes. Open sessions keep the "
+                "certificate they began with, so a\nrenewal hook needs nothing else.\n\n"
+                "  postern tls install --cert fullchain.pem --key privkey.pem",
+        .options = { VALUE("--cert", "FILE", "the server's certificate, with its chain"),
+                     VALUE("--key", "FILE", "its private key"),
+                     VALUE("--ca", "FILE", "certificates that complete the chain"),
+                     VALUE("--passphrase-file", "FILE",
+                           "the first line opens an encrypted private key"),
+                     FLAG("--yes", "also if it has expired"), COMMENT, JSON },
+        .run = cli_tls_install,
+    },
+    {
+        .name = "tls",
+        .verb = "show",
+        .summary = "the certificate that is configured, and the one that is served",
+        .text = "Connects to the gateway's own listener as a client would. Status 1 when the two "
+                "differ.",
+        .options = { JSON },
+        .run = cli_tls_show,
+    },
+    {
+        .name = "tls",
+        .verb = "list",
+        .summary = "the uploaded certificates",
+        .options = { JSON },
+        .run = cli_tls_list,
+    },
+    {
+        .name = "tls",
+        .verb = "remove",
+        .args = "ID",
+        .summary = "remove a certificate that is not in use",
+        .text = "  postern tls remove db5ff5f681fd8097",
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_tls_remove,
+    },
+
+    {
         .name = "queue",
         .verb = "list",
         .summary = "the messages in the queue, oldest first",
