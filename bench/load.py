@@ -1,4 +1,5 @@
-"""load: Postfix's smtp-source and smtp-sink around the server under test."""
+"""load: a source and a sink around the server under test: Postfix's smtp-source and smtp-sink, or
+where these are what one would measure, postern-source and postern-sink."""
 
 from __future__ import annotations
 
@@ -20,30 +21,27 @@ class Stalled(Exception):
 
 
 class Sink:
-    """An smtp-sink. It writes its counters to a file whenever a message has ended; only the end of
-    that file is looked at, which costs the machine next to nothing."""
+    """A program that takes every message. It writes to a file whenever one has ended; only what is
+    new in that file is looked at, which costs the machine next to nothing."""
 
     def __init__(self, folder: Path):
         self.port = peers.free_port()
         self.path = folder / "sink-counters"
         with open(self.path, "wb") as out:
             self.process = subprocess.Popen(
-                [
-                    *peers.postfix_tool("smtp-sink"),
-                    "-c",
-                    "-u",
-                    "root",
-                    "-m",
-                    "4096",
-                    f"127.0.0.1:{self.port}",
-                    "4096",
-                ],
+                self.command(),
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 preexec_fn=proc.die_with_parent,
             )
         peers.wait_for_greeting(self.port, self.process, self.path)
         self.counters = os.open(self.path, os.O_RDONLY)
+
+    def command(self) -> list[str]:
+        return [
+            *peers.postfix_tool("smtp-sink"),
+            *("-c", "-u", "root", "-m", "4096", f"127.0.0.1:{self.port}", "4096"),
+        ]
 
     def count(self) -> int:
         """Messages that have arrived."""
@@ -73,14 +71,40 @@ class Sink:
         self.close()
 
 
+class FastSink(Sink):
+    """A postern-sink, which reads large messages many times as fast; a line for each."""
+
+    def __init__(self, folder: Path, programs: Path):
+        self.program = programs / "postern-sink"
+        self.seen = self.lines = 0
+        super().__init__(folder)
+
+    def command(self) -> list[str]:
+        return [str(self.program), "--listen", f"127.0.0.1:{self.port}"]
+
+    def count(self) -> int:
+        while new := os.pread(self.counters, 1 << 16, self.seen):
+            self.seen += len(new)
+            self.lines += new.count(b"\n")
+        return self.lines - 1  # the first says where it listens
+
+
 @dataclass(frozen=True)
 class Shape:
-    """What smtp-source sends: octets of a message, sessions side by side, and whether a session is
-    kept for many messages."""
+    """What the source sends: octets of a message, sessions side by side, and whether a session is
+    kept for many messages. `programs`: the folder of postern-source, if that is to be used."""
 
     size: int
     sessions: int
     kept: bool = False
+    programs: Path | None = None
+
+    @property
+    def tools(self) -> tuple[str, str]:
+        """Source and sink."""
+        return (
+            ("postern-source", "postern-sink") if self.programs else ("smtp-source", "smtp-sink")
+        )
 
     def __str__(self) -> str:
         size = f"{self.size >> 20} MB" if self.size >= 1 << 20 else f"{self.size >> 10} KB"
@@ -89,6 +113,14 @@ class Shape:
         )
 
     def source(self, port: int, messages: int, recipient: str) -> list[str]:
+        if self.programs:
+            return [
+                str(self.programs / "postern-source"),
+                *(["--kept"] if self.kept else []),
+                *("--sessions", str(self.sessions), "--size", str(self.size)),
+                *("--messages", str(messages), "--to", f"127.0.0.1:{port}"),
+                *("--from", "a@source.example", "--recipient", recipient),
+            ]
         return [
             *peers.postfix_tool("smtp-source"),
             *(["-d"] if self.kept else []),
@@ -116,14 +148,14 @@ def send(shape: Shape, port: int, messages: int, recipient: str = "b@sink.exampl
             preexec_fn=proc.die_with_parent,
         )
     except subprocess.TimeoutExpired:
-        raise Stalled(f"smtp-source did not end within {SOURCE_LIMIT:.0f} s") from None
+        raise Stalled(f"{shape.tools[0]} did not end within {SOURCE_LIMIT:.0f} s") from None
     if run.returncode != 0 or "fatal" in run.stderr:
-        raise Stalled(f"smtp-source: {run.stderr.strip()[-400:]}")
+        raise Stalled(f"{shape.tools[0]}: {run.stderr.strip()[-400:]}")
 
 
 @dataclass(frozen=True)
 class Run:
-    seconds: float  # from the start of smtp-source to the arrival of the last message
+    seconds: float  # from the start of the source to the arrival of the last message
     messages: int
     used: proc.Usage
 
@@ -154,7 +186,7 @@ def run(shape: Shape, server, sink: Sink, messages: int) -> Run:
 
 
 def ceiling(shape: Shape, sink: Sink, messages: int) -> float:
-    """Messages a second from smtp-source straight to smtp-sink: no server can show more."""
+    """Messages a second from source straight to sink: no server can show more."""
     arrived, start = sink.count(), time.monotonic()
     send(shape, sink.port, messages)
     sink.wait_for(arrived + messages)

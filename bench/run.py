@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lists
@@ -104,6 +104,7 @@ class Traffic:
     rate: tuple = ()
     cpu: tuple = ()
     peak: tuple = ()  # the highest resident memory of the tree, where it is of interest
+    fast: bool = False  # by postern-source and postern-sink: Postfix's own would be the limit
 
 
 TRAFFIC = {
@@ -134,6 +135,7 @@ TRAFFIC = {
         at_least(2),
         (),
         below(64, "MB"),
+        True,
     ),
 }
 OWN = ["slow-sync", "dead"]
@@ -159,9 +161,12 @@ class Bench:
 
     def run(self) -> None:
         wanted = self.options.workloads
-        traffic = {name: TRAFFIC[name] for name in wanted if name in TRAFFIC}
-        if traffic or "written" in wanted or "syscalls" in wanted:
-            self.with_running(lambda running: self.run_traffic(running, traffic))
+        slow = {n: t for n, t in TRAFFIC.items() if n in wanted and not t.fast}
+        fast = {n: self.with_programs(t) for n, t in TRAFFIC.items() if n in wanted and t.fast}
+        if slow or "written" in wanted or "syscalls" in wanted:
+            self.with_running(self.sink, lambda running: self.run_traffic(running, slow))
+        if fast:
+            self.with_running(self.fast_sink, lambda running: self.run_each(running, fast))
         if "idle" in wanted:
             self.run_idle()
         if "postern" in self.options.servers:
@@ -172,6 +177,16 @@ class Bench:
         path = self.work / "sinks" / name
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def with_programs(self, traffic: Traffic) -> Traffic:
+        shape = replace(traffic.shape, programs=self.options.binary.parent)
+        return replace(traffic, shape=shape)
+
+    def sink(self, name: str) -> load.Sink:
+        return load.Sink(self.folder(name))
+
+    def fast_sink(self, name: str) -> load.Sink:
+        return load.FastSink(self.folder(name), self.options.binary.parent)
 
     def run_own(self) -> None:
         if "slow-sync" in self.options.workloads:
@@ -211,12 +226,14 @@ class Bench:
             lists.refused(self, row, self.count(100_000))
             self.rows.append(row)
 
-    def with_running(self, job: Callable[[dict], None]) -> None:
+    def with_running(
+        self, new_sink: Callable[[str], load.Sink], job: Callable[[dict], None]
+    ) -> None:
         """Starts all servers, each with a sink of its own, and ends them after the job."""
         running: dict = {}
         try:
             for name in self.options.servers:
-                sink = load.Sink(self.folder(name))
+                sink = new_sink(name)
                 running[name] = (None, sink)
                 server = self.make(name, sink)
                 running[name] = (server, sink)
@@ -229,9 +246,12 @@ class Bench:
                     server.stop()
                 sink.close()
 
-    def run_traffic(self, running: dict, traffic: dict[str, Traffic]) -> None:
+    def run_each(self, running: dict, traffic: dict[str, Traffic]) -> None:
         for name, t in traffic.items():
             self.traffic(running, name, t)
+
+    def run_traffic(self, running: dict, traffic: dict[str, Traffic]) -> None:
+        self.run_each(running, traffic)
         if "written" in self.options.workloads:
             self.written(running)
         if "syscalls" in self.options.workloads:
@@ -278,7 +298,7 @@ class Bench:
             direct.append(load.ceiling(t.shape, sink, self.count(max(t.messages.values()))))
         self.rows += [rate, cpu] + ([peak] if peak else [])
         self.lines.append(
-            f"{t.shape}: smtp-source straight to smtp-sink, with no server between, reaches "
+            f"{t.shape}: {' straight to '.join(t.shape.tools)}, with no server between, reaches "
             f"{number(statistics.median(direct))} messages/s "
             f"({number(min(direct))}–{number(max(direct))})."
         )

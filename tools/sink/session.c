@@ -132,6 +132,31 @@ static void message_end(struct session *s)
     s->mode = MODE_COMMAND;
 }
 
+/*
+ * Content that does not begin behind a CR: up to the next dot at the start of a line, or all of it.
+ * Dots are rarer than lines, so it is dots that are looked for.
+ */
+static size_t take_plain(struct session *s, const char *p, size_t n)
+{
+    size_t i = 0;
+
+    for (const char *dot; (dot = memchr(p + i, '.', n - i)); i = (size_t)(dot - p) + 1) {
+        size_t at = (size_t)(dot - p);
+
+        if (at >= 2 && dot[-1] == '\n' && dot[-2] == '\r') {
+            content_add(s, p, at);
+            s->matched = 2;
+            return at;
+        }
+    }
+    content_add(s, p, n);
+    if (n >= 2 && p[n - 1] == '\n' && p[n - 2] == '\r')
+        s->matched = 2;
+    else if (p[n - 1] == '\r')
+        s->matched = 1;
+    return n;
+}
+
 /* Takes content up to and with its end marker; returns the octets used. `matched` says how much of
  * CRLF "." CRLF stands just before: 2 at the start of a line. */
 static size_t take_data(struct session *s, const char *p, size_t n)
@@ -140,16 +165,7 @@ static size_t take_data(struct session *s, const char *p, size_t n)
 
     while (i < n) {
         if (s->matched == 0) {
-            const char *cr = memchr(p + i, '\r', n - i);
-            size_t plain = cr ? (size_t)(cr - p) - i : n - i;
-
-            content_add(s, p + i, plain);
-            i += plain;
-            if (!cr)
-                break;
-            content_add(s, "\r", 1);
-            s->matched = 1;
-            i++;
+            i += take_plain(s, p + i, n - i);
         } else if (s->matched == 1) {
             s->matched = p[i] == '\n' ? 2 : p[i] == '\r' ? 1 : 0;
             content_add(s, p + i, 1);
@@ -294,7 +310,7 @@ static void on_command(struct session *s, char *line)
 /* Takes one command line; 0 when it is not there in full. */
 static size_t take_line(struct session *s, char *p, size_t n)
 {
-    char *lf = memchr(p, '\n', n);
+    char *lf = memchr(p, '\n', n < LINE_MAX_OCTETS ? n : LINE_MAX_OCTETS);
 
     if (!lf) {
         if (n >= LINE_MAX_OCTETS) {

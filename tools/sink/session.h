@@ -24,7 +24,7 @@ struct sink_options {
 
 enum session_mode { MODE_COMMAND, MODE_DATA, MODE_CHUNK };
 
-enum { IN_SIZE = 16384, OUT_SIZE = 8192, OUT_ROOM = 512, HEAD_SIZE = 4096 };
+enum { IN_SIZE = 65536, OUT_SIZE = 8192, OUT_ROOM = 512, HEAD_SIZE = 4096 };
 
 struct session {
     int fd;
