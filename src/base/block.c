@@ -171,6 +171,32 @@ void block_chain_move(struct block_chain *to, struct block_chain *from)
     block_chain_init(from);
 }
 
+void block_chain_slice(struct block_chain *c, uint64_t offset, uint64_t n)
+{
+    struct block_chain out = { 0 };
+    struct block *b = c->first;
+
+    while (b) {
+        struct block *next = b->next;
+        uint64_t skip = PT_MIN(offset, (uint64_t)b->used);
+        uint64_t part = PT_MIN(n, b->used - skip);
+        struct block_chain one = { .first = b, .last = b, .size = part };
+
+        offset -= skip;
+        n -= part;
+        b->next = NULL;
+        if (skip && part)
+            memmove(b->data, b->data + skip, part);
+        b->used = (uint32_t)part;
+        if (part)
+            block_chain_move(&out, &one);
+        else
+            block_put(b);
+        b = next;
+    }
+    *c = out;
+}
+
 void block_chain_copy(const struct block_chain *c, uint64_t offset, char *out, size_t n)
 {
     for (const struct block *b = c->first; n; b = b->next) {

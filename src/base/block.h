@@ -56,5 +56,8 @@ PT_NODISCARD bool block_chain_add(struct block_chain *c, struct str octets);
 /* Moves all of `from` behind `to`, without copying; `from` is empty afterwards. */
 void block_chain_move(struct block_chain *to, struct block_chain *from);
 
+/* Keeps `n` octets from `offset`, as far as there are so many; the rest is dropped. */
+void block_chain_slice(struct block_chain *c, uint64_t offset, uint64_t n);
+
 /* Copies `n` octets from `offset` to `out`; the chain must hold them. */
 void block_chain_copy(const struct block_chain *c, uint64_t offset, char *out, size_t n);

@@ -39,17 +39,63 @@ static uint32_t crc_table(uint32_t crc, const unsigned char *p, size_t n)
 }
 
 #if defined(__x86_64__)
+/*
+ * The instruction takes 8 octets a cycle but its result comes three cycles later: three streams of
+ * STREAM octets side by side are three times as fast. Their sums are put together by a table of
+ * what STREAM octets of zero make of a sum, which is linear in its bits.
+ */
+enum { STREAM = 512 };
+
+static uint32_t skip_table[4][256];
+static pthread_once_t skip_once = PTHREAD_ONCE_INIT;
+
+static void make_skip_table(void)
+{
+    static const unsigned char zeros[STREAM];
+
+    for (unsigned i = 0; i < 4; i++)
+        for (uint32_t k = 0; k < 256; k++)
+            skip_table[i][k] = crc_table(k << 8 * i, zeros, sizeof zeros);
+}
+
+static uint32_t past(uint32_t crc)
+{
+    return skip_table[0][crc & 255] ^ skip_table[1][crc >> 8 & 255] ^
+           skip_table[2][crc >> 16 & 255] ^ skip_table[3][crc >> 24];
+}
+
+static uint64_t word_at(const unsigned char *p)
+{
+    uint64_t word;
+
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+__attribute__((target("sse4.2"))) static uint32_t crc_streams(uint32_t crc, const unsigned char *p)
+{
+    uint64_t a = crc, b = 0, c = 0;
+
+    for (size_t i = 0; i < STREAM; i += 8) {
+        a = __builtin_ia32_crc32di(a, word_at(p + i));
+        b = __builtin_ia32_crc32di(b, word_at(p + STREAM + i));
+        c = __builtin_ia32_crc32di(c, word_at(p + 2 * STREAM + i));
+    }
+    return past(past((uint32_t)a) ^ (uint32_t)b) ^ (uint32_t)c;
+}
+
 __attribute__((target("sse4.2"))) static uint32_t crc_sse42(uint32_t crc, const unsigned char *p,
                                                             size_t n)
 {
-    uint64_t c = crc;
+    uint64_t c;
 
-    for (; n >= 8; n -= 8, p += 8) {
-        uint64_t word;
-
-        memcpy(&word, p, 8);
-        c = __builtin_ia32_crc32di(c, word);
-    }
+    if (n >= 3 * STREAM)
+        pthread_once(&skip_once, make_skip_table);
+    for (; n >= 3 * STREAM; n -= 3 * STREAM, p += 3 * STREAM)
+        crc = crc_streams(crc, p);
+    c = crc;
+    for (; n >= 8; n -= 8, p += 8)
+        c = __builtin_ia32_crc32di(c, word_at(p));
     while (n--)
         c = __builtin_ia32_crc32qi((uint32_t)c, *p++);
     return (uint32_t)c;

@@ -293,37 +293,73 @@ static enum pt_err read_table(struct spool_file *f, int handle, uint64_t size)
     return PT_ERR_OK;
 }
 
-/* Reads the piece at `at` into `piece`, checked. */
-static enum pt_err read_piece(struct spool_file *f, int handle, uint64_t at, char *piece)
-{
-    struct disk *d = f->spool->disk;
-    uint64_t n = PT_MIN((uint64_t)FORMAT_PIECE, f->size - at);
-    int r = disk_read_all(d, handle, piece, n, at);
+/* A sum under way over what is read; it is compared where a piece ends. */
+struct check {
+    const struct spool_file *file;
+    uint64_t at;
+    uint32_t crc;
+};
 
-    if (r)
-        return r == -EIO ? PT_ERR_CORRUPT : pt_err_from_errno(-r);
-    return crc32c((uint32_t)f->id, piece, n) == format_get32(f->table.p + at / FORMAT_PIECE * 4)
-               ? PT_ERR_OK
-               : PT_ERR_CORRUPT;
+static bool check_add(struct check *c, const char *octets, uint64_t n)
+{
+    const struct spool_file *f = c->file;
+
+    while (n) {
+        uint64_t piece = c->at / FORMAT_PIECE;
+        uint64_t part = PT_MIN(n, FORMAT_PIECE - c->at % FORMAT_PIECE);
+
+        c->crc = crc32c(c->crc, octets, part);
+        c->at += part;
+        octets += part;
+        n -= part;
+        if (c->at % FORMAT_PIECE && c->at != f->size)
+            continue;
+        if (c->crc != format_get32(f->table.p + piece * 4))
+            return false;
+        c->crc = (uint32_t)f->id;
+    }
+    return true;
 }
 
-static enum pt_err read_pieces(struct spool_file *f, int handle, uint64_t offset, uint64_t n,
+/* Whole pieces, straight into blocks. */
+static enum pt_err read_pieces(struct spool_file *f, int handle, uint64_t at, uint64_t end,
                                struct block_chain *out)
 {
-    char *piece = malloc(FORMAT_PIECE);
-    enum pt_err err = piece ? PT_ERR_OK : PT_ERR_NOMEM;
+    struct check check = { .file = f, .at = at, .crc = (uint32_t)f->id };
 
-    while (n && err == PT_ERR_OK) {
-        uint64_t in = offset % FORMAT_PIECE;
-        uint64_t part = PT_MIN(n, FORMAT_PIECE - in);
+    while (at < end) {
+        struct block *b = block_get();
+        struct block_chain one = { .first = b, .last = b, .size = PT_MIN(BLOCK_ROOM, end - at) };
+        int r;
 
-        err = read_piece(f, handle, offset - in, piece);
-        if (err == PT_ERR_OK && !block_chain_add(out, (struct str){ piece + in, part }))
-            err = PT_ERR_NOMEM;
-        offset += part;
-        n -= part;
+        if (!b)
+            return PT_ERR_NOMEM;
+        b->used = (uint32_t)one.size;
+        r = disk_read_all(f->spool->disk, handle, b->data, one.size, at);
+        block_chain_move(out, &one);
+        if (r)
+            return r == -EIO ? PT_ERR_CORRUPT : pt_err_from_errno(-r);
+        if (!check_add(&check, b->data, b->used))
+            return PT_ERR_CORRUPT;
+        at += b->used;
     }
-    free(piece);
+    return PT_ERR_OK;
+}
+
+/* The pieces that hold these octets, cut to size. Nothing is left in `out` on failure. */
+static enum pt_err read_range(struct spool_file *f, int handle, uint64_t offset, uint64_t n,
+                              struct block_chain *out)
+{
+    uint64_t start = offset - offset % FORMAT_PIECE;
+    uint64_t end = PT_MIN(f->size, (offset + n + FORMAT_PIECE - 1) / FORMAT_PIECE * FORMAT_PIECE);
+    struct block_chain content = { 0 };
+    enum pt_err err = read_pieces(f, handle, start, end, &content);
+
+    if (err == PT_ERR_OK) {
+        block_chain_slice(&content, offset - start, n);
+        block_chain_move(out, &content);
+    }
+    block_chain_done(&content);
     return err;
 }
 
@@ -345,7 +381,7 @@ enum pt_err spool_file_read(struct spool_file *f, uint64_t offset, uint64_t n,
     err = read_table(f, handle, f->size);
     pthread_mutex_unlock(&f->lock);
     if (err == PT_ERR_OK)
-        err = read_pieces(f, handle, offset, PT_MIN(n, f->size - offset), out);
+        err = read_range(f, handle, offset, PT_MIN(n, f->size - offset), out);
     d->close(d, handle);
     return err;
 }

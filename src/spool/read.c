@@ -65,41 +65,12 @@ static enum pt_err read_blocks(struct spool *s, const struct spool_place *p,
     return crc == p->content_crc ? PT_ERR_OK : PT_ERR_CORRUPT;
 }
 
-/* Keeps `length` octets from `offset`. */
-static void slice(struct block_chain *c, uint64_t offset, uint64_t length)
-{
-    struct block_chain out = { 0 };
-    struct block *b = c->first;
-
-    block_chain_init(c);
-    while (b) {
-        struct block *next = b->next;
-        struct block_chain one = { .first = b, .last = b };
-        uint64_t skip = PT_MIN(offset, (uint64_t)b->used);
-        uint64_t n = PT_MIN(length, b->used - skip);
-
-        offset -= skip;
-        length -= n;
-        b->next = NULL;
-        if (n == 0) {
-            block_put(b);
-        } else {
-            memmove(b->data, b->data + skip, n);
-            b->used = (uint32_t)n;
-            one.size = n;
-            block_chain_move(&out, &one);
-        }
-        b = next;
-    }
-    *c = out;
-}
-
 static enum pt_err read_inline(struct spool *s, struct spool_read *r, const struct spool_place *p)
 {
     enum pt_err err = read_blocks(s, p, &r->content);
 
     if (err == PT_ERR_OK && (r->offset || r->length < r->content.size))
-        slice(&r->content, r->offset, r->length);
+        block_chain_slice(&r->content, r->offset, r->length);
     return err;
 }
 

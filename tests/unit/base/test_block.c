@@ -57,6 +57,37 @@ static void blocks_are_filled_to_the_end(void **state)
     block_chain_done(&c);
 }
 
+static void a_slice_keeps_its_octets_and_no_others(void **state)
+{
+    enum { SIZE = 3 * BLOCK_ROOM };
+    static const struct {
+        uint64_t offset, n;
+    } slices[] = { { 0, SIZE },       { 0, 0 },
+                   { 0, 1 },          { 5, 100 },
+                   { SIZE, 10 },      { SIZE + 9, 1 },
+                   { BLOCK_ROOM, 1 }, { BLOCK_ROOM - 1, 2 },
+                   { 7, SIZE },       { BLOCK_ROOM + 3, BLOCK_ROOM } };
+    static char in[SIZE], out[SIZE];
+
+    (void)state;
+    for (size_t i = 0; i < SIZE; i++)
+        in[i] = (char)(i * 7 + i / 256);
+    for (size_t i = 0; i < PT_ARRAY_LEN(slices); i++) {
+        uint64_t offset = PT_MIN(slices[i].offset, (uint64_t)SIZE);
+        uint64_t n = PT_MIN(slices[i].n, SIZE - offset);
+        struct block_chain c = { 0 };
+
+        assert_true(block_chain_add(&c, (struct str){ in, SIZE }));
+        block_chain_slice(&c, slices[i].offset, slices[i].n);
+        assert_int_equal(c.size, n);
+        assert_true((c.first == NULL) == (n == 0) && (c.last == NULL) == (n == 0));
+        block_chain_copy(&c, 0, out, n);
+        assert_memory_equal(out, in + offset, n);
+        assert_true(block_chain_add(&c, STR("x")));
+        block_chain_done(&c);
+    }
+}
+
 static void moving_joins_two_chains(void **state)
 {
     struct block_chain a, b;
@@ -225,6 +256,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_chain_gives_back_what_was_added),
         cmocka_unit_test(blocks_are_filled_to_the_end),
+        cmocka_unit_test(a_slice_keeps_its_octets_and_no_others),
         cmocka_unit_test(moving_joins_two_chains),
         cmocka_unit_test(blocks_wander_between_threads),
         cmocka_unit_test(an_arena_aligns_and_keeps_apart),

@@ -61,6 +61,27 @@ static void every_length_and_alignment(void **state)
         }
 }
 
+/* Where several streams are summed side by side. */
+static void lengths_about_the_streams(void **state)
+{
+    static unsigned char octets[8192];
+    struct rng r;
+
+    (void)state;
+    rng_seed(&r, 5);
+    for (size_t i = 0; i < sizeof octets; i++)
+        octets[i] = (unsigned char)rng_next(&r);
+    for (size_t whole = 1536; whole <= 7680; whole += 1536)
+        for (size_t n = whole - 9; n <= whole + 9; n++) {
+            size_t from = (size_t)rng_below(&r, 16);
+            uint32_t seed = (uint32_t)rng_next(&r);
+
+            assert_int_equal(crc32c(seed, octets + from, n), by_definition(seed, octets + from, n));
+        }
+    memset(octets, 0, sizeof octets);
+    assert_int_equal(crc32c(0, octets, sizeof octets), by_definition(0, octets, sizeof octets));
+}
+
 static void pieces_sum_to_the_whole(void **state)
 {
     static unsigned char octets[5000];
@@ -91,6 +112,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_sums),
         cmocka_unit_test(every_length_and_alignment),
+        cmocka_unit_test(lengths_about_the_streams),
         cmocka_unit_test(pieces_sum_to_the_whole),
     };
 
