@@ -230,10 +230,8 @@ class Postern:
         self.process.wait()
         self.process = None
         pause = threading.Event()
-        with contextlib.suppress(ProcessLookupError):
-            while True:  # until the kernel has taken down the last of them
-                os.killpg(group, 0)
-                pause.wait(0.002)
+        while _any_lives(group):  # until the kernel has taken down the last of them
+            pause.wait(0.002)
 
     def restart(self) -> "Postern":
         if self.process is not None:
@@ -323,6 +321,21 @@ class Postern:
         print(
             f"=== again: POSTERN_BINARY={BINARY} /usr/bin/python3 -m pytest '{test}' ===", file=out
         )
+
+
+def _any_lives(group: int) -> bool:
+    """Is there a process of that group? One that only waits to be collected has nothing any more, and
+    who collects the orphans may take seconds."""
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            state, _, its_group = (
+                Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[:3]
+            )
+            if int(its_group) == group and state not in "ZX":
+                return True
+    return False
 
 
 class UnixConnection(http.client.HTTPConnection):
