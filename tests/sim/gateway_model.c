@@ -69,9 +69,10 @@ struct sim_mail *model_add(struct spool_message *m, unsigned serial, char *conte
     struct sim_mail *mail = calloc(1, sizeof *mail);
 
     pt_assert(mail && world->model.count < MAILS_MAX && m->recipient_count <= RCPTS_MAX);
-    if (m->id <= world->model.highest_id)
+    /* A notice may have had its ID for some time. */
+    if (model_find(m->id) || (m->id <= world->model.highest_id && !(m->flags & SPOOL_OWN)))
         world_fail("message ID %" PRIu64 " given twice", m->id);
-    world->model.highest_id = m->id;
+    world->model.highest_id = PT_MAX(world->model.highest_id, m->id);
     mail->id = m->id;
     mail->serial = serial;
     mail->content = content;
@@ -162,8 +163,12 @@ static bool may_fail(const struct sim_mail *m, const struct sim_rcpt *r)
     return false;
 }
 
+/* Two loops may hand over what they decided about one recipient within one moment in either order;
+ * a deferral behind its end is nothing to the spool. */
 static void check_decision(struct sim_mail *m, struct sim_rcpt *r, const struct spool_outcome *o)
 {
+    if (!is_final(o->state) && is_final(r->decided))
+        return;
     if (is_final(r->end))
         world_fail("%s has ended and gets another outcome", r->address);
     if (is_final(r->decided) && r->decided != o->state)
