@@ -15,7 +15,7 @@
 #include "settings/audit.h"
 #include "settings/changes.h"
 
-enum { FILE_MAX = SETTINGS_DOCUMENT_MAX };
+enum { FILE_MAX = SETTINGS_DOCUMENT_MAX, PUBLISH_MS = 1000 };
 
 /* ---- small parts ---- */
 
@@ -416,6 +416,9 @@ static enum pt_err carry_out(struct control *c, const struct api_change *change,
         settings_set_revision(s, out->revision);
         set_fault(c, &c->write_fault, &(struct pt_fault){ .err = PT_ERR_OK });
         settings_publish(&c->participants, s, &prepared);
+        /* Who is told that it is in force may connect at once and look. */
+        if (c->gateway)
+            PT_IGNORE(!gateway_wait_published(c->gateway, PUBLISH_MS), "a busy loop follows");
         make_current(c, settings_ref(s));
         log_text(LOG_INFO, "settings", "revision %llu is in force",
                  (unsigned long long)s->revision);

@@ -71,6 +71,7 @@ struct gateway *gateway_new(const struct gateway_config *config)
     atomic_init(&g->next_session, (uint64_t)clock_wall_us());
     g->memory.max = config->memory_max;
     pthread_mutex_init(&g->lock, NULL);
+    pthread_cond_init(&g->taken, NULL);
     return g;
 }
 
@@ -85,6 +86,7 @@ void gateway_free(struct gateway *g)
     policy_snapshot_unref(g->snapshot);
     tls_server_unref(g->tls);
     pthread_mutex_destroy(&g->lock);
+    pthread_cond_destroy(&g->taken);
     free(g->loops);
     free(g);
 }
@@ -110,6 +112,7 @@ void gateway_publish(struct gateway *g, struct policy_snapshot *snapshot, struct
     old_tls = g->tls;
     old_count = g->listener_count;
     memcpy(old, g->listeners, sizeof old);
+    g->published++;
     g->snapshot = policy_snapshot_ref(snapshot);
     g->tls = tls ? tls_server_ref(tls) : NULL;
     g->listener_count = 0;
@@ -126,6 +129,33 @@ void gateway_publish(struct gateway *g, struct policy_snapshot *snapshot, struct
     policy_snapshot_unref(old_snapshot);
     tls_server_unref(old_tls);
     post_publish(g);
+}
+
+static bool all_have_taken(const struct gateway *g)
+{
+    for (unsigned i = 0; i < g->loop_count; i++)
+        if (g->loops[i]->taken < g->published)
+            return false;
+    return true;
+}
+
+bool gateway_wait_published(struct gateway *g, unsigned timeout_ms)
+{
+    struct timespec until;
+    bool taken;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += timeout_ms % 1000 * 1000000L;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&g->lock);
+    while (!(taken = all_have_taken(g)) && pthread_cond_timedwait(&g->taken, &g->lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&g->lock);
+    return taken;
 }
 
 unsigned gateway_retiring(struct gateway *g, struct gateway_listener **out)
@@ -350,11 +380,12 @@ static void on_publish(struct mail *mail)
     struct policy_snapshot *snapshot;
     struct tls_server *tls;
     unsigned count, retiring_count, grace_ms;
+    uint64_t published;
     bool draining;
 
     atomic_store(&l->publish_posted, false);
-
     pthread_mutex_lock(&g->lock);
+    published = g->published;
     snapshot = g->snapshot ? policy_snapshot_ref(g->snapshot) : NULL;
     tls = g->tls ? tls_server_ref(g->tls) : NULL;
     count = g->listener_count;
@@ -381,6 +412,11 @@ static void on_publish(struct mail *mail)
         gateway_listener_unref(retiring[i]);
     policy_snapshot_unref(snapshot);
     tls_server_unref(tls);
+
+    pthread_mutex_lock(&g->lock);
+    l->taken = published;
+    pthread_cond_signal(&g->taken);
+    pthread_mutex_unlock(&g->lock);
 }
 
 /* ---- a loop: turns ---- */

@@ -68,6 +68,11 @@ enum { GATEWAY_LISTENERS_MAX = 16, GATEWAY_RETIRING_MAX = 64 };
 void gateway_publish(struct gateway *g, struct policy_snapshot *snapshot, struct tls_server *tls,
                      struct gateway_listener *const *listeners, unsigned count);
 
+/* Waits until every loop has taken over what was published last, at most `timeout_ms`: nobody who
+ * connects afterwards meets what was before. False: a loop is busy and will do so later. The loops
+ * must be running; any thread but theirs. */
+bool gateway_wait_published(struct gateway *g, unsigned timeout_ms);
+
 /* References to the listeners that retire now, for who would open their addresses again:
  * publishing one revives it. Returns how many, at most GATEWAY_RETIRING_MAX. */
 unsigned gateway_retiring(struct gateway *g, struct gateway_listener **out);

@@ -48,6 +48,8 @@ struct gateway {
     unsigned listener_count;
     struct gateway_listener *retiring[GATEWAY_RETIRING_MAX]; /* the oldest first */
     unsigned retiring_count;
+    uint64_t published;   /* how often */
+    pthread_cond_t taken; /* a loop has taken over what was published */
     bool draining;
     unsigned grace_ms;
     void (*drained)(void *ctx);
@@ -106,6 +108,7 @@ struct gateway_loop {
 
     struct mail publish; /* wakes the loop to take over what was published */
     atomic_bool publish_posted;
+    uint64_t taken; /* which publishing it has taken over; under the gateway's lock */
 
     struct gateway_counters counters;
     struct access_hits *hits; /* of the entries of both lists */

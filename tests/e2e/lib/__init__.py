@@ -12,6 +12,7 @@ from .clock import Clock
 from .dsn import Notice, read_notice
 from .hop import CLOSE, RESET, SILENT, Hop
 from .limits import MemoryLimit
+from .island import Island
 from .mail import make_message, split_trace
 from .outside import Outside
 from .places import ROOT, free_port, temporary_folder
@@ -26,6 +27,7 @@ __all__ = [
     "CommandFailed",
     "ConversationError",
     "Hop",
+    "Island",
     "MemoryLimit",
     "Notice",
     "Outside",

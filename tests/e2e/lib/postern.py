@@ -76,7 +76,8 @@ def merged(base: dict, patch: dict) -> dict:
 
 class Postern:
     """`hops` are the next hops of the one route, by port or by an object that has one. `settings`
-    is merged into the document. With `start=False` start() is left to the test."""
+    is merged into the document. With `start=False` start() is left to the test. `wrap` is a command
+    that runs it, such as prlimit."""
 
     def __init__(
         self,
@@ -87,6 +88,7 @@ class Postern:
         start: bool = True,
         namespace: str | None = None,
         limit: MemoryLimit | None = None,
+        wrap: tuple[str, ...] = (),
     ):
         self.port = port or free_port()
         self.document = merged(
@@ -117,6 +119,7 @@ class Postern:
         self.lines: list[str] = []  # of standard output
         self._start = start
         self._namespace = namespace
+        self._wrap = list(wrap)
         self._limit = limit
         self._stack = contextlib.ExitStack()
         self._given_state = state
@@ -165,6 +168,7 @@ class Postern:
         """Starts it and, unless told otherwise, waits for its ready line."""
         assert self.process is None
         command = [str(BINARY), "run", "--state", str(self.state), "--console", "127.0.0.1:0"]
+        command = [*self._wrap, *command]
         if self._namespace:
             command = ["ip", "netns", "exec", self._namespace, *command]
         if self._limit:

@@ -1,0 +1,85 @@
+"""island: a network namespace of its own, with loopback and an interface `one`, for a gateway
+and its clients. Nothing leads out of it. Needs root."""
+
+import ctypes
+import itertools
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+from .client import Client
+
+_CLONE_NEWNET = 0x40000000
+_numbers = itertools.count()
+
+
+class Island:
+    def __init__(self, *addresses: str, ipv6: bool = True):
+        self.name = f"pi{os.getpid()}x{next(_numbers)}"
+        self._addresses = addresses
+        self._ipv6 = ipv6
+
+    def __enter__(self) -> "Island":
+        _run("ip", "netns", "add", self.name)
+        try:
+            if not self._ipv6:
+                for where in ("all", "default", "lo"):
+                    self._inside("sysctl", "-qw", f"net.ipv6.conf.{where}.disable_ipv6=1")
+            self._inside("ip", "link", "set", "lo", "up")
+            self._inside("ip", "link", "add", "one", "type", "veth", "peer", "name", "two")
+            for end in ("one", "two"):
+                self._inside("ip", "link", "set", end, "up")
+            for address in self._addresses:
+                self.add(address)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *exc) -> None:
+        _run("ip", "netns", "delete", self.name)
+
+    def add(self, address: str) -> None:
+        more = ("nodad",) if ":" in address else ()
+        self._inside("ip", "address", "add", address, "dev", "one", *more)
+
+    def remove(self, address: str) -> None:
+        self._inside("ip", "address", "delete", address, "dev", "one")
+
+    def _inside(self, *words: str) -> None:
+        _run("ip", "netns", "exec", self.name, *words)
+
+    def client(self, host: str, port: int, **more) -> Client:
+        """A socket stays in the namespace of the thread that made it."""
+        made: list = []
+
+        def connect() -> None:
+            try:
+                with open(Path("/run/netns") / self.name) as namespace:
+                    if ctypes.CDLL(None, use_errno=True).setns(
+                        namespace.fileno(), _CLONE_NEWNET
+                    ):
+                        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+                made.append(Client(host, port, **more))
+            except BaseException as error:
+                made.append(error)
+
+        thread = threading.Thread(target=connect)
+        thread.start()
+        thread.join()
+        if isinstance(made[0], BaseException):
+            raise made[0]
+        return made[0]
+
+    def refuses(self, host: str, port: int) -> bool:
+        try:
+            self.client(host, port, timeout=5, greeting=None).close()
+            return False
+        except OSError:
+            return True
+
+
+def _run(*words: str) -> None:
+    run = subprocess.run(words, capture_output=True, text=True)
+    assert run.returncode == 0, f"{' '.join(words)}: {run.stderr}"
