@@ -169,7 +169,9 @@ def test_all_is_every_address_also_one_that_comes_later(root):
             island.client(host, gateway.port).close()
         for address in ("192.0.2.11/24", "2001:db8::11/64"):
             island.add(address)
-            island.client(address.partition("/")[0], gateway.port).close()
+            host = address.partition("/")[0]
+            # The kernel takes a moment to have a new IPv6 address.
+            gateway.wait_until(lambda h=host: not island.refuses(h, gateway.port), f"{host} serves")
 
 
 def test_one_address_is_that_one(root):
@@ -389,7 +391,7 @@ class Senders:
             with smtplib.SMTP(
                 "127.0.0.1", port, local_hostname="load.example", timeout=30
             ) as client:
-                while not self._stopping.wait(0.01):
+                while not self._stopping.wait(0.001 * len(self.sent)):
                     client.sendmail("a@source.example", ["b@sink.example"], message)
                     self.sent[number] += 1
         except (OSError, smtplib.SMTPException) as error:
@@ -406,7 +408,7 @@ class Senders:
 def test_saves_in_a_row_under_load_are_seen_by_no_session():
     with Sink() as sink, Postern(sink) as gateway:
         senders, callers = Senders(gateway.port, SESSIONS), Callers(gateway, 2)
-        visible, half = [], 0
+        visible = []
         for n in range(SAVES):
             address = ("loopback", "all", "127.0.0.1")[n % 3]
             greeting = f"number {n}"
@@ -418,19 +420,30 @@ def test_saves_in_a_row_under_load_are_seen_by_no_session():
             with Client("127.0.0.1", gateway.port, timeout=30) as client:
                 visible.append(time.monotonic() - begun)
                 assert greeting in client.greeting.text
-            if n == SAVES // 2:
-                half = resident(gateway)
-        grown = resident(gateway) - half
         callers.stop()
         senders.stop()
         visible.sort()
         print(
             f"{SAVES} saves under {SESSIONS} sessions, {sum(senders.sent)} messages: visible after"
             f" {visible[len(visible) // 2] * 1000:.1f} ms (median),"
-            f" {visible[-1 - len(visible) // 100] * 1000:.1f} ms (99 %); grown by {grown} KiB"
+            f" {visible[-1 - len(visible) // 100] * 1000:.1f} ms (99 %)"
         )
-        assert grown < 32 * 1024
         gateway.settle()
+
+
+def test_saves_in_a_row_take_no_memory():
+    with Postern() as gateway:
+        sizes = []
+        for n in range(8 * SAVES):
+            save(
+                gateway,
+                address=("loopback", "all", "127.0.0.1")[n % 3],
+                idle_timeout_minutes=5 + n % 1000,
+            )
+            sizes.append(resident(gateway))
+        print(f"{len(sizes)} saves: {sizes[0]}, {sizes[len(sizes) // 2]}, {sizes[-1]} KiB")
+        # The database's cache of 2 MB fills.
+        assert sizes[-1] - sizes[len(sizes) // 2] < 4096
 
 
 def test_two_administrators_do_not_overwrite_each_other():
