@@ -1,6 +1,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "base/block.h"
 #include "gateway/live_view.h"
 #include "gateway/loop.h"
 #include "gateway/session.h"
@@ -101,6 +102,7 @@ static void *turn(void *ctx)
 {
     while (!*(_Atomic bool *)ctx)
         net_loop_turn(turning->loop, 5);
+    block_thread_done();
     return NULL;
 }
 
