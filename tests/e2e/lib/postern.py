@@ -328,8 +328,8 @@ class Postern:
 
 
 def _any_lives(group: int) -> bool:
-    """Is there a process of that group? One that only waits to be collected has nothing any more, and
-    who collects the orphans may take seconds."""
+    """Is there a process of that group? One that only waits to be collected, and has no thread left,
+    has nothing any more, and who collects the orphans may take seconds."""
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
@@ -337,7 +337,9 @@ def _any_lives(group: int) -> bool:
             state, _, its_group = (
                 Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[:3]
             )
-            if int(its_group) == group and state not in "ZX":
+            if int(its_group) != group:
+                continue
+            if state not in "ZX" or len(os.listdir(f"/proc/{entry}/task")) > 1:
                 return True
     return False
 
