@@ -61,6 +61,13 @@ bool due_heap_reserve(struct due_heap *h, uint32_t entries)
     return true;
 }
 
+/* The order of two entries is never turned round, so the heap stays one. */
+void due_heap_clamp(struct due_heap *h, int64_t at_us)
+{
+    for (uint32_t i = 0; i < h->count; i++)
+        h->slots[i]->at_us = PT_MIN(h->slots[i]->at_us, at_us);
+}
+
 void due_push(struct due_heap *h, struct due *d)
 {
     pt_assert(d->slot == DUE_NONE && h->count < h->room);

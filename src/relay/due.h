@@ -47,6 +47,9 @@ void due_push(struct due_heap *h, struct due *d);
 /* Takes an entry out; nothing happens when it is in no heap. */
 void due_remove(struct due_heap *h, struct due *d);
 
+/* What is later than `at_us` comes at `at_us`. Takes time proportional to the heap. */
+void due_heap_clamp(struct due_heap *h, int64_t at_us);
+
 /* The earliest, or NULL. */
 static inline struct due *due_first(const struct due_heap *h)
 {

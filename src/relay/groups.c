@@ -147,6 +147,9 @@ void relay_group_link(struct relay_sched *s, struct relay_group *g, enum relay_g
 
 void relay_group_link_by_time(struct relay_sched *s, struct relay_group *g, int64_t now_us)
 {
+    /* Further ahead than any plan of ours reaches: another clock has said so. */
+    if (g->due.at_us > now_us && g->due.at_us - now_us > 2 * s->retry.ceiling_us)
+        g->due.at_us = now_us;
     if (g->item->message->flags & SPOOL_HELD)
         relay_group_link(s, g, RELAY_GROUP_HELD, false);
     else if (g->due.at_us > now_us)

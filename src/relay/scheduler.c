@@ -6,7 +6,7 @@
 #include "relay/index.h"
 #include "relay/scheduler_private.h"
 
-enum { PASS_OVER_MAX = 2, PULL_LOOK_MAX = 64 };
+enum { PASS_OVER_MAX = 2, PULL_LOOK_MAX = 64, CLOCK_SLACK_US = 5000000 };
 
 void relay_sched_init(struct relay_sched *s, const struct retry_policy *retry, unsigned loops,
                       uint64_t seed)
@@ -284,10 +284,19 @@ static bool is_due(const struct relay_sched *s, const struct due *d, int64_t now
     return d->at_us <= now_us || d->at_us - now_us > 2 * s->retry.ceiling_us;
 }
 
+/* The first in the heap may be one that was planned since, with old ones behind it for ever. */
+static void note_time(struct relay_sched *s, int64_t now_us)
+{
+    if (now_us < s->now_us - CLOCK_SLACK_US)
+        due_heap_clamp(&s->due, now_us + s->retry.ceiling_us);
+    s->now_us = now_us;
+}
+
 bool relay_sched_due(struct relay_sched *s, int64_t now_us, uint32_t max)
 {
     struct due *first;
 
+    note_time(s, now_us);
     while ((first = due_first(&s->due)) && is_due(s, first, now_us)) {
         if (!max--)
             return true;

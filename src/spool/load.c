@@ -48,7 +48,9 @@ static enum pt_err read_frame(struct load *l, uint64_t id, const struct index_fr
     if (!make_room(l, n))
         return PT_ERR_NOMEM;
     *out = (struct found){ .segment = g, .at = (uint64_t)f->at * 8 };
-    if (disk_read_all(d, g->handle, l->octets, n, out->at)) {
+    /* What fails once may be a moment's trouble; twice is a bad spot. */
+    if (disk_read_all(d, g->handle, l->octets, n, out->at) &&
+        disk_read_all(d, g->handle, l->octets, n, out->at)) {
         rotten(l, id, f, "a frame cannot be read");
         return PT_ERR_IO;
     }

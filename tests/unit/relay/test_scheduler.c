@@ -213,6 +213,37 @@ static void a_clock_that_was_set_back_keeps_no_mail_waiting(void **state)
     assert_non_null(pull_one(w, default_dest(w)));
 }
 
+static void a_clock_that_was_set_back_hides_no_mail_behind_newer_plans(void **state)
+{
+    struct world *w = *state;
+    uint64_t old = add(w, "a@x");
+
+    settle(w, pull_one(w, default_dest(w)), SPOOL_QUEUED, w->now + 3600 * second);
+    PT_IGNORE(relay_sched_due(&w->s, w->now, 100), "nothing is");
+    w->now -= 86400 * second;
+    add(w, "b@x");
+    settle(w, pull_one(w, default_dest(w)), SPOOL_QUEUED, w->now + 600 * second);
+    PT_IGNORE(relay_sched_due(&w->s, w->now, 100), "nothing is");
+    w->now += 3600 * second;
+    PT_IGNORE(relay_sched_due(&w->s, w->now, 100), "both are");
+    assert_non_null(pull_one(w, default_dest(w)));
+    assert_int_equal(pull_one(w, default_dest(w))->item->id, old);
+}
+
+/* What the log says of the next attempt is from another clock. */
+static void a_next_attempt_in_the_year_2100_is_made_now(void **state)
+{
+    struct world *w = *state;
+    struct spool_message *m =
+        fake_spool_message(w->spool, "a@a.example", "a@x", STR("x\r\n"), w->now);
+
+    m->recipients[0].attempts = 3;
+    m->recipients[0].next_attempt_us = INT64_C(4102444800) * second;
+    assert_true(relay_sched_add(&w->s, m, w->now, NULL));
+    assert_int_equal(pull_one(w, default_dest(w))->item->id, m->id);
+    spool_message_unref(m);
+}
+
 static void one_in_doubt_goes_to_the_same_next_hop_first(void **state)
 {
     struct world *w = *state;
@@ -583,6 +614,8 @@ int main(void)
         T(recipients_that_are_done_leave_their_group),
         T(a_message_deferred_a_hundred_times_does_not_grow),
         T(a_clock_that_was_set_back_keeps_no_mail_waiting),
+        T(a_clock_that_was_set_back_hides_no_mail_behind_newer_plans),
+        T(a_next_attempt_in_the_year_2100_is_made_now),
         T(one_in_doubt_goes_to_the_same_next_hop_first),
         T(an_unreachable_destination_rests_and_touches_no_other),
         T(what_waited_for_a_connection_is_due_once_there_is_one),
