@@ -213,13 +213,24 @@ static void make_spare(struct spool *s)
     start(s, g, SEGMENT_CREATE);
 }
 
+/* There is room again: that there was none is no longer what is wrong. */
+static void forget_no_space(struct spool *s)
+{
+    s->no_space = false;
+    pthread_mutex_lock(&s->lock);
+    if (s->stats.fault.err == PT_ERR_NOSPACE)
+        s->stats.fault = (struct pt_fault){ .err = PT_ERR_OK };
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void made(struct spool *s, struct spool_segment *g)
 {
     s->making--;
     if (g->result == 0) {
         segment_renew(g);
         segment_list_append(&s->spares, g);
-        s->no_space = false;
+        if (s->no_space)
+            forget_no_space(s);
         return;
     }
     note_failure(s, g->result, "making a segment");

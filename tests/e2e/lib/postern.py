@@ -164,8 +164,11 @@ class Postern:
         path.write_text(json.dumps(document or self.document, indent=1))
         return path
 
-    def start(self, *words: str, apply: bool = True, ready: bool = True) -> "Postern":
-        """Starts it and, unless told otherwise, waits for its ready line."""
+    def start(
+        self, *words: str, apply: bool = True, ready: bool = True, loaded: bool = True
+    ) -> "Postern":
+        """Starts it and, unless told otherwise, waits for its ready line, and until all messages
+        that were there are loaded."""
         assert self.process is None
         command = [str(BINARY), "run", "--state", str(self.state), "--console", "127.0.0.1:0"]
         command = [*self._wrap, *command]
@@ -191,7 +194,16 @@ class Postern:
         ).start()
         if ready:
             self.wait_until_ready()
+        if ready and loaded:
+            self.wait_until_loaded()
         return self
+
+    def loading(self) -> dict | None:
+        """How many messages of before the start are loaded; None: all."""
+        return self.api("GET", "/api/v1/status")[1]["spool"].get("loading")
+
+    def wait_until_loaded(self) -> None:
+        self.wait_until(lambda: not self.loading(), "the queue is loaded", START_LIMIT)
 
     def wait_until_ready(self) -> None:
         if not self._ready.wait(START_LIMIT) or not self.ready_line():
