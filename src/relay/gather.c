@@ -25,7 +25,7 @@ static void note_wait(struct relay_group *g)
         r->next_attempt_us = g->due.at_us;
         if (!rests)
             continue;
-        relay_keep_reply(m, r, str_of(g->dest->error));
+        spool_reply_set(&r->reply, str_of(g->dest->error));
         r->code = 0;
     }
 }

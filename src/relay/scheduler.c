@@ -200,26 +200,6 @@ void relay_sched_put_back(struct relay_sched *s, struct relay_group *g)
         relay_group_link(s, g, RELAY_GROUP_READY, true);
 }
 
-/* The text goes over the old one where it fits, so that a message deferred a hundred times does
- * not grow. */
-void relay_keep_reply(struct spool_message *m, struct spool_recipient *r, struct str reply)
-{
-    struct str kept;
-
-    if (reply.n > SPOOL_REPLY_MAX)
-        reply.n = SPOOL_REPLY_MAX;
-    if (str_eq(r->reply, reply))
-        return;
-    if (reply.n && reply.n <= r->reply.n) {
-        memcpy((char *)r->reply.p, reply.p, reply.n);
-        r->reply.n = reply.n;
-        return;
-    }
-    kept = arena_str(&m->arena, reply);
-    if (kept.p)
-        r->reply = kept;
-}
-
 static bool record(struct spool_message *m, uint32_t index, const struct relay_result *res,
                    int64_t next_us)
 {
@@ -234,7 +214,7 @@ static bool record(struct spool_message *m, uint32_t index, const struct relay_r
         r->next_attempt_us = again ? next_us : 0;
     r->delay_told |= res->delay_told;
     if (again)
-        relay_keep_reply(m, r, res->reply);
+        spool_reply_set(&r->reply, res->reply);
     return again;
 }
 

@@ -94,7 +94,7 @@ struct relay_sched {
     uint32_t unlinked; /* groups in no list at the moment */
     uint64_t expire_cursor;
     uint64_t late_cursor; /* up to here senders were told of delays */
-    int64_t now_us; /* the last time that was told */
+    int64_t now_us;       /* the last time that was told */
     uint32_t sweep_bucket;
     uint64_t connections;             /* over all destinations */
     uint32_t probes[RELAY_LOOPS_MAX]; /* connections that try destinations in trouble */

@@ -51,7 +51,6 @@ void relay_group_reroute(struct relay_sched *s, struct relay_group *g, bool mixe
 /* ---- scheduler.c ---- */
 
 /* Keeps a recipient's last reply, over the one before where it fits. */
-void relay_keep_reply(struct spool_message *m, struct spool_recipient *r, struct str reply);
 
 /* ---- gather.c: the recipients of a message taken together ---- */
 

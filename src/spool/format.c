@@ -4,6 +4,7 @@
 
 #include "base/crc32c.h"
 #include "spool/message.h"
+#include "spool/text.h"
 
 /* ---- numbers ---- */
 
@@ -487,7 +488,7 @@ enum pt_err format_envelope_read(struct str in, bool merged, struct spool_messag
         struct spool_recipient one;
 
         get_recipient(&r, merged, &one);
-        strings += one.address.n + one.orcpt.n + one.reply.n + 3;
+        strings += one.address.n + one.orcpt.n + 2;
     }
     if (r.bad || r.in.n)
         return PT_ERR_INVALID;
@@ -507,7 +508,7 @@ enum pt_err format_envelope_read(struct str in, bool merged, struct spool_messag
         get_recipient(&recipients, merged, one);
         pack(&packer, &one->address);
         pack(&packer, &one->orcpt);
-        pack(&packer, &one->reply);
+        one->reply = text_get(str_head(one->reply, SPOOL_REPLY_MAX));
     }
     return PT_ERR_OK;
 }

@@ -181,17 +181,6 @@ static enum pt_err on_frame(struct load *l, const struct found *f, struct spool_
 
 /* ---- one message ---- */
 
-static struct str keep_reply(struct spool_message *m, struct str reply)
-{
-    char *copy = reply.n ? spool_message_memory(m, reply.n + 1) : NULL;
-
-    if (!copy)
-        return STR_NULL;
-    memcpy(copy, reply.p, reply.n);
-    copy[reply.n] = 0;
-    return (struct str){ copy, reply.n };
-}
-
 /* The message's own fields say what the log says. */
 static void settle_fields(struct spool_message *m)
 {
@@ -209,7 +198,7 @@ static void settle_fields(struct spool_message *m)
             to->code = from->code;
             to->attempts = from->attempts;
             to->next_attempt_us = from->next_attempt_us;
-            to->reply = keep_reply(m, from->reply);
+            spool_reply_set(&to->reply, from->reply);
             to->delay_told = from->delay_told;
         }
         m->place.left += !spool_state_is_final(to->state);

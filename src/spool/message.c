@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "spool/file.h"
+#include "spool/text.h"
 
 /*
  * Message objects. They come from a shared list of used ones, so that in steady state none is
@@ -80,6 +81,8 @@ void spool_message_unref(struct spool_message *m)
     if (m->file)
         spool_file_leave(m->file);
     spool_states_free(m->place.states);
+    for (uint32_t i = 0; i < m->recipient_count; i++)
+        text_put(m->recipients[i].reply);
     arena_done(&m->arena);
     while (m->packed) {
         struct spool_piece *piece = m->packed;
@@ -111,17 +114,8 @@ char *spool_message_memory(struct spool_message *m, uint64_t n)
 
 static bool set_reply(struct format_state *s, struct str reply)
 {
-    char *copy = NULL;
-
-    reply = str_head(reply, SPOOL_REPLY_MAX);
-    if (reply.n) {
-        copy = malloc(reply.n);
-        if (copy)
-            memcpy(copy, reply.p, reply.n);
-    }
-    free((char *)s->reply.p);
-    s->reply = copy ? (struct str){ copy, reply.n } : STR_NULL;
-    return copy || reply.n == 0;
+    spool_reply_set(&s->reply, reply);
+    return s->reply.p || reply.n == 0;
 }
 
 struct spool_states *spool_states_get(struct spool_message *m)
@@ -155,6 +149,6 @@ void spool_states_free(struct spool_states *s)
     if (!s)
         return;
     for (uint32_t i = 0; i < s->count; i++)
-        free((char *)s->of[i].reply.p);
+        text_put(s->of[i].reply);
     free(s);
 }

@@ -15,7 +15,7 @@ enum spool_life {
 };
 
 /* What the log says of the recipients, once it has said something that did not end the message.
- * The replies are on the heap. */
+ * The replies are texts (spool/text.h). */
 struct spool_states {
     uint32_t count;
     struct format_state of[];

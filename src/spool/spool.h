@@ -59,8 +59,8 @@ struct spool_recipient {
     uint16_t code; /* last SMTP code, 0: none */
     uint32_t attempts;
     int64_t next_attempt_us; /* wall time; 0: at once */
-    struct str reply;        /* last reply or reason, one line; owned by the message's arena */
-    bool delay_told;         /* a notice that it waits was made */
+    struct str reply; /* last reply or reason, one line; changed by spool_reply_set() alone */
+    bool delay_told;  /* a notice that it waits was made */
 };
 
 /* Where the log has a message. The spool's own affair; commit thread only. */
@@ -115,6 +115,10 @@ struct spool_message {
 struct spool_message *spool_message_new(void);
 struct spool_message *spool_message_ref(struct spool_message *m);
 void spool_message_unref(struct spool_message *m); /* NULL is accepted */
+
+/* Gives a recipient another reply, at most SPOOL_REPLY_MAX octets of it; what it had is no longer
+ * valid. None, when memory is short. Equal ones are kept once. */
+void spool_reply_set(struct str *reply, struct str text);
 
 /* Drops the cached content of a committed message. The caller must know that nobody reads it: the
  * scheduler's owner, under its lock, while the message is in no delivery. */

@@ -78,6 +78,8 @@ void spool_message_unref(struct spool_message *m)
     if (!m || atomic_fetch_sub(&m->refs, 1) != 1)
         return;
     block_chain_done(&m->content);
+    for (uint32_t i = 0; i < m->recipient_count; i++)
+        spool_reply_set(&m->recipients[i].reply, STR_NULL);
     arena_done(&m->arena);
     free(m);
 }
