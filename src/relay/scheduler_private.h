@@ -48,10 +48,6 @@ PT_NODISCARD bool relay_group_recipients(struct relay_sched *s, struct relay_ite
  * `mixed`: its recipients are due at different times. */
 void relay_group_reroute(struct relay_sched *s, struct relay_group *g, bool mixed, int64_t now_us);
 
-/* ---- scheduler.c ---- */
-
-/* Keeps a recipient's last reply, over the one before where it fits. */
-
 /* ---- gather.c: the recipients of a message taken together ---- */
 
 /* Those groups of the item that `fits` (NULL: all) and are not in delivery, as one group that is;
