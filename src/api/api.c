@@ -24,7 +24,7 @@ enum {
 
 #define V1 "/api/v1"
 
-#define CHANGE "dry_run comment"
+#define CHANGE "dry_run comment confirm_within"
 #define PAGE "limit cursor"
 #define QUEUE_FILTER "destination sender recipient state held older_than newer_than order "
 #define IMPORT "replace valid_only confirm " CHANGE
@@ -36,6 +36,10 @@ const struct http_route api_routes[] = {
       "put a whole document into force" },
     { HTTP_METHOD_PATCH, V1 "/settings", api_settings_patch, SETTINGS_DOCUMENT_MAX, CHANGE,
       "change a part: a merge patch (RFC 7396)", "application/merge-patch+json application/json" },
+    { HTTP_METHOD_GET, V1 "/settings/confirm", api_confirm_get, 0, NULL,
+      "the change that waits to be confirmed" },
+    { HTTP_METHOD_POST, V1 "/settings/confirm", api_confirm_post, SMALL, NULL, "keep it" },
+    { HTTP_METHOD_DELETE, V1 "/settings/confirm", api_confirm_delete, 0, NULL, "go back now" },
     { HTTP_METHOD_GET, V1 "/settings/revisions", api_revisions_get, 0, PAGE,
       "the revisions, newest first" },
     { HTTP_METHOD_GET, V1 "/settings/revisions/{revision}", api_revision_get, 0, NULL,

@@ -11,6 +11,7 @@
 #include "settings/audit.h"
 #include "settings/schema.h"
 #include "settings/settings.h"
+#include "settings/store.h"
 #include "tls/certificate_view.h"
 
 /*
@@ -38,6 +39,9 @@ struct api_change {
     struct str comment;
     uint64_t expected; /* revision it was made from, or SETTINGS_REVISION_ANY */
     bool dry_run;      /* check and prepare, then change nothing */
+    /* Seconds, 5 to 86,400: it goes back by itself unless it is confirmed by then; 0: it stands. */
+    uint32_t confirm_within;
+    bool reverts; /* it is what ends the wait of another one */
     /* Who, from where and what it is called, for the audit log; what changed is added there. NULL:
      * a "settings.change" of the author's. */
     const struct settings_audit *audit;
@@ -253,6 +257,14 @@ struct api_deps {
      */
     enum pt_err (*settings_apply)(void *ctx, const struct api_change *change,
                                   struct api_change_result *out, struct pt_fault *fault);
+
+    /* The revision that waits to be confirmed; revision 0: none. */
+    void (*settings_pending)(void *ctx, struct settings_pending *out);
+
+    /* It stands, or (revert) goes back now; both are recorded by `audit`. PT_ERR_NOTFOUND: none
+     * waits. `*out_revision` is in force. */
+    enum pt_err (*settings_confirm)(void *ctx, bool revert, const struct settings_audit *audit,
+                                    uint64_t *out_revision, struct pt_fault *fault);
 
     /* True while messages found at start are still being read: then a list lacks some. */
     bool (*queue_loading)(void *ctx);

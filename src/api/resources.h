@@ -34,6 +34,9 @@ extern const size_t api_route_count;
 void api_settings_get(struct http_exchange *x);
 void api_settings_put(struct http_exchange *x);
 void api_settings_patch(struct http_exchange *x);
+void api_confirm_get(struct http_exchange *x);
+void api_confirm_post(struct http_exchange *x);
+void api_confirm_delete(struct http_exchange *x);
 void api_revisions_get(struct http_exchange *x);
 void api_revision_get(struct http_exchange *x);
 void api_revision_restore(struct http_exchange *x);
@@ -49,6 +52,9 @@ uint64_t api_revision_in_force(struct http_exchange *x); /* 0: none is */
 
 /* [{ "pointer", "detail" }] */
 json_t *api_problems_json(const struct settings_problem *problems, uint32_t count);
+
+/* What waits to be confirmed, or null. */
+json_t *api_pending_json(struct http_exchange *x);
 
 /* The answer to a document with errors. */
 void api_answer_refused(struct http_exchange *x, const struct settings_errors *e);

@@ -10,10 +10,18 @@
 #include <stdlib.h>
 
 #include "api/resources.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "settings/store.h"
 
-enum { REFUSALS_TOLD = 5, PATCH_TRIES = 3, HISTORY_PAGE = 50, HISTORY_MAX = 500 };
+enum {
+    REFUSALS_TOLD = 5,
+    PATCH_TRIES = 3,
+    CONFIRM_MIN = 5,
+    CONFIRM_MAX = 86400,
+    HISTORY_PAGE = 50,
+    HISTORY_MAX = 500
+};
 
 /* ---- small things ---- */
 
@@ -112,6 +120,7 @@ static void answer_done(struct http_exchange *x, const struct api_change *change
 {
     api_json_set(&body, "revision", json_integer((json_int_t)result->revision));
     api_json_set(&body, "dry_run", json_boolean(change->dry_run));
+    api_json_set(&body, "pending", api_pending_json(x));
     api_json_set(&body, "warnings",
                  api_problems_json(result->errors.warnings, result->errors.warning_count));
     api_set_etag(x, result->revision);
@@ -208,6 +217,21 @@ static void record_refusal(struct http_exchange *x, const struct settings_audit 
     buf_done(&text);
 }
 
+/* False: 400 was answered. */
+static bool confirm_within(struct http_exchange *x, uint32_t *out)
+{
+    uint64_t seconds;
+
+    if (!http_exchange_query_u64(x, "confirm_within", 0, &seconds) ||
+        (http_exchange_query(x, "confirm_within").p &&
+         (seconds < CONFIRM_MIN || seconds > CONFIRM_MAX))) {
+        http_problem(x, 400, "confirm_within must be %d to %d seconds.", CONFIRM_MIN, CONFIRM_MAX);
+        return false;
+    }
+    *out = (uint32_t)seconds;
+    return true;
+}
+
 void api_settings_change(struct http_exchange *x, struct api_change *change, json_t *body,
                          bool again)
 {
@@ -230,6 +254,10 @@ void api_settings_change(struct http_exchange *x, struct api_change *change, jso
         change->comment = http_exchange_query(x, "comment");
     row.detail = change->comment;
     change->dry_run = http_exchange_query_flag(x, "dry_run");
+    if (!confirm_within(x, &change->confirm_within)) {
+        json_decref(body);
+        return;
+    }
     change->audit = &row;
     err = apply(x, change, &result, &fault);
     if (!err && !change->dry_run)
@@ -388,6 +416,90 @@ static void patch_job(struct http_exchange *x)
 void api_settings_patch(struct http_exchange *x)
 {
     api_job(x, patch_job);
+}
+
+/* ---- /settings/confirm ---- */
+
+json_t *api_pending_json(struct http_exchange *x)
+{
+    struct api *a = api_of(x);
+    struct settings_pending p = { 0 };
+    json_t *v;
+
+    a->deps.settings_pending(a->deps.ctx, &p);
+    if (p.revision == 0)
+        return json_null();
+    v = json_object();
+    api_json_set(&v, "revision", json_integer((json_int_t)p.revision));
+    api_json_set(&v, "before", json_integer((json_int_t)p.before));
+    api_json_set(&v, "confirm_by", api_json_time(p.confirm_by_us));
+    api_json_set(&v, "seconds_left",
+                 json_integer(PT_MAX(p.confirm_by_us - clock_wall_us(), INT64_C(0)) / 1000000));
+    return v;
+}
+
+static void pending_job(struct http_exchange *x)
+{
+    json_t *body = json_object();
+
+    api_json_set(&body, "pending", api_pending_json(x));
+    http_answer_json(x, 200, body);
+}
+
+void api_confirm_get(struct http_exchange *x)
+{
+    api_job(x, pending_job);
+}
+
+static void end_wait(struct http_exchange *x, bool revert)
+{
+    struct api *a = api_of(x);
+    const char *action = revert ? "settings.revert" : "settings.confirm";
+    struct api_actor actor;
+    struct settings_audit row;
+    struct pt_fault fault = { 0 };
+    uint64_t revision = 0;
+    json_t *body;
+    enum pt_err err;
+
+    api_actor_of(x, &actor);
+    row = api_audit_row(&actor, action, STR(""));
+    if (revert)
+        row.detail = STR("not confirmed: back by hand");
+    pthread_mutex_lock(&a->settings_lock);
+    err = a->deps.settings_confirm(a->deps.ctx, revert, &row, &revision, &fault);
+    pthread_mutex_unlock(&a->settings_lock);
+    if (err == PT_ERR_OK) {
+        body = json_pack("{s:I}", "revision", (json_int_t)revision);
+        api_set_etag(x, revision);
+        http_answer_json(x, 200, body);
+        return;
+    }
+    api_audit_refused(x, action, STR(""), err, str_of(fault.text));
+    if (err == PT_ERR_NOTFOUND)
+        http_problem(x, 409, "%s", fault.text);
+    else
+        api_problem(x, err, fault.text);
+}
+
+static void confirm_job(struct http_exchange *x)
+{
+    end_wait(x, false);
+}
+
+void api_confirm_post(struct http_exchange *x)
+{
+    api_job(x, confirm_job);
+}
+
+static void revert_job(struct http_exchange *x)
+{
+    end_wait(x, true);
+}
+
+void api_confirm_delete(struct http_exchange *x)
+{
+    api_job(x, revert_job);
 }
 
 /* ---- /settings/revisions ---- */

@@ -171,6 +171,7 @@ static void status_job(struct http_exchange *x)
                      settings ? json_integer((json_int_t)settings->revision) : json_null());
         api_json_set(&v, "started", api_json_time(a->deps.started_us));
         api_json_set(&v, "uptime_seconds", json_integer((now - a->deps.started_us) / 1000000));
+        api_json_set(&v, "pending", api_pending_json(x));
         api_json_set(&v, "listeners", listeners_json(s));
         api_json_set(&v, "sessions", sessions_json(s, settings));
         api_json_set(

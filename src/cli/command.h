@@ -93,6 +93,7 @@ int cli_settings_export(struct cli *c);
 int cli_settings_apply(struct cli *c);
 int cli_settings_history(struct cli *c);
 int cli_settings_diff(struct cli *c);
+int cli_settings_confirm(struct cli *c);
 int cli_settings_rollback(struct cli *c);
 int cli_audit(struct cli *c);
 int cli_access_test(struct cli *c);

@@ -16,6 +16,9 @@
 #define APPLY VALUE("--apply", "FILE", "commit this settings file before serving")
 #define DRY_RUN FLAG("--dry-run", "check only; change nothing")
 #define COMMENT VALUE("--comment", "TEXT", "why, for the history")
+#define WITHIN                                                                                     \
+    VALUE("--confirm-within", "N",                                                                 \
+          "go back by itself after N seconds (5 to 86400) unless confirmed")
 #define LIST VALUE("--list", "deny|permit", "which list")
 #define DESTINATION                                                                                \
     VALUE("--destination", "D", "all messages for this destination, as `status` names it")
@@ -85,7 +88,7 @@ const struct cli_command cli_commands[] = {
                 "  postern settings apply settings.json --comment 'new next hop'",
         .options = { DRY_RUN,
                      FLAG("--yes", "confirm what must be confirmed, such as an open relay"),
-                     COMMENT },
+                     COMMENT, WITHIN },
         .min_args = 1,
         .max_args = 1,
         .run = cli_settings_apply,
@@ -110,12 +113,23 @@ const struct cli_command cli_commands[] = {
     },
     {
         .name = "settings",
+        .verb = "confirm",
+        .summary = "keep a change that was applied with --confirm-within",
+        .text = "Otherwise the revision before it comes back by itself when the time is over, also "
+                "if the\ngateway was killed meanwhile.\n\n"
+                "  postern settings apply settings.json --confirm-within 60\n"
+                "  postern settings confirm",
+        .options = { FLAG("--revert", "go back now instead") },
+        .run = cli_settings_confirm,
+    },
+    {
+        .name = "settings",
         .verb = "rollback",
         .args = "N",
         .summary = "put revision N into force again, as a new revision",
         .text = "Works with the gateway down too; then it is in force from the next start.\n\n"
                 "  postern settings rollback 4",
-        .options = { DRY_RUN, COMMENT },
+        .options = { DRY_RUN, COMMENT, WITHIN },
         .min_args = 1,
         .max_args = 1,
         .run = cli_settings_rollback,

@@ -168,17 +168,22 @@ static void print_warnings(const json_t *warnings)
 static int report_change(const json_t *result)
 {
     uint64_t number = (uint64_t)json_integer_value(json_object_get(result, "revision"));
+    const json_t *pending = json_object_get(result, "pending");
 
     print_warnings(json_object_get(result, "warnings"));
     if (json_is_true(json_object_get(result, "dry_run")))
         puts("valid; nothing was changed");
     else
         printf("revision %" PRIu64 " is in force\n", number);
+    if (json_is_object(pending))
+        printf("it goes back by itself in %" PRId64
+               " s unless confirmed: postern settings confirm\n",
+               (int64_t)json_integer_value(json_object_get(pending, "seconds_left")));
     return CLI_OK;
 }
 
-/* Adds "?dry_run=true&comment=…". */
-static void add_query(const struct cli *c, struct buf *target)
+/* Adds "?dry_run=true&comment=…&confirm_within=…". */
+static void add_query(const struct cli *c, const char *within, struct buf *target)
 {
     const char *comment = cli_option(c, "--comment");
     char mark = '?';
@@ -190,6 +195,11 @@ static void add_query(const struct cli *c, struct buf *target)
     if (comment) {
         buf_addf(target, "%ccomment=", mark);
         http_target_add(target, str_of(comment));
+        mark = '&';
+    }
+    if (within) {
+        buf_addf(target, "%cconfirm_within=", mark);
+        http_target_add(target, str_of(within));
     }
 }
 
@@ -222,6 +232,7 @@ int cli_settings_apply(struct cli *c)
     json_t *doc = read_document(c->args[0], cli_option(c, "--yes") != NULL);
     char *text = doc ? json_dumps(doc, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
     struct http_call call = { .method = "PUT", .type = "application/json" };
+    const char *within = cli_option(c, "--confirm-within");
     struct buf target;
     int status;
 
@@ -232,15 +243,34 @@ int cli_settings_apply(struct cli *c)
         return cli_fail("out of memory");
     buf_init(&target, 16384);
     BUF_LIT(&target, V1);
-    add_query(c, &target);
+    add_query(c, within, &target);
     call.target = buf_cstr(&target);
     call.body = str_of(text);
     status = change(c, &call);
-    if (status < 0)
+    if (status < 0 && within)
+        status = cli_fail("the gateway is down: nobody would be there to go back after %s seconds; "
+                          "apply without --confirm-within",
+                          within);
+    else if (status < 0)
         status = offline_apply(c, str_of(text));
     buf_done(&target);
     free(text);
     return status;
+}
+
+int cli_settings_confirm(struct cli *c)
+{
+    bool revert = cli_option(c, "--revert") != NULL;
+    json_t *answer = cli_expect(
+        c, &(struct http_call){ .method = revert ? "DELETE" : "POST", .target = V1 "/confirm" });
+
+    if (!answer)
+        return CLI_FAILED;
+    printf(revert ? "back: revision %" PRIu64 " is in force\n"
+                  : "revision %" PRIu64 " is confirmed\n",
+           (uint64_t)json_integer_value(json_object_get(answer, "revision")));
+    json_decref(answer);
+    return CLI_OK;
 }
 
 int cli_settings_rollback(struct cli *c)
@@ -254,7 +284,7 @@ int cli_settings_rollback(struct cli *c)
         return cli_usage(c->command, "%s is no revision number", c->args[0]);
     buf_init(&target, 16384);
     buf_addf(&target, V1 "/revisions/%" PRIu64 "/restore", number);
-    add_query(c, &target);
+    add_query(c, cli_option(c, "--confirm-within"), &target);
     call.target = buf_cstr(&target);
     status = change(c, &call);
     if (status < 0)

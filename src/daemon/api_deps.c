@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "daemon/certificates_api.h"
+#include "daemon/confirm.h"
 #include "daemon/metrics.h"
 #include "daemon/process.h"
 #include "daemon/status.h"
@@ -23,6 +24,22 @@ static struct settings *settings_current(void *ctx)
     struct process *p = ctx;
 
     return control_current(&p->control);
+}
+
+static void settings_pending(void *ctx, struct settings_pending *out)
+{
+    struct process *p = ctx;
+
+    confirm_pending(&p->control, out);
+}
+
+static enum pt_err settings_confirm(void *ctx, bool revert, const struct settings_audit *audit,
+                                    uint64_t *out_revision, struct pt_fault *fault)
+{
+    struct process *p = ctx;
+
+    return revert ? confirm_revert(&p->control, audit, out_revision, fault)
+                  : confirm_now(&p->control, audit, out_revision, fault);
 }
 
 static enum pt_err settings_apply(void *ctx, const struct api_change *change,
@@ -375,6 +392,8 @@ void process_api_deps(struct process *p, struct api_deps *deps)
         .started_us = p->started_us,
         .settings_current = settings_current,
         .settings_apply = settings_apply,
+        .settings_pending = settings_pending,
+        .settings_confirm = settings_confirm,
         .queue_loading = queue_loading,
 
         .snapshot = snapshot,

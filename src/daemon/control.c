@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/certificates.h"
+#include "daemon/confirm.h"
 #include "daemon/participants.h"
 #include "net/host.h"
 #include "settings/audit.h"
@@ -138,6 +139,8 @@ static bool take_stored(struct control *c)
     struct settings *s = NULL;
     enum pt_err err = expect_some(c, &fault);
 
+    if (err == PT_ERR_OK)
+        confirm_begin(c);
     if (err == PT_ERR_OK)
         err = load(c, &s, &fault);
     if (err == PT_ERR_OK && participants_begin(c, s, &fault)) {
@@ -286,6 +289,7 @@ bool control_retry(struct control *c)
 {
     bool done;
 
+    confirm_check(c);
     pthread_mutex_lock(&c->change);
     if (!c->current && take_stored(c) && c->gateway)
         participants_serve(c);
@@ -343,6 +347,11 @@ static struct settings_audit audit_row(struct control *c, const struct api_chang
     return row;
 }
 
+static int64_t confirm_by(const struct api_change *change)
+{
+    return change->confirm_within ? clock_wall_us() + change->confirm_within * INT64_C(1000000) : 0;
+}
+
 static enum pt_err store_revision(struct control *c, const struct api_change *change,
                                   const struct settings *s, uint64_t *out_revision,
                                   struct pt_fault *fault)
@@ -354,6 +363,7 @@ static enum pt_err store_revision(struct control *c, const struct api_change *ch
                                       .time_us = clock_wall_us(),
                                       .expected = change->expected,
                                       .audit = &row,
+                                      .confirm_by_us = confirm_by(change),
                                       .lists = { s->control.deny_list, s->control.permit_list } };
     char *document = change->restored_from ? NULL : settings_document_to_store(s);
     enum pt_err err;
@@ -416,6 +426,7 @@ static enum pt_err carry_out(struct control *c, const struct api_change *change,
         settings_set_revision(s, out->revision);
         set_fault(c, &c->write_fault, &(struct pt_fault){ .err = PT_ERR_OK });
         settings_publish(&c->participants, s, &prepared);
+        confirm_changed(c);
         /* Who is told that it is in force may connect at once and look. */
         if (c->gateway)
             PT_IGNORE(!gateway_wait_published(c->gateway, PUBLISH_MS), "a busy loop follows");
@@ -427,8 +438,8 @@ static enum pt_err carry_out(struct control *c, const struct api_change *change,
     return err;
 }
 
-static enum pt_err change_locked(struct control *c, const struct api_change *change,
-                                 struct api_change_result *out, struct pt_fault *fault)
+enum pt_err control_change_locked(struct control *c, const struct api_change *change,
+                                  struct api_change_result *out, struct pt_fault *fault)
 {
     struct settings *s = NULL;
     struct settings_host host;
@@ -437,6 +448,8 @@ static enum pt_err change_locked(struct control *c, const struct api_change *cha
     enum pt_err err = expect_revision(c, change, &head, fault);
 
     out->revision = head;
+    if (err == PT_ERR_OK && !change->dry_run && !change->reverts)
+        err = confirm_allows_change(c, fault);
     if (err != PT_ERR_OK)
         return err;
     host = this_host(name, c->current ? settings_hazards(c->current) : 0);
@@ -448,7 +461,8 @@ static enum pt_err change_locked(struct control *c, const struct api_change *cha
         host.find_list = settings_store_find_list;
         host.find_ctx = c->store;
     }
-    certificates_host(c->state, &host);
+    if (!change->reverts)
+        certificates_host(c->state, &host);
     err = settings_parse(change->document.p, change->document.n, &host, &s, &out->errors);
     if (err == PT_ERR_OK)
         err = carry_out(c, change, s, out, fault);
@@ -466,7 +480,7 @@ enum pt_err control_change(struct control *c, const struct api_change *change,
     enum pt_err err;
 
     pthread_mutex_lock(&c->change);
-    err = change_locked(c, change, out, &why);
+    err = control_change_locked(c, change, out, &why);
     pthread_mutex_unlock(&c->change);
     if (fault)
         *fault = why;

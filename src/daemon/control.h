@@ -47,6 +47,8 @@ struct control {
     struct pt_fault listen_fault;            /* why we do not listen */
     struct pt_fault tls_fault;               /* why there is no certificate to serve */
     struct pt_fault resolver_fault;          /* what is wrong with the resolver's settings */
+    struct settings_pending pending;         /* what waits to be confirmed; revision 0: nothing */
+    struct pt_fault confirm_fault;           /* why it could not go back though its time is over */
     struct pt_fault apply_fault;             /* why the file of --apply was not taken */
     char listening_on[4][NET_ENDPOINT_SIZE]; /* what we listen on now */
     unsigned listening_count;
@@ -78,6 +80,10 @@ void control_stop_listening(struct control *c);
 enum pt_err control_change(struct control *c, const struct api_change *change,
                            struct api_change_result *out, struct pt_fault *fault);
 struct settings *control_current(struct control *c);
+
+/* control_change() for who holds `change` already. */
+enum pt_err control_change_locked(struct control *c, const struct api_change *change,
+                                  struct api_change_result *out, struct pt_fault *fault);
 
 /* A reference to the snapshot in force, or NULL. */
 struct policy_snapshot *control_snapshot(struct control *c);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/statfs.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #ifndef OVERLAYFS_SUPER_MAGIC
@@ -47,6 +48,19 @@ static void settings_warnings(struct control *c, struct api_status *out)
     if (c->apply_fault.err != PT_ERR_OK)
         warn(out, true, "correct the file, then \"postern settings apply FILE\"",
              "the file of --apply was not taken: %s", c->apply_fault.text);
+    if (c->pending.revision) {
+        char until[CLOCK_RFC3339_SIZE];
+
+        clock_rfc3339(c->pending.confirm_by_us, until);
+        warn(out, c->confirm_fault.err != PT_ERR_OK,
+             "\"postern settings confirm\" keeps it; \"postern settings confirm --revert\" goes "
+             "back "
+             "now",
+             "settings revision %llu waits to be confirmed until %.19sZ%s%s",
+             (unsigned long long)c->pending.revision, until,
+             c->confirm_fault.err != PT_ERR_OK ? "; going back fails: " : "",
+             c->confirm_fault.err != PT_ERR_OK ? c->confirm_fault.text : "");
+    }
     if (c->listen_fault.err != PT_ERR_OK)
         warn(out, true, "it is tried again every second; or choose another address or port",
              "not listening: %s", c->listen_fault.text);

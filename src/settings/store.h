@@ -73,6 +73,9 @@ struct settings_commit {
     /* The row of the audit log, part of the same transaction (settings/audit.h); its outcome and
      * revision are filled in. NULL: none. */
     const struct settings_audit *audit;
+    /* Wall time by which it must be confirmed (settings_store_confirm()), or the revision before it
+     * is to be restored; 0: it stands. */
+    int64_t confirm_by_us;
 };
 
 /* PT_ERR_CONFLICT: the current revision is not the expected one; the fault names both. */
@@ -111,3 +114,22 @@ PT_NODISCARD enum pt_err settings_store_history(struct settings_store *s, uint64
 PT_NODISCARD enum pt_err settings_store_rollback(struct settings_store *s, uint64_t number,
                                                  const struct settings_commit *c,
                                                  uint64_t *out_revision, struct pt_fault *fault);
+
+/* ---- a revision that waits to be confirmed ---- */
+
+/* It is the newest one: any later revision ends the wait. */
+struct settings_pending {
+    uint64_t revision; /* 0: none waits */
+    uint64_t before;   /* what is to be restored */
+    int64_t confirm_by_us;
+};
+
+PT_NODISCARD enum pt_err settings_store_pending(struct settings_store *s,
+                                                struct settings_pending *out,
+                                                struct pt_fault *fault);
+
+/* It stands from now on. The audit row (NULL: none) is part of the same transaction.
+ * PT_ERR_NOTFOUND: this revision does not wait (any more). */
+PT_NODISCARD enum pt_err settings_store_confirm(struct settings_store *s, uint64_t revision,
+                                                const struct settings_audit *audit,
+                                                struct pt_fault *fault);

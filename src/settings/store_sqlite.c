@@ -4,6 +4,7 @@
  *     documents  id, size, crc, body    what a revision says; a rollback shares its body
  *     revisions  number, document, time_us, author, comment, restored_from
  *     lists, list_chunks   what documents name: see store_sqlite_lists.c
+ *     pending    the revision that waits to be confirmed: see store_pending.c
  *
  * SQLite does not notice a flipped bit inside a text: `crc` is the CRC-32C of the body.
  *
@@ -138,6 +139,7 @@ enum pt_err settings_store_commit(struct settings_store *s, const struct setting
                                   uint64_t *out_revision, struct pt_fault *fault)
 {
     int64_t document = 0, number = 0;
+    uint64_t before = 0;
     enum pt_err err;
     int code;
 
@@ -147,7 +149,7 @@ enum pt_err settings_store_commit(struct settings_store *s, const struct setting
                             "a revision needs an author, and its texts are UTF-8");
     err = settings_store_begin(s, c->expected, fault);
     if (err == PT_ERR_OK) {
-        code = SQLITE_OK;
+        code = head_of(s, &before);
         for (int i = 0; i < 2 && code == SQLITE_OK; i++)
             if (c->lists[i] && c->lists[i]->count > SETTINGS_LIST_INLINE_MAX)
                 code = settings_store_insert_list(s, c->lists[i]);
@@ -157,6 +159,8 @@ enum pt_err settings_store_commit(struct settings_store *s, const struct setting
             code = insert_revision(s, c, document, 0, &number);
         if (code == SQLITE_OK)
             code = insert_audit(s, c, number);
+        if (code == SQLITE_OK)
+            code = settings_store_set_pending(s, (uint64_t)number, before, c->confirm_by_us);
         err = settings_store_end(s, code, fault);
     }
     if (err == PT_ERR_OK)
@@ -187,6 +191,7 @@ enum pt_err settings_store_rollback(struct settings_store *s, uint64_t number,
 {
     struct settings_commit copy = *c;
     int64_t document = 0, made = 0;
+    uint64_t before = 0;
     char comment[64];
     enum pt_err err;
 
@@ -200,10 +205,15 @@ enum pt_err settings_store_rollback(struct settings_store *s, uint64_t number,
     if (err == PT_ERR_OK)
         err = document_of(s, number, &document, fault);
     if (err == PT_ERR_OK) {
-        int code = insert_revision(s, &copy, document, number, &made);
+        int code = head_of(s, &before);
+
+        if (code == SQLITE_OK)
+            code = insert_revision(s, &copy, document, number, &made);
 
         if (code == SQLITE_OK)
             code = insert_audit(s, &copy, made);
+        if (code == SQLITE_OK)
+            code = settings_store_set_pending(s, (uint64_t)made, before, copy.confirm_by_us);
         err = settings_store_end(s, code, fault);
     }
     if (err == PT_ERR_OK)

@@ -49,6 +49,11 @@ enum pt_err settings_store_undo(struct settings_store *s, enum pt_err err);
 /* Opens anew where the path leads to another file, or to none. */
 PT_NODISCARD enum pt_err settings_store_follow(struct settings_store *s, struct pt_fault *fault);
 
+/* Within the transaction of a revision: it waits to be confirmed, or (0) none does any more.
+ * SQLite's result code. */
+PT_NODISCARD int settings_store_set_pending(struct settings_store *s, uint64_t revision,
+                                            uint64_t before, int64_t confirm_by_us);
+
 /* Within a transaction; SQLite's result code. */
 PT_NODISCARD int settings_audit_insert(struct settings_store *s, const struct settings_audit *a,
                                        enum settings_audit_outcome outcome, uint64_t revision,

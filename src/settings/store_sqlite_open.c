@@ -55,6 +55,11 @@ static const char *const migrations[] = {
     "CREATE TABLE list_chunks ("
     " hash BLOB PRIMARY KEY,"
     " body BLOB NOT NULL);",
+
+    "CREATE TABLE pending ("
+    " revision INTEGER PRIMARY KEY,"
+    " before INTEGER NOT NULL,"
+    " confirm_by_us INTEGER NOT NULL);",
 };
 
 enum { VERSION = PT_ARRAY_LEN(migrations) };

@@ -43,6 +43,21 @@ static void entry_hits(void *ctx, enum policy_which which, const struct net_pref
     *out_last_us = entry->length == 8 ? 1700000000000000 : 0;
 }
 
+static void settings_pending(void *ctx, struct settings_pending *out)
+{
+    *out = fake.pending;
+}
+
+static enum pt_err settings_confirm(void *ctx, bool revert, const struct settings_audit *audit,
+                                    uint64_t *out_revision, struct pt_fault *fault)
+{
+    if (fake.pending.revision == 0)
+        return pt_fault_set(fault, PT_ERR_NOTFOUND, "No change waits.");
+    *out_revision = revert ? fake.pending.before : fake.pending.revision;
+    fake.pending.revision = 0;
+    return PT_ERR_OK;
+}
+
 static void publish(struct settings *s)
 {
     pthread_mutex_lock(&lock);
@@ -355,6 +370,8 @@ struct api *fake_start(void)
         .console_uid = UINT32_MAX,
         .settings_current = get_current,
         .settings_apply = apply,
+        .settings_pending = settings_pending,
+        .settings_confirm = settings_confirm,
         .queue_loading = queue_loading,
 
         .snapshot = snapshot,

@@ -7,6 +7,7 @@
  */
 
 struct fake_gateway {
+    struct settings_pending pending;
     char directory[256];
     char socket[300];
     struct api_status status;

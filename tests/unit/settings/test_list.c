@@ -499,6 +499,7 @@ static void a_database_of_the_version_before_goes_on(void **state)
     sql("DROP TABLE list_chunks");
     sql("DROP TABLE audit");
     sql("DROP TABLE reserve");
+    sql("DROP TABLE pending");
     sql("PRAGMA user_version=1");
 
     store = opened();
