@@ -140,6 +140,10 @@ void world_judge(struct world *w, struct sim_message *m)
         at = fits ? at : 0;
         fits = 1;
     }
+    /* The one exception (see on_damaged()) a start later: it was lost for want of its file, and the
+     * removal of that file was itself lost with the power. */
+    if (m->file_dropped && !m->known.present && found.present)
+        fits = ambiguous = 1;
     if (!fits) {
         for (unsigned i = 0; i < w->op_count; i++)
             if (w->ops[i]->message == m || w->ops[i]->bounce == m)

@@ -280,6 +280,7 @@ static void adopt(struct world *w, struct sim_message *m)
         m->finished = true;
         return;
     }
+    m->finished = false;
     if (m->object->size != m->size || m->object->recipient_count != m->recipients)
         world_fail(w, "message %" PRIu64 " has another envelope", m->id);
     if (kit_check(w->spool, m->object) != PT_ERR_OK)
