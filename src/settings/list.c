@@ -74,14 +74,17 @@ int64_t settings_list_expires_us(const struct settings_list *list, uint32_t entr
 
 void settings_entry_format(const struct settings_entry *entry, char out[SETTINGS_ENTRY_SIZE])
 {
-    uint32_t mask = entry->prefix.length ? ~0u << (32 - entry->prefix.length) : 0;
     const uint8_t *o = entry->prefix.addr.octets;
+    unsigned length = entry->prefix.length;
+    uint32_t mask;
 
-    if (entry->masked)
-        snprintf(out, SETTINGS_ENTRY_SIZE, "%u.%u.%u.%u:%u.%u.%u.%u", o[0], o[1], o[2], o[3],
-                 mask >> 24, mask >> 16 & 255, mask >> 8 & 255, mask & 255);
-    else
+    if (!entry->masked) {
         net_prefix_format(&entry->prefix, out);
+        return;
+    }
+    mask = length ? ~0u << (32 - length) : 0; /* a mask is written with IPv4 only */
+    snprintf(out, SETTINGS_ENTRY_SIZE, "%u.%u.%u.%u:%u.%u.%u.%u", o[0], o[1], o[2], o[3],
+             mask >> 24, mask >> 16 & 255, mask >> 8 & 255, mask & 255);
 }
 
 bool settings_list_all_expired(const struct settings_list *list, int64_t now_us)
