@@ -29,8 +29,21 @@ static void refused(struct smtp_client *c, struct buf *out)
 
 static void no_tls(struct smtp_client *c, struct buf *out)
 {
-    client_ending_reason(c, STR("4.7.0"), STR("TLS is required and the next hop does not offer it"),
+    client_ending_reason(c, STR("4.7.4"),
+                         STR("TLS is required and the next hop does not offer STARTTLS"),
                          smtp_client_state_phrase(c->state));
+    client_part(c, out);
+}
+
+static void tls_refused(struct smtp_client *c, struct buf *out)
+{
+    struct buf reason;
+
+    buf_init(&reason, 1024);
+    buf_addf(&reason, "TLS is required and the next hop refused STARTTLS with \"%u %.*s\"",
+             c->reply.code, STR_FMT(str_head(client_reply_text(&c->reply), 150)));
+    client_ending_reason(c, STR("4.7.4"), buf_str(&reason), smtp_client_state_phrase(c->state));
+    buf_done(&reason);
     client_part(c, out);
 }
 
@@ -57,7 +70,9 @@ static void ehlo_reply(struct smtp_client *c, struct buf *out)
 
     if (c->reply.code / 100 == 2)
         ehlo_accepted(c, out);
-    else if (c->reply.code / 100 == 5 && !lmtp && !(c->flags & SMTP_CLIENT_TLS_ONLY))
+    else if (c->reply.code / 100 == 5 && c->flags & SMTP_CLIENT_TLS_ONLY && !c->secured)
+        no_tls(c, out); /* without EHLO there is no STARTTLS */
+    else if (c->reply.code / 100 == 5 && !lmtp)
         say_hello(c, SMTP_CLIENT_STATE_HELO, out); /* RFC 5321 3.2 */
     else
         refused(c, out);
@@ -72,7 +87,7 @@ static void starttls_reply(struct smtp_client *c, const struct str *in, struct b
         c->starttls_due = true;
         client_enter(c, SMTP_CLIENT_STATE_HANDSHAKE);
     } else if (c->flags & SMTP_CLIENT_TLS_ONLY) {
-        no_tls(c, out);
+        tls_refused(c, out);
     } else {
         client_enter(c, SMTP_CLIENT_STATE_READY);
     }

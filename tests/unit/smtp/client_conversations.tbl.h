@@ -93,14 +93,20 @@ static const struct conversation conversations[] = {
       .flags = SMTP_CLIENT_TLS_ONLY,
       .peer = { PLAIN },
       .sent = "EHLO gw\r\nQUIT\r\n",
-      .log = "close=RETRY:0:4.7.0 TLS is required and the next hop does not offer it while sending "
-             "EHLO\n" },
+      .log = "close=RETRY:0:4.7.4 TLS is required and the next hop does not offer STARTTLS while "
+             "sending EHLO\n" },
+    { .name = "STARTTLS required, no EHLO",
+      .flags = SMTP_CLIENT_TLS_ONLY,
+      .peer = { "220 mx\r\n", "502 no\r\n" },
+      .sent = "EHLO gw\r\nQUIT\r\n",
+      .log = "close=RETRY:0:4.7.4 TLS is required and the next hop does not offer STARTTLS while "
+             "sending EHLO\n" },
     { .name = "STARTTLS required, refused",
       .flags = SMTP_CLIENT_TLS_ONLY,
       .peer = { OFFERS("250 STARTTLS\r\n"), "454 no\r\n" },
       .sent = "EHLO gw\r\nSTARTTLS\r\nQUIT\r\n",
-      .log = "close=RETRY:0:4.7.0 TLS is required and the next hop does not offer it while sending "
-             "STARTTLS\n" },
+      .log = "close=RETRY:0:4.7.4 TLS is required and the next hop refused STARTTLS with \"454 "
+             "no\" while sending STARTTLS\n" },
 
     /* ---- pipelining ---- */
     { .name = "pipelined",
