@@ -4,8 +4,10 @@
 
 /*
  * The latest session of each next hop. A small table with one place per hash: what loses its place
- * does a full handshake next time, which is no harm. In TLS 1.3 a ticket should be used once (RFC
- * 8446 appendix C.4), so what is found is taken out; the next one comes with the next handshake.
+ * does a full handshake next time, which is no harm. What is found stays, in TLS 1.3 too: a ticket
+ * should be used once there, so that nobody can tell two connections for those of one client, but a
+ * mail server says itself who it is; and connections to one next hop are opened by the dozen, to
+ * servers that send no new ticket when an old one was shown.
  */
 
 struct entry {
@@ -73,22 +75,20 @@ void tls_resume_keep(struct tls_resume *r, const char *peer, SSL_SESSION *sessio
 SSL_SESSION *tls_resume_find(struct tls_resume *r, const char *peer)
 {
     struct entry *e = place(r, peer);
-    SSL_SESSION *found = NULL;
-    char *name = NULL;
+    SSL_SESSION *found = NULL, *copy;
 
     pthread_mutex_lock(&r->lock);
     if (e->peer && !strcmp(e->peer, peer)) {
         found = e->session;
-        if (SSL_SESSION_get_protocol_version(found) == TLS1_3_VERSION) {
-            name = e->peer;
-            *e = (struct entry){ 0 };
-        } else {
-            SSL_SESSION_up_ref(found);
-        }
+        SSL_SESSION_up_ref(found);
     }
     pthread_mutex_unlock(&r->lock);
-    free(name);
-    return found;
+    if (!found)
+        return NULL;
+    /* OpenSSL spoils what a handshake of TLS 1.3 was begun with: a copy. */
+    copy = SSL_SESSION_dup(found);
+    SSL_SESSION_free(found);
+    return copy;
 }
 
 void tls_resume_forget(struct tls_resume *r, const char *peer)
