@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "relay/connection_private.h"
+#include "relay/secure.h"
 
 enum { OUT_MAX = 1 << 20, QUIT_WAIT_MS = 2000 };
 static const int64_t ms = 1000000;
@@ -137,6 +138,7 @@ static void close_socket(struct relay_conn *conn)
         net_watch_close(&conn->watch);
         net_stream_close(&conn->stream);
     }
+    relay_secure_drop(conn);
     smtp_client_free(conn->client);
     conn->client = NULL;
     buf_clear(&conn->out);
@@ -253,9 +255,12 @@ void relay_conn_dialled(struct relay_conn *conn)
     memcpy(hostname, r->hostname, sizeof hostname);
     relay_unlock(r);
     config.hostname = str_of(hostname);
-    conn->client = smtp_client_new(&config);
+    if (relay_secure_prepare(conn, &config.flags)) {
+        conn->client = smtp_client_new(&config);
+        if (!conn->client)
+            snprintf(conn->reason, sizeof conn->reason, "4.3.0 out of memory");
+    }
     if (!conn->client) {
-        snprintf(conn->reason, sizeof conn->reason, "4.3.0 out of memory");
         close_socket(conn);
         give_up(conn);
         return;
@@ -288,7 +293,14 @@ void relay_conn_ended(struct relay_conn *conn)
         finish(conn, trouble && !idle && !conn->aborting);
         return;
     }
+    if (relay_secure_falls_back(conn)) {
+        close_socket(conn);
+        conn->phase = RELAY_CONN_DIALLING;
+        relay_dial_again(conn);
+        return;
+    }
     snprintf(conn->reason, sizeof conn->reason, "%.*s", (int)ending->text.n, ending->text.p);
+    relay_secure_explain(conn);
     if (relay_dial_has_more(conn) && !conn->rl->stopping) {
         next_candidate(conn);
         return;
@@ -388,6 +400,11 @@ void relay_conn_stop(struct relay_conn *conn, bool force)
     }
     if (conn->phase == RELAY_CONN_IDLE) {
         relay_conn_end_idle(conn);
+        return;
+    }
+    if (conn->secure) {
+        conn->aborting = true;
+        relay_secure_hurry(conn);
         return;
     }
     state = smtp_client_state(conn->client);

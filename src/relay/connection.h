@@ -5,7 +5,7 @@
 /*
  * relay/connection: one connection to a next hop, from the first address tried to its end.
  *
- *     DIALLING → TALKING ⇄ IDLE → (QUITTING →) gone
+ *     DIALLING → TALKING ⇄ IDLE → (QUITTING →) gone      (TALKING: a TLS handshake in between)
  *
  * It is opened for a destination that has more ready messages than connections, tries the
  * candidates of its dial in order, and pulls messages only once a next hop has greeted it. A next
@@ -40,6 +40,14 @@ struct relay_conn {
     int64_t free_ns; /* when the message before was done: the next takes its time from here */
     uint32_t served; /* messages that the next hop has answered for, on this connection */
 
+    uint8_t demand;              /* enum settings_route_tls, never DEFAULT; of this candidate */
+    bool ready;                  /* it has taken our greeting, under TLS where there is TLS */
+    bool tls_failed;             /* the handshake did, see `tls_failure` */
+    bool tls_avoided;            /* in clear, because TLS failed or cannot be had */
+    uint32_t clear_endpoint;     /* is tried without TLS by this connection; 0: none */
+    struct tls_client *tls;      /* a reference; NULL: no TLS */
+    struct relay_secure *secure; /* a handshake is under way: see relay/secure.h */
+
     struct relay_dial dial;
     const char *host;  /* of the candidate tried last; NULL: none yet */
     uint32_t endpoint; /* relay_endpoint_hash() */
@@ -62,6 +70,7 @@ struct relay_conn {
     int slice_first, slice_count;
 
     char reason[RELAY_ERROR_SIZE]; /* why the last candidate failed */
+    char tls_failure[RELAY_ERROR_SIZE];
 };
 
 /* Opens one for `d`, which the scheduler has counted as connecting. `prefer`: endpoint to try

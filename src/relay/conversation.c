@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "relay/connection_private.h"
+#include "relay/secure.h"
 
 /*
  * The talk with the next hop.
@@ -168,6 +169,7 @@ static void on_ready(struct relay_conn *conn)
 {
     struct relay *r = conn->rl->relay;
 
+    conn->ready = true;
     if (conn->established)
         return;
     conn->established = true;
@@ -199,7 +201,8 @@ static bool on_quiet(struct relay_conn *conn)
     return false;
 }
 
-/* Acts on events until there are none; false: the connection is gone. */
+/* Acts on events until there are none; false: the connection is gone, or given away for a TLS
+ * handshake. */
 static bool act(struct relay_conn *conn, struct str *in)
 {
     for (;;) {
@@ -219,7 +222,9 @@ static bool act(struct relay_conn *conn, struct str *in)
                 conn, PT_CONTAINER_OF(smtp_client_subject(conn->client), struct relay_delivery, m));
             break;
         case SMTP_CLIENT_STARTTLS_EVENT:
-            smtp_client_lost(conn->client, STR("TLS is not available"));
+            if (relay_secure_begin(conn))
+                return false;
+            smtp_client_lost(conn->client, STR("no TLS handshake can be begun now"));
             break;
         case SMTP_CLIENT_CLOSE_EVENT:
             relay_conn_ended(conn);
@@ -234,6 +239,8 @@ static void watch(struct relay_conn *conn)
     uint32_t silence_ms = conn->rl->relay->config.silence_ms;
 
     net_watch_want(&conn->watch, NET_READ | (conn->blocked ? NET_WRITE : 0u));
+    if (net_stream_pending(&conn->stream))
+        net_watch_fire(&conn->watch);
     if (conn->phase == RELAY_CONN_IDLE)
         return; /* since it became idle */
     if (conn->progress)
@@ -300,7 +307,7 @@ void relay_conn_talk(struct relay_conn *conn)
 
 void relay_conn_content_ready(struct relay_conn *conn)
 {
-    if (!conn->client)
+    if (!conn->client || conn->secure)
         return; /* still dialling; it will be found */
     conn->progress = true;
     if (conn->upcoming && conn->sending)

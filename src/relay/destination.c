@@ -76,6 +76,7 @@ static void free_dest(struct relay_dest *d)
         free((char *)d->hops[i].host);
     free(d->hops);
     free((char *)d->domain);
+    free((char *)d->ca);
     free((char *)d->key);
     free(d);
 }
@@ -126,6 +127,21 @@ void relay_dest_free(struct relay_dest_table *t, struct relay_dest *d)
 
 /* ---- making one ---- */
 
+static void write_demand(struct buf *key, const struct settings_route *route)
+{
+    static const char *const names[] = {
+        [SETTINGS_ROUTE_TLS_NONE] = "none",
+        [SETTINGS_ROUTE_TLS_OPPORTUNISTIC] = "opportunistic",
+        [SETTINGS_ROUTE_TLS_ENCRYPT] = "encrypt",
+        [SETTINGS_ROUTE_TLS_VERIFY] = "verify",
+    };
+
+    if (route->tls != SETTINGS_ROUTE_TLS_DEFAULT)
+        buf_addf(key, "/tls=%s", names[route->tls]);
+    if (route->ca)
+        buf_addf(key, "/ca=%s", route->ca);
+}
+
 static void write_key(struct buf *key, const struct settings_route *route, struct str domain)
 {
     if (!route) {
@@ -137,15 +153,15 @@ static void write_key(struct buf *key, const struct settings_route *route, struc
         BUF_LIT(key, "mx:");
         for (size_t i = 0; i < domain.n; i++)
             buf_add_char(key, ascii_lower(domain.p[i]));
-        return;
     }
-    for (uint32_t i = 0; i < route->next_hop_count; i++) {
+    for (uint32_t i = 0; route->via != SETTINGS_VIA_MX && i < route->next_hop_count; i++) {
         const struct settings_next_hop *hop = &route->next_hops[i];
         bool v6 = strchr(hop->host, ':') != NULL;
 
         buf_addf(key, "%s%s%s%s:%u", i ? "," : "", v6 ? "[" : "", hop->host, v6 ? "]" : "",
                  (unsigned)hop->port);
     }
+    write_demand(key, route);
 }
 
 static bool fill_hops(struct relay_dest *d, const struct settings_route *route)
@@ -189,7 +205,10 @@ static struct relay_dest *make(struct relay_dest_table *t, const struct settings
                                               : RELAY_DEST_HOPS;
     d->key = str_dup(key);
     d->domain = lower_dup(domain);
-    if (!d->key || !d->domain || (d->kind == RELAY_DEST_HOPS && !fill_hops(d, route))) {
+    d->tls = (uint8_t)(route ? route->tls : SETTINGS_ROUTE_TLS_DEFAULT);
+    d->ca = route && route->ca ? str_dup(str_of(route->ca)) : NULL;
+    if (!d->key || !d->domain || (route && route->ca && !d->ca) ||
+        (d->kind == RELAY_DEST_HOPS && !fill_hops(d, route))) {
         free_dest(d);
         return NULL;
     }
@@ -367,26 +386,39 @@ uint32_t relay_endpoint_hash(const struct net_endpoint *e)
     return h ? h : 1;
 }
 
-static struct relay_bad_hop *find_bad(const struct relay_dest *d, uint32_t hash)
+static struct relay_bad_hop *find_hop(const struct relay_bad_hop *list, uint32_t hash)
 {
     for (uint32_t i = 0; i < RELAY_BAD_MAX; i++)
-        if (d->bad[i].hash == hash)
-            return (struct relay_bad_hop *)&d->bad[i];
+        if (list[i].hash == hash)
+            return (struct relay_bad_hop *)&list[i];
     return NULL;
+}
+
+/* The oldest gives its place. */
+static void remember(struct relay_bad_hop *list, uint32_t *next, uint32_t hash, int64_t until_us)
+{
+    struct relay_bad_hop *b = find_hop(list, hash);
+
+    if (!b)
+        b = &list[(*next)++ % RELAY_BAD_MAX];
+    *b = (struct relay_bad_hop){ hash, until_us };
+}
+
+static bool remembers(const struct relay_bad_hop *list, uint32_t hash, int64_t now_us)
+{
+    const struct relay_bad_hop *b = find_hop(list, hash);
+
+    return b && b->until_us > now_us;
 }
 
 void relay_dest_mark_bad(struct relay_dest *d, uint32_t endpoint_hash, int64_t until_us)
 {
-    struct relay_bad_hop *b = find_bad(d, endpoint_hash);
-
-    if (!b)
-        b = &d->bad[d->bad_next++ % RELAY_BAD_MAX];
-    *b = (struct relay_bad_hop){ endpoint_hash, until_us };
+    remember(d->bad, &d->bad_next, endpoint_hash, until_us);
 }
 
 void relay_dest_mark_good(struct relay_dest *d, uint32_t endpoint_hash)
 {
-    struct relay_bad_hop *b = find_bad(d, endpoint_hash);
+    struct relay_bad_hop *b = find_hop(d->bad, endpoint_hash);
 
     if (b)
         *b = (struct relay_bad_hop){ 0 };
@@ -394,7 +426,15 @@ void relay_dest_mark_good(struct relay_dest *d, uint32_t endpoint_hash)
 
 bool relay_dest_is_bad(const struct relay_dest *d, uint32_t endpoint_hash, int64_t now_us)
 {
-    const struct relay_bad_hop *b = find_bad(d, endpoint_hash);
+    return remembers(d->bad, endpoint_hash, now_us);
+}
 
-    return b && b->until_us > now_us;
+void relay_dest_mark_clear(struct relay_dest *d, uint32_t endpoint_hash, int64_t until_us)
+{
+    remember(d->clear, &d->clear_next, endpoint_hash, until_us);
+}
+
+bool relay_dest_is_clear(const struct relay_dest *d, uint32_t endpoint_hash, int64_t now_us)
+{
+    return remembers(d->clear, endpoint_hash, now_us);
 }

@@ -12,10 +12,12 @@
  * A destination is a route's list of next hops, or the mail exchangers of a domain. It is the unit
  * of queueing, concurrency and back-off: what happens to one touches no other. Its identity is a
  * text, which is also what an administrator sees and types: "mx:example.com", or the next hops as
- * "relay1.example:25,relay2.example:25".
+ * "relay1.example:25,relay2.example:25"; behind it what the route demands of TLS, if it says so, as
+ * in "mx:example.com/tls=verify/ca=0123456789abcdef". So two routes that demand different things of
+ * the same next hop are two destinations and share no connection.
  *
- * What it is (key, kind, hops, domain) never changes and may be read by any thread that keeps it
- * alive; a connection does. The rest is under the scheduler's lock.
+ * What it is (key, kind, hops, domain, tls, ca) never changes and may be read by any thread that
+ * keeps it alive; a connection does. The rest is under the scheduler's lock.
  */
 
 enum relay_dest_kind {
@@ -24,7 +26,7 @@ enum relay_dest_kind {
     RELAY_DEST_NO_ROUTE, /* no route fits the domain: waits for the administrator */
 };
 
-enum { RELAY_LOOPS_MAX = 64, RELAY_BAD_MAX = 8, RELAY_ERROR_SIZE = 256 };
+enum { RELAY_LOOPS_MAX = 64, RELAY_BAD_MAX = 8, RELAY_ERROR_SIZE = 384 };
 
 /* Content above so many octets makes a message big: it takes its turn apart from the others. */
 enum { RELAY_BIG = 1 << 20, RELAY_SMALL_RUN = 100 };
@@ -51,6 +53,8 @@ struct relay_dest {
     const char *domain; /* with RELAY_DEST_MX: a domain, or an address literal's text in brackets */
     struct relay_hop *hops; /* with RELAY_DEST_HOPS */
     uint32_t hop_count;
+    uint8_t tls;    /* enum settings_route_tls, as the route has it */
+    const char *ca; /* NULL: the system's */
 
     struct relay_dest *hash_next; /* private from here on */
     uint32_t hash;
@@ -83,6 +87,8 @@ struct relay_dest {
     char error[RELAY_ERROR_SIZE]; /* the last reason; empty: none */
     uint32_t bad_next;
     struct relay_bad_hop bad[RELAY_BAD_MAX];
+    uint32_t clear_next;
+    struct relay_bad_hop clear[RELAY_BAD_MAX]; /* with whom TLS failed lately */
 };
 
 enum { RELAY_CONCURRENCY_FIRST = 4, RELAY_CONCURRENCY_DEFAULT = 20, RELAY_PATIENCE_MAX = 4 };
@@ -160,3 +166,7 @@ uint32_t relay_endpoint_hash(const struct net_endpoint *e); /* never 0 */
 void relay_dest_mark_bad(struct relay_dest *d, uint32_t endpoint_hash, int64_t until_us);
 void relay_dest_mark_good(struct relay_dest *d, uint32_t endpoint_hash);
 bool relay_dest_is_bad(const struct relay_dest *d, uint32_t endpoint_hash, int64_t now_us);
+
+/* With whom TLS failed lately, where it may be done without: the next try is in clear at once. */
+void relay_dest_mark_clear(struct relay_dest *d, uint32_t endpoint_hash, int64_t until_us);
+bool relay_dest_is_clear(const struct relay_dest *d, uint32_t endpoint_hash, int64_t now_us);

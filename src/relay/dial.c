@@ -208,12 +208,22 @@ void relay_dial_mark(struct relay_conn *conn, bool bad)
 
 /* ---- connecting ---- */
 
+void relay_dial_name(const struct relay_conn *conn, char out[RELAY_DIAL_NAME_SIZE])
+{
+    bool literal = strncmp(conn->peer, conn->host, strlen(conn->host)) == 0;
+
+    if (literal)
+        snprintf(out, RELAY_DIAL_NAME_SIZE, "%s", conn->peer);
+    else
+        snprintf(out, RELAY_DIAL_NAME_SIZE, "%s (%s)", conn->host, conn->peer);
+}
+
 static void failed(struct relay_conn *conn, const char *what)
 {
-    if (strncmp(conn->peer, conn->host, strlen(conn->host)) == 0)
-        note(conn, "4.4.1 %s: %s", conn->peer, what);
-    else
-        note(conn, "4.4.1 %s (%s): %s", conn->host, conn->peer, what);
+    char name[RELAY_DIAL_NAME_SIZE];
+
+    relay_dial_name(conn, name);
+    note(conn, "4.4.1 %s: %s", name, what);
     net_watch_close(&conn->watch);
     net_stream_close(&conn->stream);
     relay_count(&conn->rl->relay->counters.connect_failures, 1);
@@ -280,6 +290,17 @@ void relay_dial_next(struct relay_conn *conn)
             return;
         }
     }
+}
+
+void relay_dial_again(struct relay_conn *conn)
+{
+    struct relay_dial *dial = &conn->dial;
+
+    for (uint32_t i = 0; i < dial->count; i++)
+        if (dial->list[i].host == conn->host && dial->list[i].hash == conn->endpoint &&
+            begin(conn, &dial->list[i]))
+            return;
+    relay_dial_next(conn);
 }
 
 void relay_dial_connected(struct relay_conn *conn)

@@ -39,6 +39,13 @@ struct relay_dial {
  * later. conn->reason says why the last one failed. */
 void relay_dial_next(struct relay_conn *conn);
 
+/* The candidate just tried once more, then as above. */
+void relay_dial_again(struct relay_conn *conn);
+
+/* The candidate just tried, for people: "mx.example.com (192.0.2.1:25)". */
+enum { RELAY_DIAL_NAME_SIZE = 320 };
+void relay_dial_name(const struct relay_conn *conn, char out[RELAY_DIAL_NAME_SIZE]);
+
 /* Is there another candidate to try? */
 bool relay_dial_has_more(const struct relay_conn *conn);
 

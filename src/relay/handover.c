@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "relay/connection_private.h"
+#include "relay/secure.h"
 
 /* Which messages a connection takes, and how it gives them back. */
 
@@ -39,14 +40,17 @@ static void put_back(struct relay_conn *conn, struct relay_group *g)
     relay_unlock(r);
 }
 
-static struct relay_via via_of(const struct relay_conn *conn)
+static struct relay_via via_of(struct relay_conn *conn)
 {
-    return (struct relay_via){
+    struct relay_via via = {
         .tells = conn->client && smtp_client_peer(conn->client)->dsn,
         .host = conn->host,
         .peer = conn->host ? conn->peer : NULL,
         .endpoint = conn->endpoint,
     };
+
+    relay_secure_tell(conn, &via);
+    return via;
 }
 
 /* Content that cannot be had: the message waits, or, when it is damaged, is lost. */

@@ -151,6 +151,19 @@ static void log_recipients(struct log_line *l, const struct relay_op *op, uint8_
     buf_done(&names);
 }
 
+static void log_tls(struct log_line *l, const struct relay_via *via)
+{
+    if (via->secured) {
+        log_cstr(l, "tls", via->tls.version);
+        log_cstr(l, "cipher", via->tls.cipher);
+        log_cstr(l, "tls_peer", via->tls.subject);
+        log_cstr(l, "tls_verified", via->tls.verified ? "yes" : via->tls.unverified);
+    } else if (via->clear) {
+        log_cstr(l, "tls", "no");
+        log_cstr(l, "tls_reason", via->clear);
+    }
+}
+
 static void log_state(const struct relay_op *op, const struct relay_result *results, uint8_t state,
                       const struct relay_via *via, int64_t now_us)
 {
@@ -174,6 +187,7 @@ static void log_state(const struct relay_op *op, const struct relay_result *resu
     log_u64(&l, "delay_ms", (uint64_t)PT_MAX(0, (now_us - op->message->received_us) / 1000));
     if (via->host)
         log_cstr(&l, "connection", via->reused ? "reused" : "new");
+    log_tls(&l, via);
     if (is_again(&op->results[i])) {
         clock_rfc3339(op->again.next_us, at);
         log_cstr(&l, "next_attempt", at);
@@ -182,7 +196,7 @@ static void log_state(const struct relay_op *op, const struct relay_result *resu
     log_end(&l);
 }
 
-static void count_results(struct relay_op *op)
+static void count_results(struct relay_op *op, const struct relay_via *via)
 {
     struct relay_counters *c = &op->relay->counters;
     _Atomic uint64_t *of[] = {
@@ -198,6 +212,8 @@ static void count_results(struct relay_op *op)
     for (unsigned s = 0; s < PT_ARRAY_LEN(of); s++)
         if (n[s])
             relay_count(of[s], n[s]);
+    if (via->secured && n[SPOOL_DELIVERED])
+        relay_count(&c->delivered_tls, n[SPOOL_DELIVERED]);
 }
 
 /* ---- both halves ---- */
@@ -250,7 +266,7 @@ static void conclude(struct relay_loop *rl, struct relay_group *g,
     choose_late(op, now_us);
     for (uint8_t state = SPOOL_QUEUED; state <= SPOOL_IN_DOUBT; state++)
         log_state(op, results, state, via, now_us);
-    count_results(op);
+    count_results(op, via);
     if (!relay_notice_is_due(op)) {
         relay_outcome_commit(op, NULL);
         return;

@@ -1,5 +1,6 @@
 #pragma once
 #include "relay/relay_private.h"
+#include "tls/connection.h"
 
 /*
  * relay/outcome: from what a next hop said to what the spool keeps.
@@ -16,6 +17,9 @@ struct relay_via {
     bool unreachable;  /* deferred for want of a connection */
     bool tells;        /* it offers DSN: what becomes of the message it tells the sender itself */
     uint32_t endpoint; /* relay_endpoint_hash() */
+    bool secured;      /* over TLS, see `tls` */
+    struct tls_info tls;
+    const char *clear;               /* why it is in clear although TLS was wished for; NULL */
     struct relay_outcome_wait *wait; /* told once the outcome is stored; NULL: nobody waits */
 };
 

@@ -60,6 +60,8 @@ struct relay *relay_new(const struct relay_config *config)
         return NULL;
     }
     snprintf(r->hostname, sizeof r->hostname, "%s", config->settings->identity.hostname);
+    atomic_init(&r->outgoing_tls, config->settings->tls.outgoing);
+    r->clients = config->clients ? relay_clients_ref(config->clients) : NULL;
     return r;
 }
 
@@ -69,6 +71,7 @@ void relay_free(struct relay *r)
         return;
     relay_sched_done(&r->sched);
     relay_outcome_free_all(r);
+    relay_clients_unref(r->clients);
     pthread_mutex_destroy(&r->lock);
     free(r);
 }
@@ -211,6 +214,7 @@ bool relay_set_settings(struct relay *r, const struct settings *settings)
 
         relay_sched_set_retry(&r->sched, &retry);
         snprintf(r->hostname, sizeof r->hostname, "%s", settings->identity.hostname);
+        atomic_store(&r->outgoing_tls, settings->tls.outgoing);
     }
     relay_unlock(r);
     if (!done)
@@ -226,6 +230,24 @@ bool relay_set_settings(struct relay *r, const struct settings *settings)
     relay_unlock(r);
     relay_wake_loops(r, loops);
     return true;
+}
+
+void relay_set_clients(struct relay *r, struct relay_clients *clients)
+{
+    struct relay_clients *old;
+
+    if (clients)
+        relay_clients_ref(clients);
+    relay_lock(r);
+    old = r->clients;
+    r->clients = clients;
+    relay_unlock(r);
+    relay_clients_unref(old);
+}
+
+void relay_forget_handshaker(struct relay *r)
+{
+    r->config.handshaker = NULL;
 }
 
 /* ---- the end ---- */
@@ -271,6 +293,13 @@ void relay_get_stats(struct relay *r, struct relay_stats *out)
     stats.in_doubt = atomic_load_explicit(&c->in_doubt, memory_order_relaxed);
     stats.connects = atomic_load_explicit(&c->connects, memory_order_relaxed);
     stats.connect_failures = atomic_load_explicit(&c->connect_failures, memory_order_relaxed);
+    stats.delivered_tls = atomic_load_explicit(&c->delivered_tls, memory_order_relaxed);
+    stats.tls_handshakes = atomic_load_explicit(&c->tls_handshakes, memory_order_relaxed);
+    stats.tls_verified = atomic_load_explicit(&c->tls_verified, memory_order_relaxed);
+    stats.tls_resumed = atomic_load_explicit(&c->tls_resumed, memory_order_relaxed);
+    stats.tls_failures = atomic_load_explicit(&c->tls_failures, memory_order_relaxed);
+    stats.tls_fallbacks = atomic_load_explicit(&c->tls_fallbacks, memory_order_relaxed);
+    stats.tls_unmet = atomic_load_explicit(&c->tls_unmet, memory_order_relaxed);
     stats.bounces = atomic_load_explicit(&c->bounces, memory_order_relaxed);
     *out = stats;
 }

@@ -4,9 +4,11 @@
 
 #include "net/loop.h"
 #include "net/resolver.h"
+#include "relay/clients.h"
 #include "relay/retry.h"
 #include "settings/settings.h"
 #include "spool/spool.h"
+#include "tls/handshake.h"
 
 /*
  * relay: takes every committed message to its next hops, as often as it needs, or gives it back.
@@ -27,21 +29,23 @@
  *
  * Log events: "delivered", "deferred", "bounced" (failed; `bounce` names the notice), "in_doubt",
  * one line per group of recipients with the same outcome; "connect_failed", once per rest of a
- * destination.
+ * destination; "tls_failed", when a next hop is talked to in clear because TLS failed.
  */
 
 struct relay;
 struct relay_loop;
 
 struct relay_config {
-    unsigned loops;                   /* 1 to 64 */
-    const struct settings *settings;  /* a reference is taken */
-    struct net_resolver *resolver;    /* NULL: only literals, for tests */
-    const struct retry_policy *retry; /* NULL: retry_policy_default */
-    uint64_t cache_budget;            /* octets of memory for queued content; 0: 64 MiB */
-    uint64_t read_budget;             /* octets read back per loop; 0: 16 MiB. A connection that
-                                       * has nothing to send may go beyond by a small piece */
-    uint64_t seed;                    /* for jitter */
+    unsigned loops;                    /* 1 to 64 */
+    const struct settings *settings;   /* a reference is taken */
+    struct net_resolver *resolver;     /* NULL: only literals, for tests */
+    struct tls_handshaker *handshaker; /* NULL: without TLS, so what demands it waits */
+    struct relay_clients *clients;     /* a reference is taken; NULL: as above */
+    const struct retry_policy *retry;  /* NULL: retry_policy_default */
+    uint64_t cache_budget;             /* octets of memory for queued content; 0: 64 MiB */
+    uint64_t read_budget;              /* octets read back per loop; 0: 16 MiB. A connection that
+                                        * has nothing to send may go beyond by a small piece */
+    uint64_t seed;                     /* for jitter */
     uint32_t connect_ms, idle_ms, tick_ms; /* 0: 30 s, 5 s, 1 s */
     uint32_t connections_max;              /* of a loop; 0: 1000 */
     uint32_t silence_ms;   /* a peer's time limit; 0: that of each state (RFC 5321 4.5.3.2) */
@@ -83,6 +87,12 @@ void relay_loop_free(struct relay_loop *rl);
  * time proportional to the queue, in small steps. False when memory is short: nothing changed. */
 PT_NODISCARD bool relay_set_settings(struct relay *r, const struct settings *settings);
 
+/* New connections begin TLS with these; a reference is taken. Any thread. */
+void relay_set_clients(struct relay *r, struct relay_clients *clients);
+
+/* The threads of handshakes have ended, while no loop runs: none is begun any more. */
+void relay_forget_handshaker(struct relay *r);
+
 /* Begins no transaction any more; deliveries past their final dot get up to `stop_ms`. When nothing
  * is under way on any loop, `stopped` is called on one of them. Any thread, once. */
 void relay_stop(struct relay *r, void (*stopped)(void *ctx), void *ctx);
@@ -96,6 +106,10 @@ struct relay_stats {
     uint64_t delivered, deferrals, failed, in_doubt; /* recipients, since the start */
     uint64_t connects, connect_failures;             /* since the start */
     uint64_t bounces;                                /* made since the start */
-    uint64_t unsaved; /* outcomes that the spool could not store yet */
+    uint64_t delivered_tls;                          /* of `delivered`, over TLS */
+    uint64_t tls_handshakes, tls_verified, tls_resumed, tls_failures; /* since the start */
+    uint64_t tls_fallbacks; /* tried again in clear after TLS failed */
+    uint64_t tls_unmet;     /* connections given up because a route's demand was not met */
+    uint64_t unsaved;       /* outcomes that the spool could not store yet */
 };
 void relay_get_stats(struct relay *r, struct relay_stats *out); /* any thread */

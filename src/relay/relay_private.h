@@ -18,6 +18,8 @@ struct relay_op;
 
 struct relay_counters {
     _Atomic uint64_t delivered, deferrals, failed, in_doubt, connects, connect_failures, bounces;
+    _Atomic uint64_t delivered_tls, tls_handshakes, tls_verified, tls_resumed, tls_failures,
+        tls_fallbacks, tls_unmet;
 };
 
 struct relay {
@@ -28,8 +30,10 @@ struct relay {
     struct relay_op *unsaved; /* under lock: outcomes to submit again, oldest first */
     struct relay_op **unsaved_end;
     uint64_t unsaved_count;
-    int64_t notices_from_us; /* under lock: the spool had no room for what may come later */
-    char hostname[256];      /* under lock: for EHLO and notices */
+    int64_t notices_from_us;       /* under lock: the spool had no room for what may come later */
+    char hostname[256];            /* under lock: for EHLO and notices */
+    struct relay_clients *clients; /* under lock: a reference, or NULL */
+    _Atomic bool outgoing_tls;     /* connections.tls.outgoing */
     _Atomic(struct relay_op *) returned_ops[RELAY_LOOPS_MAX]; /* used, one list per loop */
     struct spool *spool;
     struct relay_counters counters;

@@ -13,6 +13,9 @@ struct fake_session {
     struct fake_session *next;
     struct fake_hop *hop;
     struct net_watch watch;
+    struct net_stream stream;
+    struct tls_connection *handshake; /* under way */
+    bool starts_tls, secured;
     unsigned number;
     struct buf in, out;
     bool mail, data, bdat, silent, take, gone;
@@ -32,8 +35,10 @@ static void end(struct fake_session *s, bool reset)
         return;
     if (reset)
         setsockopt(s->watch.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-    close(s->watch.fd);
     net_watch_close(&s->watch);
+    tls_connection_free(s->handshake);
+    s->handshake = NULL;
+    net_stream_close(&s->stream);
     s->gone = true;
     s->hop->open--;
 }
@@ -53,7 +58,8 @@ static void say(struct fake_session *s, const char *line, const char *usual)
     if (text == HOP_SILENT)
         s->silent = true;
     else if (text == HOP_CLOSE || text == HOP_RESET) {
-        PT_IGNORE(send(s->watch.fd, s->out.p, s->out.n, MSG_NOSIGNAL) < 0, "may be gone");
+        PT_IGNORE(net_stream_writev(&s->stream, &(struct iovec){ s->out.p, s->out.n }, 1) < 0,
+                  "may be gone");
         end(s, text == HOP_RESET);
     } else
         buf_add_str(&s->out, str_of(text));
@@ -93,6 +99,7 @@ static void on_command(struct fake_session *s, struct str line, const char *text
         s->mail = false;
         s->accepted = 0;
         say(s, text, "250 2.1.0 ok\r\n");
+        s->hop->clear += !s->secured;
         if (accepted(s, before)) {
             new_message(s);
             s->mail = true;
@@ -110,6 +117,9 @@ static void on_command(struct fake_session *s, struct str line, const char *text
     } else if (str_starts_nocase(line, STR("BDAT"))) {
         pt_assert(sscanf(text, "BDAT %zu LAST", &s->chunk) == 1 && s->accepted);
         s->bdat = true;
+    } else if (s->hop->tls && str_starts_nocase(line, STR("STARTTLS"))) {
+        say(s, text, "220 2.0.0 go\r\n");
+        s->starts_tls = accepted(s, before);
     } else if (str_starts_nocase(line, STR("QUIT"))) {
         say(s, text, "221 2.0.0 bye\r\n");
     } else {
@@ -187,9 +197,30 @@ static void flush(struct fake_session *s)
 
     if (s->gone || !s->out.n)
         return;
-    n = send(s->watch.fd, s->out.p, s->out.n, MSG_NOSIGNAL);
+    n = net_stream_writev(&s->stream, &(struct iovec){ s->out.p, s->out.n }, 1);
     if (n > 0)
         buf_drop(&s->out, (size_t)n);
+}
+
+static void shake_hands(struct fake_session *s)
+{
+    unsigned wanted = 0;
+    struct pt_fault fault;
+    enum pt_err err = tls_connection_handshake(s->handshake, &wanted, &fault);
+
+    if (err == PT_ERR_AGAIN) {
+        net_watch_want(&s->watch, wanted);
+    } else if (err == PT_ERR_OK) {
+        tls_stream(&s->stream, s->handshake, s->stream.fd);
+        s->handshake = NULL;
+        s->secured = true;
+        s->hop->handshakes++;
+        net_watch_want(&s->watch, NET_READ);
+        if (net_stream_pending(&s->stream))
+            net_watch_fire(&s->watch);
+    } else {
+        end(s, false);
+    }
 }
 
 static void on_io(struct net_watch *w, unsigned ready)
@@ -198,13 +229,19 @@ static void on_io(struct net_watch *w, unsigned ready)
     ssize_t n;
 
     (void)ready;
+    if (s->handshake) {
+        shake_hands(s);
+        return;
+    }
     if (s->hop->stop_reading) {
         net_watch_want(&s->watch, 0);
         return;
     }
     pt_assert(buf_reserve(&s->in, 65536));
-    n = recv(w->fd, s->in.p + s->in.n, 65536, 0);
-    if (n == 0 || (n < 0 && ready)) {
+    n = net_stream_read(&s->stream, s->in.p + s->in.n, 65536);
+    if (n == NET_STREAM_AGAIN)
+        return;
+    if (n <= 0) {
         end(s, false);
         return;
     }
@@ -217,6 +254,19 @@ static void on_io(struct net_watch *w, unsigned ready)
     buf_drop(&s->in, s->taken);
     s->taken = 0;
     flush(s);
+    if (s->starts_tls && !s->gone && (s->hop->chats || s->hop->stalls)) {
+        s->silent = true;
+        if (s->hop->chats)
+            BUF_LIT(&s->out, "500 what do you mean by that? what do you mean by that?\r\n");
+        flush(s);
+        s->starts_tls = false;
+    } else if (s->starts_tls && !s->gone) {
+        s->starts_tls = false;
+        s->handshake = tls_connection_accept(s->hop->tls, s->stream.fd);
+        pt_assert(s->handshake);
+    } else if (!s->gone && net_stream_pending(&s->stream)) {
+        net_watch_fire(&s->watch);
+    }
 }
 
 static void on_accept(struct net_watch *w, unsigned ready)
@@ -237,6 +287,7 @@ static void on_accept(struct net_watch *w, unsigned ready)
     hop->list = s;
     buf_init(&s->in, 64 << 20);
     buf_init(&s->out, 1 << 20);
+    net_stream_socket(&s->stream, fd);
     net_watch_init(&s->watch, hop->loop, fd, on_io);
     net_watch_want(&s->watch, NET_READ);
     say(s, "greeting", "220 hop.example ESMTP\r\n");

@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "net/addr.h"
 #include "net/loop.h"
+#include "tls/connection.h"
 
 /*
  * A next hop on the loopback, on the test's own loop, that takes messages and misbehaves as told.
@@ -31,6 +32,11 @@ struct fake_hop {
     struct net_endpoint endpoint;
     const char *(*answer)(struct fake_hop *hop, unsigned session, const char *line);
     void *user;
+    struct tls_server *tls; /* for STARTTLS; NULL: it is not known. Borrowed */
+    unsigned handshakes;    /* that went well */
+    bool chats;             /* takes STARTTLS, and answers the handshake with text */
+    bool stalls;            /* or not at all */
+    unsigned clear;         /* messages that were begun in clear */
     const char *extensions; /* EHLO lines behind the first: "250-PIPELINING\r\n250 8BITMIME\r\n" */
     bool stop_reading;      /* takes nothing from the sockets */
     unsigned sessions;      /* so far */
