@@ -107,6 +107,9 @@ const struct http_route api_routes[] = {
       "what is configured, and what a handshake with the listener really shows" },
     { HTTP_METHOD_PUT, V1 "/tls/server", api_tls_server_put, UPLOAD, CHANGE,
       "upload a certificate and put it into force in one step" },
+    { HTTP_METHOD_POST, V1 "/tls/check", api_tls_check, SMALL, NULL,
+      "what a delivery to next_hop (HOST or HOST:PORT) would find now: STARTTLS, version, cipher, "
+      "certificate, and whether the routes' demands are met; with domain, that domain's route" },
     { HTTP_METHOD_GET, V1 "/status", api_status_get, 0, NULL, "how the gateway is now" },
     { HTTP_METHOD_POST, V1 "/log/flush", api_log_flush, SMALL, NULL,
       "write to the disk what the log still holds in memory", NULL, "" },

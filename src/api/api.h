@@ -233,6 +233,34 @@ struct api_served {
     char alarm[240]; /* how it differs from what is configured; "": it does not */
 };
 
+/* A route's demand, and whether a next hop meets it. */
+struct api_tls_demand {
+    const char *domain; /* of the route; NULL: no route leads there */
+    const char *tls;    /* "none", "opportunistic", "encrypt", "verify" */
+    const char *ca;     /* NULL: the system's trust store */
+    bool met;
+    char detail[340]; /* what becomes of mail, and why */
+};
+
+enum { API_TLS_DEMANDS_MAX = 32 };
+
+/* What a delivery to a next hop would find. Borrowed for the time of the call that shows it. */
+struct api_tls_check {
+    const char *host;
+    uint16_t port;
+    const char *address; /* where it was looked at */
+    bool connected;      /* it greeted and took EHLO */
+    bool starttls;       /* offered */
+    bool secured;        /* the handshake went well */
+    bool verified;       /* by the system's trust store, for that name */
+    const char *version, *cipher;
+    const char *unverified;                         /* why not; "": nothing to mind */
+    const char *error;                              /* why there is no TLS; "" */
+    const struct tls_certificate_info *certificate; /* NULL: none was seen */
+    const struct api_tls_demand *demands;
+    uint32_t demand_count;
+};
+
 /* ---- what daemon gives ---- */
 
 struct api_deps {
@@ -333,6 +361,13 @@ struct api_deps {
     /* Connects to our own listener as a client would, and shows what it saw, once. */
     void (*tls_served)(void *ctx, void (*show)(void *user, const struct api_served *served),
                        void *user);
+
+    /* Looks at a next hop, HOST or HOST:PORT, as a delivery would, and shows what it saw, once.
+     * `domain`: whose route counts; .n 0: those that lead there. PT_ERR_INVALID; PT_ERR_NOTFOUND:
+     * there is no such host. */
+    enum pt_err (*tls_check)(void *ctx, struct str next_hop, struct str domain,
+                             void (*show)(void *user, const struct api_tls_check *seen), void *user,
+                             struct pt_fault *fault);
 
     /* Would this client be let in under the settings in force? */
     void (*test_address)(void *ctx, const struct net_addr *address, struct api_decision *out);

@@ -116,6 +116,10 @@ void api_certificate_get(struct http_exchange *x);
 void api_certificate_delete(struct http_exchange *x);
 void api_tls_server_get(struct http_exchange *x);
 void api_tls_server_put(struct http_exchange *x);
+json_t *api_certificate_info_json(const struct tls_certificate_info *i);
+
+/* tls_check.c */
+void api_tls_check(struct http_exchange *x);
 
 /* openapi.c */
 void api_openapi_get(struct http_exchange *x);

@@ -54,6 +54,14 @@ static void info_json(json_t **v, const struct tls_certificate_info *i)
     api_json_set(v, "self_signed", json_boolean(i->self_signed));
 }
 
+json_t *api_certificate_info_json(const struct tls_certificate_info *i)
+{
+    json_t *v = json_object();
+
+    info_json(&v, i);
+    return v;
+}
+
 static json_t *certificate_json(const struct api_certificate *c)
 {
     json_t *v = json_object();
@@ -314,12 +322,9 @@ static json_t *served_json(const struct api_served *served)
     api_json_set(&v, "error", served->error[0] ? api_json_str(str_of(served->error)) : json_null());
     api_json_set(&v, "starttls", json_boolean(served->starttls));
     if (served->info) {
-        json_t *c = json_object();
-
-        info_json(&c, served->info);
         api_json_set(&v, "version", json_string(served->version));
         api_json_set(&v, "cipher", json_string(served->cipher));
-        api_json_set(&v, "certificate", c);
+        api_json_set(&v, "certificate", api_certificate_info_json(served->info));
     } else {
         api_json_set(&v, "certificate", json_null());
     }

@@ -9,6 +9,7 @@
 #include "daemon/metrics.h"
 #include "daemon/process.h"
 #include "daemon/status.h"
+#include "daemon/tls_check.h"
 #include "daemon/version.h"
 #include "gateway/live_view.h"
 #include "relay/queue_view.h"
@@ -412,6 +413,7 @@ void process_api_deps(struct process *p, struct api_deps *deps)
         .tls_each = certificates_each,
         .tls_remove = certificates_remove,
         .tls_served = certificates_served,
+        .tls_check = tls_check,
         .test_address = test_address,
     };
 }

@@ -25,7 +25,7 @@ static struct settings_host this_host(char name[256], unsigned confirmed)
     net_host_name(name);
     return (struct settings_host){ .hostname = name,
                                    .now_us = clock_wall_us(),
-                                   .features = SETTINGS_FEATURE_TLS,
+                                   .features = SETTINGS_FEATURE_TLS | SETTINGS_FEATURE_OUTGOING_TLS,
                                    .confirmed = confirmed };
 }
 
@@ -198,6 +198,7 @@ void control_done(struct control *c)
     settings_unref(c->current);
     policy_snapshot_unref(c->snapshot);
     tls_server_unref(c->tls);
+    relay_clients_unref(c->outgoing);
     tls_tickets_free(c->tickets);
     net_resolver_free(c->resolver);
     pthread_mutex_destroy(&c->change);

@@ -41,11 +41,13 @@ struct control {
     struct settings *current;                /* NULL: none could be read, see settings_fault */
     struct policy_snapshot *snapshot;        /* of `current` */
     struct tls_server *tls;                  /* what sessions begin TLS with; NULL: nothing */
+    struct relay_clients *outgoing;          /* what deliveries begin it with; NULL: nothing */
     struct pt_fault store_fault;             /* err OK: no trouble */
     struct pt_fault write_fault;             /* the store could be read, but not written */
     struct pt_fault settings_fault;          /* why the stored settings could not be used */
     struct pt_fault listen_fault;            /* why we do not listen */
     struct pt_fault tls_fault;               /* why there is no certificate to serve */
+    struct pt_fault outgoing_fault;          /* why TLS to some next hops cannot be had */
     struct pt_fault resolver_fault;          /* what is wrong with the resolver's settings */
     struct settings_pending pending;         /* what waits to be confirmed; revision 0: nothing */
     struct pt_fault confirm_fault;           /* why it could not go back though its time is over */

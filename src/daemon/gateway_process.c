@@ -18,6 +18,7 @@
 #include "base/rng.h"
 #include "daemon/descriptors.h"
 #include "daemon/notify.h"
+#include "daemon/outgoing.h"
 #include "daemon/process.h"
 #include "spool/disk.h"
 
@@ -26,6 +27,7 @@ enum {
     GRACE_MS = 10000, /* for a message under way */
     STOP_ALL_MS = 25000,
     HANDSHAKES_MAX = 256, /* of TLS, at a time; each takes some 50 KiB and a place of its own */
+    OUTGOING_HANDSHAKES_MAX = 65536, /* the limits on connections bound them already */
 };
 static const uint64_t segment_size = 64u << 20;
 
@@ -60,20 +62,26 @@ static struct settings *no_routes(void)
 static bool start_relay(struct process *p)
 {
     struct settings *s = control_current(&p->control);
+    struct relay_clients *clients = outgoing_clients(&p->control);
     struct rng rng;
 
     if (!s)
         s = no_routes();
-    if (!s)
+    if (!s) {
+        relay_clients_unref(clients);
         return false;
+    }
     rng_seed_from_system(&rng);
     p->relay = relay_new(&(struct relay_config){ .loops = p->loop_count,
                                                  .settings = s,
                                                  .resolver = p->control.resolver,
+                                                 .handshaker = p->outgoing,
+                                                 .clients = clients,
                                                  .cache_budget = p->memory.cached,
                                                  .read_budget = p->memory.reading,
                                                  .seed = rng_next(&rng) });
     settings_unref(s);
+    relay_clients_unref(clients);
     return p->relay != NULL;
 }
 
@@ -134,8 +142,11 @@ static bool run_loops(struct process *p)
 /* What handles mail: all of it, or nothing is left behind. */
 static enum pt_err start_mail(struct process *p, struct pt_fault *fault)
 {
-    enum pt_err err;
+    enum pt_err err =
+        tls_handshaker_new(&p->outgoing, p->loop_count, OUTGOING_HANDSHAKES_MAX, fault);
 
+    if (err != PT_ERR_OK)
+        return err;
     if (!start_relay(p))
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory or descriptors to start");
     err = start_spool(p, fault);
@@ -166,8 +177,11 @@ static void end_mail(struct process *p)
             net_loop_stop(p->loops[i].loop);
             pthread_join(p->loops[i].thread, NULL);
         }
-    /* What sessions have given away comes back with them. */
+    /* What sessions and deliveries have given away comes back with them. */
     tls_handshaker_free(p->handshaker);
+    tls_handshaker_free(p->outgoing);
+    if (p->relay)
+        relay_forget_handshaker(p->relay);
     /* The spool goes first among the rest: its last commit may still report to the loops, whose
      * mailboxes are read once more below. */
     if (p->spool) {
@@ -189,7 +203,7 @@ static void end_mail(struct process *p)
     p->spool = NULL;
     p->relay = NULL;
     p->gateway = NULL;
-    p->handshaker = NULL;
+    p->handshaker = p->outgoing = NULL;
 }
 
 /* ---- serving ---- */

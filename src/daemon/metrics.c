@@ -120,6 +120,28 @@ static void sessions(const struct gateway_stats *g, struct buf *out)
 
 /* ---- the queue ---- */
 
+static void delivery_tls(const struct relay_stats *r, struct buf *out)
+{
+    metrics_family(out, "postern_delivery_tls_handshakes_total", METRICS_COUNTER,
+                   "TLS handshakes with next hops, by what came of them.");
+    metrics_sample(out, "postern_delivery_tls_handshakes_total", "result", STR("verified"),
+                   r->tls_verified);
+    metrics_sample(out, "postern_delivery_tls_handshakes_total", "result", STR("unverified"),
+                   r->tls_handshakes - r->tls_verified);
+    metrics_sample(out, "postern_delivery_tls_handshakes_total", "result", STR("failed"),
+                   r->tls_failures);
+    metrics_counter(out, "postern_delivery_tls_resumed_total", "Handshakes that resumed a session.",
+                    r->tls_resumed);
+    metrics_counter(out, "postern_delivery_tls_fallbacks_total",
+                    "Next hops tried again in clear, since TLS failed and was not demanded.",
+                    r->tls_fallbacks);
+    metrics_counter(out, "postern_delivery_tls_unmet_total",
+                    "Connections given up because the route's demand for TLS was not met.",
+                    r->tls_unmet);
+    metrics_counter(out, "postern_recipients_delivered_tls_total",
+                    "Recipients delivered to over TLS.", r->delivered_tls);
+}
+
 static void queue(const struct relay_stats *r, struct buf *out)
 {
     const struct {
@@ -157,6 +179,7 @@ static void queue(const struct relay_stats *r, struct buf *out)
                     "Connects to next hops that were tried.", r->connects);
     metrics_counter(out, "postern_delivery_connect_failures_total", "Those of them that failed.",
                     r->connect_failures);
+    delivery_tls(r, out);
     metrics_gauge(out, "postern_memory_queue_bytes", "Content of queued messages in memory.",
                   r->cached_octets);
 }

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/certificates.h"
+#include "daemon/outgoing.h"
 #include "net/host.h"
 
 enum { INTERFACES_MAX = 256 };
@@ -66,6 +67,7 @@ static void rules_release(void *ctx, void *prepared)
 bool participants_begin(struct control *c, const struct settings *s, struct pt_fault *fault)
 {
     certificates_begin(c, s);
+    outgoing_begin(c, s);
     c->snapshot = snapshot_of(c, s);
     if (!c->snapshot)
         pt_fault_set(fault, PT_ERR_NOMEM, "no memory for the settings");
@@ -278,6 +280,7 @@ void participants_register(struct control *c)
         { "tls", c, certificates_prepare, certificates_publish, certificates_release },
         { "net", c, net_prepare, net_publish, net_release },
         { "resolver", c, resolver_prepare, resolver_publish, resolver_release },
+        { "outgoing", c, outgoing_prepare, outgoing_publish, outgoing_release },
         { "relay", c, relay_prepare, relay_publish, relay_release },
     };
 
@@ -288,6 +291,7 @@ void participants_register(struct control *c)
 void participants_serve(struct control *c)
 {
     PT_IGNORE(listen_now(c), "tried again by participants_retry()");
+    relay_set_clients(c->relay, c->outgoing);
     hand_over_routes(c, c->current);
 }
 
@@ -305,6 +309,7 @@ bool participants_retry(struct control *c)
         tls_tickets_rotate(c->tickets, clock_mono_ns() / 1000);
     if (certificates_retry(c))
         publish_again(c);
+    outgoing_retry(c);
     if (c->relay_behind)
         hand_over_routes(c, c->current);
     return c->listen_fault.err == PT_ERR_OK || listen_now(c);

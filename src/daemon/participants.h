@@ -8,6 +8,7 @@
  *     tls        the certificates that sessions are begun with
  *     net        the listening sockets; hands snapshot and sockets to the loops of the gateway
  *     resolver   where DNS questions go
+ *     outgoing   what connections to next hops begin TLS with
  *     relay      the routes
  *
  * They work on struct control under its lock of changes (`change`); within the room only.

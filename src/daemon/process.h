@@ -35,6 +35,7 @@ struct process {
     struct relay *relay;
     struct gateway *gateway;
     struct tls_handshaker *handshaker; /* of clients */
+    struct tls_handshaker *outgoing;   /* of next hops */
     struct loop_thread loops[LOOPS_MAX];
     unsigned loop_count;
     struct memory_plan memory;

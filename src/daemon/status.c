@@ -70,6 +70,10 @@ static void settings_warnings(struct control *c, struct api_status *out)
             "\"postern tls install\" puts a certificate into force; the one that is named is tried "
             "again every second",
             "TLS is not offered to clients: %s", c->tls_fault.text);
+    if (c->outgoing_fault.err != PT_ERR_OK)
+        warn(out, true,
+             "upload the CA that the route names once more; it is tried again every second",
+             "mail of routes with \"tls\": \"verify\" waits: %s", c->outgoing_fault.text);
     if (c->resolver_fault.err != PT_ERR_OK)
         warn(out, true, "correct \"resolver\" in the settings, or what the text names",
              "DNS answers are not validated: %s", c->resolver_fault.text);

@@ -6,9 +6,14 @@ Steps: CONNECT, EHLO, HELO, MAIL, RCPT, DATA, BDAT, `.` (the end of data), RSET,
 for a step is a reply, one of CLOSE, RESET and SILENT, octets that are sent as they are and count as
 no answer (without a line end at their end: then it closes), or a function of (hop, line) that returns one of these, or None for the usual. What it
 takes, it keeps, octet for octet.
+
+With `tls`, an ssl.SSLContext, it offers STARTTLS; with `handshake`, a function of the connection,
+that is called in place of the handshake. `plain` has the steps that were said in clear, `agreed` one
+entry for each handshake: version, name in SNI, was it a session resumed.
 """
 
 import socket
+import ssl
 import threading
 
 from .places import free_port
@@ -39,11 +44,19 @@ class Hop:
         extensions: tuple[str, ...] = EXTENSIONS,
         port: int | None = None,
         keep=lambda message: message,
+        tls: ssl.SSLContext | None = None,
+        handshake=None,
     ):
         """`keep` makes what is kept of a message: for more mail than there is memory."""
         self.keep = keep
         self.answers = dict(answers or {})  # may be changed while it runs
         self.extensions = extensions
+        self.tls, self.handshake = tls, handshake
+        self.plain: list[str] = []
+        self.agreed: list[tuple[str, str | None, bool]] = []
+        self._names: dict[int, str] = {}  # SNI, by connection
+        if tls:
+            tls.sni_callback = lambda end, name, context: self._names.__setitem__(id(end), name)
         self.port = port or free_port()
         self.transcript: list[str] = []
         self.sessions = 0
@@ -100,17 +113,20 @@ class Hop:
     def _session(self, connection: socket.socket) -> None:
         self._open.add(connection)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        session = _Session(self, connection)
         try:
-            _Session(self, connection).run()
+            session.run()
         except (_Gone, OSError):
             pass
         finally:
             self._open.discard(connection)
-            connection.close()
+            session.close()
 
-    def _note(self, step: str) -> None:
+    def _note(self, step: str, secured: bool) -> None:
         with self._seen:
             self._steps.append(step)
+            if not secured:
+                self.plain.append(step)
             self._seen.notify_all()
 
 
@@ -119,7 +135,11 @@ class _Session:
         self._hop = hop
         self._connection = connection
         self._in = connection.makefile("rb")
+        self._secured = False
         self._forget()
+
+    def close(self) -> None:
+        self._connection.close()
 
     def _forget(self) -> None:
         self._mail: str | None = None
@@ -140,6 +160,8 @@ class _Session:
         usual = {"HELO": "250 hop.example", "RSET": "250 2.0.0 OK", "NOOP": "250 2.0.0 OK"}
         if verb == "EHLO":
             lines = ["hop.example", *self._hop.extensions]
+            if (self._hop.tls or self._hop.handshake) and not self._secured:
+                lines.append("STARTTLS")
             self._answer(
                 "EHLO",
                 text,
@@ -161,12 +183,34 @@ class _Session:
                 self._take(self._read_data(), text)
         elif verb == "BDAT":
             self._bdat(text)
+        elif verb == "STARTTLS" and (self._hop.tls or self._hop.handshake):
+            if self._answer("STARTTLS", text, "220 2.0.0 go on"):
+                self._shake_hands()
         elif verb == "QUIT":
             self._answer("QUIT", text, "221 2.0.0 bye")
             raise _Gone
         else:
             if self._answer(verb, text, usual.get(verb, "502 5.5.2 unknown")) and verb == "RSET":
                 self._forget()
+
+    def _shake_hands(self) -> None:
+        hop = self._hop
+        if hop.handshake:
+            hop.handshake(self._connection)
+            raise _Gone
+        try:
+            self._connection = hop.tls.wrap_socket(self._connection, server_side=True)
+        except OSError as error:
+            hop.transcript.append(f"= no TLS: {error}")
+            raise
+        end = self._connection
+        name = hop._names.pop(id(end), None)
+        hop.transcript.append(f"= {end.version()}")
+        hop.agreed.append((end.version(), name, end.session_reused))
+        hop._open.add(end)
+        self._in = end.makefile("rb")
+        self._secured = True
+        self._forget()
 
     def _bdat(self, text: str) -> None:
         words = text.split()
@@ -207,7 +251,7 @@ class _Session:
     def _answer(self, step: str, line: str, usual: str, keep: Message | None = None) -> bool:
         """Does what is planned for the step; true if that was a positive reply. A message is kept
         before its reply goes out, so that whoever saw the reply finds it."""
-        self._hop._note(step)
+        self._hop._note(step, self._secured)
         plan = self._hop.answers.get(step)
         reply = plan(self._hop, line) if callable(plan) else plan
         reply = usual if reply is None else reply
