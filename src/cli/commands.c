@@ -431,6 +431,49 @@ const struct cli_command cli_commands[] = {
     },
 
     {
+        .name = "admin",
+        .verb = "add",
+        .args = "NAME",
+        .summary = "make an account of the console",
+        .text = "The password is asked for; where standard input is no terminal, its first line is "
+                "taken. An\noperator works on the queue, a viewer only looks. Works with gateway "
+                "and console up and down.\n\n"
+                "  postern admin add ann\n"
+                "  postern admin add bob --role viewer < password-file",
+        .options = { VALUE("--role", "R", "administrator (the default), operator or viewer") },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_admin_add,
+    },
+    {
+        .name = "admin",
+        .verb = "passwd",
+        .args = "NAME",
+        .summary = "give an account a new password, and log it out everywhere",
+        .text = "  postern admin passwd ann",
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_admin_passwd,
+    },
+    {
+        .name = "admin",
+        .verb = "list",
+        .summary = "the accounts of the console",
+        .options = { JSON },
+        .run = cli_admin_list,
+    },
+    {
+        .name = "admin",
+        .verb = "remove",
+        .args = "NAME",
+        .summary = "remove an account with its tokens, and log it out",
+        .text = "  postern admin remove bob",
+        .options = { FLAG("--yes", "also the last administrator") },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_admin_remove,
+    },
+    {
         .name = "audit",
         .summary = "who did what, and when: changes of the settings, actions on the queue",
         .text = "Newest first, with what a change of the settings has changed. Works with the "
