@@ -25,7 +25,9 @@ static struct settings_host this_host(char name[256], unsigned confirmed)
     net_host_name(name);
     return (struct settings_host){ .hostname = name,
                                    .now_us = clock_wall_us(),
-                                   .features = SETTINGS_FEATURE_TLS | SETTINGS_FEATURE_OUTGOING_TLS,
+                                   .features = SETTINGS_FEATURE_TLS |
+                                               SETTINGS_FEATURE_OUTGOING_TLS |
+                                               SETTINGS_FEATURE_ROUTE_SOURCE,
                                    .confirmed = confirmed };
 }
 
@@ -462,8 +464,10 @@ enum pt_err control_change_locked(struct control *c, const struct api_change *ch
         host.find_list = settings_store_find_list;
         host.find_ctx = c->store;
     }
-    if (!change->reverts)
+    if (!change->reverts) {
         certificates_host(c->state, &host);
+        host.has_address = net_host_has_address;
+    }
     err = settings_parse(change->document.p, change->document.n, &host, &s, &out->errors);
     if (err == PT_ERR_OK)
         err = carry_out(c, change, s, out, fault);

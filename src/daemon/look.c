@@ -34,7 +34,7 @@ static bool wait_for(struct talk *t, unsigned wanted)
 static bool dial(struct talk *t)
 {
     char name[NET_ENDPOINT_SIZE];
-    int sys_errno = net_stream_connect(&t->stream, &t->look->to);
+    int sys_errno = net_stream_connect(&t->stream, &t->look->to, NULL);
 
     if (!sys_errno && !wait_for(t, NET_WRITE))
         sys_errno = ETIMEDOUT;

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/host.h"
 
 #ifndef OVERLAYFS_SUPER_MAGIC
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
@@ -77,6 +78,36 @@ static void settings_warnings(struct control *c, struct api_status *out)
     if (c->resolver_fault.err != PT_ERR_OK)
         warn(out, true, "correct \"resolver\" in the settings, or what the text names",
              "DNS answers are not validated: %s", c->resolver_fault.text);
+}
+
+static bool has_source(const struct settings *s, uint32_t before, const struct net_addr *a)
+{
+    for (uint32_t i = 0; i < before; i++)
+        if (net_addr_eq(&s->routes[i].source, a))
+            return true;
+    return false;
+}
+
+/* Addresses come and go with their interfaces, after the settings were taken. */
+static void sources(struct control *c, struct api_status *out)
+{
+    struct settings *s = control_current(c);
+
+    for (uint32_t i = 0; s && i < s->route_count; i++) {
+        const struct net_addr *a = &s->routes[i].source;
+        char text[NET_ADDR_SIZE];
+
+        if (a->family == NET_NONE || has_source(s, i, a) || net_host_has_address(a))
+            continue;
+        net_addr_format(a, text);
+        warn(out, true,
+             "give the address back to an interface, or choose another source; mail waits until "
+             "then",
+             "mail for \"%s\" does not leave: %s, the source of delivery.routes.%u, is no address "
+             "of this host",
+             s->routes[i].domain, text, (unsigned)i);
+    }
+    settings_unref(s);
 }
 
 static void listeners(struct control *c, struct api_status *out)
@@ -197,6 +228,7 @@ void process_status(struct process *p, struct api_status *out)
     out->messages_delivered = r.delivered;
     sessions(p, &g, out);
     listeners(&p->control, out);
+    sources(&p->control, out);
     spool(p, out);
     disk(p, out);
     memory(p, &g, &r, out);

@@ -46,6 +46,22 @@ uint32_t net_host_interfaces(struct net_interface *out, uint32_t max)
     return n;
 }
 
+bool net_host_has_address(const struct net_addr *a)
+{
+    struct ifaddrs *all, *i;
+    bool has = a->family == NET_IPV4 && net_addr_is_loopback(a);
+
+    if (has || net_addr_is_link_local(a) || getifaddrs(&all) < 0)
+        return has;
+    for (i = all; i && !has; i = i->ifa_next) {
+        struct net_endpoint e;
+
+        has = i->ifa_addr && net_from_sockaddr(i->ifa_addr, &e) && net_addr_eq(&e.addr, a);
+    }
+    freeifaddrs(all);
+    return has;
+}
+
 void net_host_name(char out[256])
 {
     char name[256] = "";

@@ -1,4 +1,5 @@
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "net/addr.h"
@@ -22,6 +23,10 @@ struct net_interface {
 /* At most `max` are written to `out`; returns how many. Addresses of interfaces that are down are
  * among them. Any thread. */
 uint32_t net_host_interfaces(struct net_interface *out, uint32_t max);
+
+/* Can a connection be made from this address: is it one of this host's, and no link-local one? All
+ * of 127.0.0.0/8 is. Any thread. */
+bool net_host_has_address(const struct net_addr *a);
 
 /* This host's name as the system was told it. Never empty; no look-up. */
 void net_host_name(char out[256]);

@@ -70,16 +70,35 @@ void net_stream_socket(struct net_stream *s, int fd)
     *s = (struct net_stream){ .ops = &socket_ops, .fd = fd };
 }
 
-int net_stream_connect(struct net_stream *s, const struct net_endpoint *to)
+/* The port is chosen at connect(): one may serve for many peers then. */
+static int bind_to(int fd, const struct net_addr *from)
+{
+    struct net_endpoint e = { .addr = *from };
+    struct sockaddr_storage address;
+    socklen_t length = net_to_sockaddr(&e, &address);
+    int one = 1;
+
+    PT_IGNORE(setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one),
+              "fewer ports, not wrong");
+    return bind(fd, (struct sockaddr *)&address, length) < 0 ? errno : 0;
+}
+
+int net_stream_connect(struct net_stream *s, const struct net_endpoint *to,
+                       const struct net_addr *from)
 {
     struct sockaddr_storage address;
     socklen_t length = net_to_sockaddr(to, &address);
-    int one = 1;
+    int one = 1, sys_errno;
     int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     net_stream_socket(s, fd);
     if (fd < 0)
         return errno;
+    sys_errno = from ? bind_to(fd, from) : 0;
+    if (sys_errno) {
+        net_stream_close(s);
+        return sys_errno;
+    }
     PT_IGNORE(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one), "slower, not wrong");
     if (connect(fd, (struct sockaddr *)&address, length) < 0 && errno != EINPROGRESS)
         return errno;

@@ -46,10 +46,13 @@ struct net_stream {
 /* A stream over a connected, non-blocking socket, which it then owns. */
 void net_stream_socket(struct net_stream *s, int fd);
 
-/* Begins to connect a new socket, which the stream then owns, to a peer. 0: under way, and decided
- * once the descriptor takes octets; then net_stream_connected() says how. Otherwise the errno of a
- * failure at once; fd is -1 if not even a socket could be had. */
-PT_NODISCARD int net_stream_connect(struct net_stream *s, const struct net_endpoint *to);
+/* Begins to connect a new socket, which the stream then owns, to a peer. `from`: the address of
+ * this host to connect from, of the same family, any port; NULL: the system's choice. 0: under way,
+ * and decided once the descriptor takes octets; then net_stream_connected() says how. Otherwise the
+ * errno of a failure at once; fd is -1 if not even a socket with that address could be had, which
+ * says nothing about the peer. */
+PT_NODISCARD int net_stream_connect(struct net_stream *s, const struct net_endpoint *to,
+                                    const struct net_addr *from);
 
 /* 0, or the errno that the connect ended with. */
 PT_NODISCARD int net_stream_connected(const struct net_stream *s);

@@ -135,11 +135,16 @@ static void write_demand(struct buf *key, const struct settings_route *route)
         [SETTINGS_ROUTE_TLS_ENCRYPT] = "encrypt",
         [SETTINGS_ROUTE_TLS_VERIFY] = "verify",
     };
+    char source[NET_ADDR_SIZE];
 
     if (route->tls != SETTINGS_ROUTE_TLS_DEFAULT)
         buf_addf(key, "/tls=%s", names[route->tls]);
     if (route->ca)
         buf_addf(key, "/ca=%s", route->ca);
+    if (route->source.family != NET_NONE) {
+        net_addr_format(&route->source, source);
+        buf_addf(key, "/source=%s", source);
+    }
 }
 
 static void write_key(struct buf *key, const struct settings_route *route, struct str domain)
@@ -203,6 +208,8 @@ static struct relay_dest *make(struct relay_dest_table *t, const struct settings
     d->kind = !route                          ? RELAY_DEST_NO_ROUTE
               : route->via == SETTINGS_VIA_MX ? RELAY_DEST_MX
                                               : RELAY_DEST_HOPS;
+    if (route)
+        d->source = route->source;
     d->key = str_dup(key);
     d->domain = lower_dup(domain);
     d->tls = (uint8_t)(route ? route->tls : SETTINGS_ROUTE_TLS_DEFAULT);

@@ -12,12 +12,13 @@
  * A destination is a route's list of next hops, or the mail exchangers of a domain. It is the unit
  * of queueing, concurrency and back-off: what happens to one touches no other. Its identity is a
  * text, which is also what an administrator sees and types: "mx:example.com", or the next hops as
- * "relay1.example:25,relay2.example:25"; behind it what the route demands of TLS, if it says so, as
- * in "mx:example.com/tls=verify/ca=0123456789abcdef". So two routes that demand different things of
- * the same next hop are two destinations and share no connection.
+ * "relay1.example:25,relay2.example:25"; behind it what the route demands beyond that, as in
+ * "mx:example.com/tls=verify/ca=0123456789abcdef" or "mx:example.com/source=192.0.2.1". So two
+ * routes that demand different things of the same next hop are two destinations and share no
+ * connection.
  *
- * What it is (key, kind, hops, domain, tls, ca) never changes and may be read by any thread that
- * keeps it alive; a connection does. The rest is under the scheduler's lock.
+ * What it is (key, kind, hops, domain, source, tls, ca) never changes and may be read by any thread
+ * that keeps it alive; a connection does. The rest is under the scheduler's lock.
  */
 
 enum relay_dest_kind {
@@ -51,6 +52,7 @@ struct relay_dest {
     const char *key;
     uint8_t kind;       /* enum relay_dest_kind */
     const char *domain; /* with RELAY_DEST_MX: a domain, or an address literal's text in brackets */
+    struct net_addr source; /* to connect from; family NET_NONE: the system's choice */
     struct relay_hop *hops; /* with RELAY_DEST_HOPS */
     uint32_t hop_count;
     uint8_t tls;    /* enum settings_route_tls, as the route has it */

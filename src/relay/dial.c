@@ -1,5 +1,6 @@
 #include "relay/dial.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +22,39 @@ struct relay_question {
 
 /* ---- candidates ---- */
 
+static void note(struct relay_conn *conn, const char *fmt, ...) PT_PRINTF(2, 3);
+static void note(struct relay_conn *conn, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(conn->reason, sizeof conn->reason, fmt, args);
+    va_end(args);
+}
+
+/* From an address of the other family nothing can be reached. */
+static bool can_reach(struct relay_conn *conn, const struct net_addr *addr, const char *host)
+{
+    const struct net_addr *source = &conn->dest->source;
+    char from[NET_ADDR_SIZE], to[NET_ADDR_SIZE];
+
+    if (source->family == NET_NONE || source->family == addr->family)
+        return true;
+    net_addr_format(source, from);
+    net_addr_format(addr, to);
+    note(conn, "4.4.4 %s (%s): an IPv%u address cannot be reached from the route's source %s", host,
+         to, (unsigned)addr->family, from);
+    return false;
+}
+
 static void add(struct relay_conn *conn, const struct net_addr *addr, uint16_t port,
                 const char *host)
 {
     struct relay_dial *dial = &conn->dial;
     struct relay_candidate *c;
+
+    if (!can_reach(conn, addr, host))
+        return;
 
     if (dial->count == dial->room) {
         uint32_t room = dial->room ? dial->room * 2 : 4;
@@ -44,16 +73,6 @@ static void add(struct relay_conn *conn, const struct net_addr *addr, uint16_t p
     c->hash = relay_endpoint_hash(&c->endpoint);
     if (c->host)
         dial->count++;
-}
-
-static void note(struct relay_conn *conn, const char *fmt, ...) PT_PRINTF(2, 3);
-static void note(struct relay_conn *conn, const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    vsnprintf(conn->reason, sizeof conn->reason, fmt, args);
-    va_end(args);
 }
 
 static void on_answer(struct net_query *q)
@@ -238,9 +257,23 @@ static void on_connecting(struct net_watch *w, unsigned ready)
     relay_dial_connected(conn);
 }
 
+/* Nothing that the next hop is to blame for. */
+static void no_socket(struct relay_conn *conn, int sys_errno)
+{
+    char source[NET_ADDR_SIZE];
+
+    if (sys_errno != EADDRNOTAVAIL) {
+        note(conn, "4.3.2 no connection can be made now: %s", strerrordesc_np(sys_errno));
+        return;
+    }
+    net_addr_format(&conn->dest->source, source);
+    note(conn, "4.3.5 the route's source %s is not an address of this host any more", source);
+}
+
 /* Begins to connect; false: it failed at once. */
 static bool begin(struct relay_conn *conn, struct relay_candidate *c)
 {
+    const struct net_addr *source = &conn->dest->source;
     int sys_errno;
 
     c->tried = true;
@@ -249,9 +282,10 @@ static bool begin(struct relay_conn *conn, struct relay_candidate *c)
     conn->endpoint = c->hash;
     net_endpoint_format(&c->endpoint, conn->peer);
     relay_count(&conn->rl->relay->counters.connects, 1);
-    sys_errno = net_stream_connect(&conn->stream, &c->endpoint);
+    sys_errno =
+        net_stream_connect(&conn->stream, &c->endpoint, source->family == NET_NONE ? NULL : source);
     if (conn->stream.fd < 0) {
-        note(conn, "4.3.2 no connection can be made now: %s", strerrordesc_np(sys_errno));
+        no_socket(conn, sys_errno);
         return false;
     }
     net_watch_init(&conn->watch, conn->rl->loop, conn->stream.fd, on_connecting);

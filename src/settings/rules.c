@@ -124,6 +124,28 @@ static void check_route(struct settings_check *c, const json_t *route)
     settings_check_leave(c, mark);
 }
 
+static bool is_source_in_force(const struct settings_check *c, const struct net_addr *a)
+{
+    const struct settings *s = c->host->in_force;
+
+    for (uint32_t i = 0; s && i < s->route_count; i++)
+        if (net_addr_eq(&s->routes[i].source, a))
+            return true;
+    return false;
+}
+
+static void check_source(struct settings_check *c, const json_t *source)
+{
+    size_t mark = settings_check_enter(c, STR("source"));
+    struct net_addr a;
+
+    if (c->host->has_address && json_is_string(source) &&
+        net_addr_parse(settings_json_str(source), &a) && !is_source_in_force(c, &a) &&
+        !c->host->has_address(&a))
+        problem(c, SETTINGS_ERROR, settings_check_pointer(c), "is not an address of this host");
+    settings_check_leave(c, mark);
+}
+
 static void check_routes(struct settings_check *c, const json_t *document)
 {
     json_t *routes = settings_json_at(document, "delivery", "routes", NULL), *route;
@@ -135,6 +157,7 @@ static void check_routes(struct settings_check *c, const json_t *document)
     {
         mark = settings_check_enter_index(c, i);
         check_route(c, route);
+        check_source(c, json_object_get(route, "source"));
         settings_check_leave(c, mark);
     }
     check_doubles(c, routes);

@@ -74,6 +74,10 @@ struct settings_host {
      * which must be readable whatever became of its certificates. */
     enum settings_certificate (*certificate)(void *ctx, struct str id);
     void *certificate_ctx;
+    /* Is that an address that this host can connect from? NULL: not asked, as for a stored
+     * revision. What `in_force` has already is not asked about either: an address that went away
+     * does not stand in the way of other changes. */
+    bool (*has_address)(const struct net_addr *a);
 };
 
 struct settings_problem {

@@ -51,7 +51,8 @@ struct settings_route {
     uint32_t next_hop_count;
     uint32_t max_concurrency; /* 0: the default */
     enum settings_route_tls tls;
-    const char *ca; /* the ID of an uploaded CA; NULL: the system's */
+    const char *ca;         /* the ID of an uploaded CA; NULL: the system's */
+    struct net_addr source; /* the address to connect from; family NET_NONE: the system's choice */
 };
 
 struct settings {

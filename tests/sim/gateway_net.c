@@ -339,7 +339,8 @@ static int new_link(unsigned hop)
     return -1;
 }
 
-int net_stream_connect(struct net_stream *s, const struct net_endpoint *to)
+int net_stream_connect(struct net_stream *s, const struct net_endpoint *to,
+                       const struct net_addr *from)
 {
     unsigned hop = (unsigned)to->addr.octets[3] - 1;
     const struct sim_hop *h = &world->hops[hop % HOPS];

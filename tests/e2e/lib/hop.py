@@ -60,6 +60,7 @@ class Hop:
         self.port = port or free_port()
         self.transcript: list[str] = []
         self.sessions = 0
+        self.clients: list[str] = []  # the addresses they came from
         self._arrivals = Arrivals()
         self.wait_for, self.clear = self._arrivals.wait_for, self._arrivals.clear
         self._stopping = threading.Event()
@@ -104,9 +105,10 @@ class Hop:
     def _accept(self) -> None:
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection, client = self._listener.accept()
             except OSError:
                 return
+            self.clients.append(client[0])
             self.sessions += 1
             threading.Thread(target=self._session, args=(connection,), daemon=True).start()
 

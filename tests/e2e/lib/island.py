@@ -51,21 +51,25 @@ class Island:
         _run("ip", "netns", "exec", self.name, *words)
 
     def client(self, host: str, port: int, **more) -> Client:
-        """A socket stays in the namespace of the thread that made it."""
+        return self.run(lambda: Client(host, port, **more))
+
+    def run(self, make):
+        """What `make` returns, called inside: a socket stays in the namespace of the thread that
+        made it, and so do threads begun there."""
         made: list = []
 
-        def connect() -> None:
+        def inside() -> None:
             try:
                 with open(Path("/run/netns") / self.name) as namespace:
                     if ctypes.CDLL(None, use_errno=True).setns(
                         namespace.fileno(), _CLONE_NEWNET
                     ):
                         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-                made.append(Client(host, port, **more))
+                made.append(make())
             except BaseException as error:
                 made.append(error)
 
-        thread = threading.Thread(target=connect)
+        thread = threading.Thread(target=inside)
         thread.start()
         thread.join()
         if isinstance(made[0], BaseException):

@@ -126,7 +126,7 @@ static int listen_somewhere(struct net_endpoint *out)
 
 static int connect_and_wait(struct net_stream *s, const struct net_endpoint *to)
 {
-    int sys_errno = net_stream_connect(s, to);
+    int sys_errno = net_stream_connect(s, to, NULL);
     struct pollfd p = { .fd = s->fd, .events = POLLOUT };
 
     if (sys_errno)
@@ -153,6 +153,41 @@ static void connecting_ends_well_or_says_why(void **state)
     close(listener);
 }
 
+static void a_connection_comes_from_the_address_it_is_told(void **state)
+{
+    const struct net_addr from = { .family = NET_IPV4, .octets = { 127, 0, 0, 9 } };
+    struct sockaddr_storage address;
+    socklen_t n = sizeof address;
+    struct net_endpoint to, seen;
+    int listener = listen_somewhere(&to), accepted;
+    struct net_stream s;
+
+    (void)state;
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(net_stream_connect(&s, &to, &from), 0);
+    accepted = accept(listener, (struct sockaddr *)&address, &n);
+    assert_true(accepted >= 0);
+    assert_true(net_from_sockaddr((struct sockaddr *)&address, &seen));
+    assert_true(net_addr_eq(&seen.addr, &from));
+    assert_true(seen.port != 0);
+    net_stream_close(&s);
+    close(accepted);
+    close(listener);
+}
+
+static void an_address_of_somebody_else_gives_no_socket(void **state)
+{
+    const struct net_addr from = { .family = NET_IPV4, .octets = { 192, 0, 2, 1 } };
+    struct net_endpoint to;
+    int listener = listen_somewhere(&to);
+    struct net_stream s;
+
+    (void)state;
+    assert_int_equal(net_stream_connect(&s, &to, &from), EADDRNOTAVAIL);
+    assert_int_equal(s.fd, -1);
+    close(listener);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +197,8 @@ int main(void)
         STREAM_TEST(a_peer_that_went_away_is_an_error_and_no_signal),
         STREAM_TEST(after_a_shutdown_the_peer_sees_the_end_and_may_still_speak),
         cmocka_unit_test(connecting_ends_well_or_says_why),
+        cmocka_unit_test(a_connection_comes_from_the_address_it_is_told),
+        cmocka_unit_test(an_address_of_somebody_else_gives_no_socket),
     };
 
     return cmocka_run_group_tests_name("net/stream", tests, NULL, NULL);

@@ -272,7 +272,9 @@ static void on_io(struct net_watch *w, unsigned ready)
 static void on_accept(struct net_watch *w, unsigned ready)
 {
     struct fake_hop *hop = PT_CONTAINER_OF(w, struct fake_hop, watch);
-    int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct sockaddr_storage from;
+    socklen_t length = sizeof from;
+    int fd = accept4(w->fd, (struct sockaddr *)&from, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     struct fake_session *s;
 
     (void)ready;
@@ -282,6 +284,7 @@ static void on_accept(struct net_watch *w, unsigned ready)
     pt_assert(s);
     s->hop = hop;
     s->number = hop->sessions++;
+    pt_assert(net_from_sockaddr((struct sockaddr *)&from, &hop->client));
     hop->open++;
     s->next = hop->list;
     hop->list = s;

@@ -39,10 +39,11 @@ struct fake_hop {
     unsigned clear;         /* messages that were begun in clear */
     const char *extensions; /* EHLO lines behind the first: "250-PIPELINING\r\n250 8BITMIME\r\n" */
     bool stop_reading;      /* takes nothing from the sockets */
-    unsigned sessions;      /* so far */
-    unsigned open;          /* now */
-    unsigned reads;         /* that gave something */
-    unsigned chunks;        /* messages that came by BDAT */
+    struct net_endpoint client; /* of the last session */
+    unsigned sessions;          /* so far */
+    unsigned open;              /* now */
+    unsigned reads;             /* that gave something */
+    unsigned chunks;            /* messages that came by BDAT */
     uint32_t count;
     struct fake_message messages[FAKE_MESSAGES_MAX];
     struct fake_session *list;

@@ -104,6 +104,78 @@ static void a_next_hop_without_address_is_trouble_of_ours(void **state)
     assert_int_equal(w->spool->bounces, 0);
 }
 
+static struct settings_route *route_from(struct world *w, const char *source)
+{
+    struct settings_route *route = routes_add(&w->routes, "from.example");
+
+    fake_dns_count = fake_dns_questions = 0;
+    w->config.resolver = FAKE_RESOLVER;
+    assert_true(net_addr_parse(str_of(source), &route->source));
+    return route;
+}
+
+static void deliveries_come_from_the_source_of_the_route(void **state)
+{
+    const struct net_addr ours = { .family = NET_IPV4, .octets = { 127, 0, 0, 1 } };
+    struct world *w = *state;
+    struct settings_route *route = route_from(w, "127.0.0.9");
+
+    routes_add_hop(&w->routes, route, "127.0.0.1", w->hop->endpoint.port);
+    world_begin(w, false);
+    world_submit(w, "b@from.example");
+    UNTIL(w, w->hop->count == 1);
+    assert_true(net_addr_eq(&w->hop->client.addr, &route->source));
+    /* The same next hop without a source is another destination: no connection is shared. */
+    world_submit(w, "b@elsewhere.example");
+    UNTIL(w, w->hop->count == 2);
+    assert_true(net_addr_eq(&w->hop->client.addr, &ours));
+    assert_int_equal(w->hop->sessions, 2);
+}
+
+static void addresses_of_the_other_family_are_skipped(void **state)
+{
+    struct world *w = *state;
+    struct settings_route *route = route_from(w, "127.0.0.9");
+    struct fake_answer *a;
+    uint64_t id;
+
+    routes_add_hop(&w->routes, route, "relay.example", w->hop->endpoint.port);
+    world_begin(w, false);
+    a = know(NET_QUERY_ADDRESSES, "relay.example", PT_ERR_OK);
+    assert_true(net_addr_parse(STR("2001:db8::1"), &a->targets[0].addr));
+    a->targets[1] = w->hop->endpoint;
+    a->hosts[0] = a->hosts[1] = "relay.example";
+    a->target_count = 2;
+    id = world_submit(w, "b@from.example");
+    UNTIL(w, world_stored(w, id, 0, SPOOL_DELIVERED));
+    assert_int_equal(world_stats(w).connects, 1);
+
+    a->target_count = 1;
+    w->now += 3600 * second;
+    UNTIL(w, world_stats(w).connections == 0);
+    id = world_submit(w, "b@from.example");
+    UNTIL(w, world_stored(w, id, 0, SPOOL_QUEUED));
+    assert_string_equal(reply(w, id),
+                        "4.4.4 relay.example (2001:db8::1): an IPv6 address cannot be "
+                        "reached from the route's source 127.0.0.9");
+}
+
+static void a_source_that_went_away_defers_and_blames_no_next_hop(void **state)
+{
+    struct world *w = *state;
+    struct settings_route *route = route_from(w, "192.0.2.1");
+    uint64_t id;
+
+    routes_add_hop(&w->routes, route, "127.0.0.1", w->hop->endpoint.port);
+    world_begin(w, false);
+    id = world_submit(w, "b@from.example");
+    UNTIL(w, world_stored(w, id, 0, SPOOL_QUEUED));
+    assert_string_equal(
+        reply(w, id), "4.3.5 the route's source 192.0.2.1 is not an address of this host any more");
+    assert_int_equal(world_stats(w).connect_failures, 0);
+    assert_int_equal(w->hop->sessions, 0);
+}
+
 static void stopping_waits_for_questions_under_way(void **state)
 {
     struct world *w = *state;
@@ -148,6 +220,9 @@ int main(void)
         WORLD_TEST(trouble_with_the_dns_defers),
         WORLD_TEST(a_next_hop_by_name_is_looked_up),
         WORLD_TEST(a_next_hop_without_address_is_trouble_of_ours),
+        WORLD_TEST(deliveries_come_from_the_source_of_the_route),
+        WORLD_TEST(addresses_of_the_other_family_are_skipped),
+        WORLD_TEST(a_source_that_went_away_defers_and_blames_no_next_hop),
         WORLD_TEST(stopping_waits_for_questions_under_way),
         WORLD_TEST(a_domain_without_route_waits_for_the_administrator),
     };

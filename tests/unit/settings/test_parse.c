@@ -637,6 +637,36 @@ static void references_are_counted_across_threads(void **state)
 
 #define TEST(name) cmocka_unit_test_teardown(name, clear_errors)
 
+static bool only_ten(const struct net_addr *a)
+{
+    return a->family == NET_IPV4 && a->octets[0] == 10;
+}
+
+static void a_source_is_an_address_of_this_host(void **state)
+{
+    static const char ten[] =
+        "{\"delivery\":{\"routes\":[{\"domain\":\"*\",\"source\":\"10.0.0.1\"}]}}";
+    static const char eleven[] = "{\"delivery\":{\"routes\":[{\"domain\":\"a.example\"},"
+                                 "{\"domain\":\"*\",\"source\":\"11.0.0.1\"}]}}";
+    static const char *const where[] = { "/delivery/routes/1/source", NULL };
+    struct settings_host host_of_ten = able;
+    struct settings *s = NULL, *again = NULL;
+
+    (void)state;
+    host_of_ten.has_address = only_ten;
+    assert_int_equal(try_on(&host_of_ten, ten, &s), PT_ERR_OK);
+    assert_int_equal(s->routes[0].source.octets[0], 10);
+    settings_unref(s);
+    bad_on(&host_of_ten, eleven, where);
+    assert_string_equal(errors.errors[0].detail, "is not an address of this host");
+    /* One that is in force is not asked about again, nor is a stored revision. */
+    assert_int_equal(try_on(&able, eleven, &s), PT_ERR_OK);
+    host_of_ten.in_force = s;
+    assert_int_equal(try_on(&host_of_ten, eleven, &again), PT_ERR_OK);
+    settings_unref(s);
+    settings_unref(again);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -650,6 +680,7 @@ int main(void)
         TEST(all_errors_come_at_once),
         TEST(too_many_errors_are_counted),
         TEST(routes_must_make_sense),
+        TEST(a_source_is_an_address_of_this_host),
         TEST(tls_keys_depend_on_each_other),
         TEST(what_the_program_cannot_do_is_refused),
         TEST(what_locks_out_or_opens_is_confirmed),
