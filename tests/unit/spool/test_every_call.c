@@ -223,8 +223,10 @@ static void outcome(struct kept *k, enum spool_state state, struct spool_message
     struct kept *b = NULL;
     bool done;
 
-    if (!k->m || !k->present)
+    if (!k->m || !k->present) {
+        spool_message_unref(bounce);
         return;
+    }
     if (bounce) {
         b = &life.kept[life.count++];
         *b = (struct kept){ .id = bounce->id, .m = bounce };
