@@ -267,6 +267,8 @@ static void hello_answered(struct smtp_server *s, struct buf *out, const struct 
 
 static void mail_answered(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply)
 {
+    if (smtp_server_needs_tls(s) && (!reply || reply->code < 400))
+        reply = &smtp_reply_need_tls;
     if (reply && reply->code >= 400) {
         refused(s, out, reply);
         return;

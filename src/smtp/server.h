@@ -71,8 +71,10 @@ struct smtp_server_config {
     uint32_t max_errors;
     /* The same for recipients that a verdict refused for good (5yz). */
     uint32_t max_refused;
-    bool offers_tls;   /* STARTTLS is offered while the session is in clear */
-    bool requires_tls; /* until then only EHLO, NOOP, STARTTLS and QUIT */
+    bool offers_tls; /* STARTTLS is offered while the session is in clear */
+    /* Until then only EHLO, NOOP, STARTTLS and QUIT. The verdict on MAIL is asked for all the same,
+     * since another refusal may come first; a positive one is answered 530. */
+    bool requires_tls;
 };
 
 #define SMTP_SERVER_MAX_ERRORS 20u

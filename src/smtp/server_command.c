@@ -37,11 +37,25 @@ static void run_HELO(struct smtp_server *s, struct turn *t, struct str args)
     ask_hello(s, t, args, false);
 }
 
+/* In clear where TLS is required: whatever MAIL may be, it is refused for that. The driver is asked
+ * all the same, since what it decides before comes first. */
+static void ask_mail_in_clear(struct smtp_server *s, struct turn *t, struct str args)
+{
+    if (smtp_mail_parse(args, s->esmtp, s->config->max_message_size, &s->asked.mail))
+        mistake(s, t, &smtp_reply_need_tls);
+    else
+        smtp_server_enter(s, STATE_ASK_MAIL);
+}
+
 static void run_MAIL(struct smtp_server *s, struct turn *t, struct str args)
 {
     const struct smtp_server_config *config = s->config;
     const struct smtp_reply *wrong;
 
+    if (smtp_server_needs_tls(s)) {
+        ask_mail_in_clear(s, t, args);
+        return;
+    }
     if (s->transaction) {
         mistake(s, t, &smtp_reply_nested_mail);
         return;
@@ -170,7 +184,9 @@ static void (*const actions[])(struct smtp_server *, struct turn *, struct str) 
 /* Why this command may not come now; NULL: it may. */
 static const struct smtp_reply *not_now(const struct smtp_server *s, const struct smtp_command *c)
 {
-    if (s->config->requires_tls && !s->tls && !(c->flags & SMTP_BEFORE_TLS))
+    bool asked = c->verb == SMTP_MAIL && s->greeted && !s->transaction;
+
+    if (smtp_server_needs_tls(s) && !(c->flags & SMTP_BEFORE_TLS) && !asked)
         return &smtp_reply_need_tls;
     if ((c->flags & SMTP_NO_ARGUMENT) && c->args.n)
         return &smtp_reply_no_argument;

@@ -69,6 +69,12 @@ void smtp_server_release(struct smtp_server *s);
  * over. */
 bool smtp_server_take_line(struct smtp_server *s, struct turn *t, struct str *out_line);
 
+/* TLS is required and not there. */
+static inline bool smtp_server_needs_tls(const struct smtp_server *s)
+{
+    return s->config->requires_tls && !s->tls;
+}
+
 /* server_command.c */
 void smtp_server_run(struct smtp_server *s, struct turn *t, struct str line);
 void smtp_server_write_hello(struct smtp_server *s, struct buf *out);
