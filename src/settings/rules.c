@@ -4,6 +4,7 @@
 #include "net/entry.h"
 #include "settings/check.h"
 #include "settings/errors.h"
+#include "settings/limits.h"
 
 static void problem(struct settings_check *c, enum settings_severity severity, const char *pointer,
                     const char *text)
@@ -198,6 +199,7 @@ void settings_check_rules(struct settings_check *c, const json_t *document)
     check_incoming_tls(c, document);
     check_routes(c, document);
     check_relay_width(c, document);
+    settings_check_limits(c, settings_json_at(document, "connections", "limits", NULL));
 }
 
 /* ---- what must be confirmed ---- */

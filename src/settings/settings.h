@@ -39,6 +39,24 @@ enum settings_route_tls {
 };
 enum settings_via { SETTINGS_VIA_MX, SETTINGS_VIA_NEXT_HOPS };
 
+enum settings_limit_mode { SETTINGS_LIMIT_OFF, SETTINGS_LIMIT_SHADOW, SETTINGS_LIMIT_ON };
+/* What is limited for each client. */
+enum settings_limit_of {
+    SETTINGS_LIMIT_SESSIONS, /* at a time; the others: in a minute */
+    SETTINGS_LIMIT_CONNECTIONS,
+    SETTINGS_LIMIT_MESSAGES,
+    SETTINGS_LIMIT_RECIPIENTS,
+    SETTINGS_LIMIT_FAILURES,
+    SETTINGS_LIMIT_COUNT,
+};
+#define SETTINGS_LIMIT_MAX 100000
+
+struct settings_limit {
+    enum settings_limit_mode mode;
+    uint32_t per_address; /* 0: no limit */
+    uint32_t per_prefix;
+};
+
 struct settings_next_hop {
     const char *host; /* name or address literal without brackets */
     uint16_t port;
@@ -83,6 +101,16 @@ struct settings {
         const char *client_ca; /* ID; NULL: none */
         bool outgoing;
     } tls;
+    struct {
+        struct settings_limit of[SETTINGS_LIMIT_COUNT];
+        enum settings_limit_mode ban_mode;
+        uint32_t ban_failures; /* 0 where nothing is said of limits */
+        uint32_t ban_within_minutes;
+        uint32_t ban_minutes;
+        struct net_prefix *exempt;
+        const char **exempt_texts; /* as written, host bits cleared */
+        uint32_t exempt_count;
+    } limits;
     struct {
         uint64_t max_message_size; /* octets */
         uint32_t max_recipients;

@@ -2,6 +2,8 @@
 
 #include <stddef.h>
 
+#include "settings/limits.h"
+
 #define CHOICES(...) ((const char *const[]){ __VA_ARGS__, NULL })
 #define CHILDREN(...) ((const struct schema_node[]){ __VA_ARGS__, { .key = NULL } })
 #define ITEM(...) (&(const struct schema_node){ .key = "", __VA_ARGS__ })
@@ -204,6 +206,12 @@ static const struct schema_node connections[] = {
       .summary = "Where and for how long clients may speak." },
     { .key = "control", .type = SCHEMA_OBJECT, .children = control, .summary = "Who may connect." },
     { .key = "tls", .type = SCHEMA_OBJECT, .children = tls, .summary = "Encryption." },
+    { .key = "limits",
+      .type = SCHEMA_OBJECT,
+      .flags = SCHEMA_NULLABLE,
+      .children = schema_limits,
+      .summary = "What one client may do, and temporary bans: see docs/policy.md. Default: "
+                 "no limit." },
     { .key = NULL },
 };
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "net/entry.h"
+#include "settings/limits.h"
 
 /* Larger than what an arena takes from the pool of message blocks: that memory is for messages. */
 enum { CHUNK = 16 * 1024, ALIGN = _Alignof(max_align_t) };
@@ -174,21 +175,37 @@ static uint32_t build_strings(struct builder *b, const json_t *from, const char 
     return (uint32_t)json_array_size(from);
 }
 
+/* Prefixes with their texts; returns how many. */
+static uint32_t build_networks(struct builder *b, const json_t *from, const char ***texts,
+                               struct net_prefix **out)
+{
+    uint32_t count = build_strings(b, from, texts);
+
+    *out = take(b, count * sizeof **out);
+    if (!*out)
+        return 0;
+    for (uint32_t i = 0; i < count; i++)
+        (*out)[i] = entry_of(json_array_get(from, i)).prefix;
+    return count;
+}
+
 static void build_relay(struct builder *b, const json_t *from)
 {
     static const char *const names[] = { "host_only", "same_subnet", "same_class", "specified",
                                          NULL };
-    const json_t *networks = json_object_get(from, "networks");
-    uint32_t count = build_strings(b, networks, &b->s->message_rules.relay_network_texts);
+    struct settings *s = b->s;
 
-    b->s->message_rules.relay_hosts = choice(json_object_get(from, "hosts"), names);
-    b->s->message_rules.relay_networks =
-        take(b, count * sizeof *b->s->message_rules.relay_networks);
-    if (!b->s->message_rules.relay_networks)
-        return;
-    for (uint32_t i = 0; i < count; i++)
-        b->s->message_rules.relay_networks[i] = entry_of(json_array_get(networks, i)).prefix;
-    b->s->message_rules.relay_network_count = count;
+    s->message_rules.relay_hosts = choice(json_object_get(from, "hosts"), names);
+    s->message_rules.relay_network_count =
+        build_networks(b, json_object_get(from, "networks"), &s->message_rules.relay_network_texts,
+                       &s->message_rules.relay_networks);
+}
+
+static void build_limits(struct builder *b, const json_t *from)
+{
+    settings_value_limits(from, b->s);
+    b->s->limits.exempt_count = build_networks(b, json_object_get(from, "exempt"),
+                                               &b->s->limits.exempt_texts, &b->s->limits.exempt);
 }
 
 static void build_message_rules(struct builder *b, const json_t *from)
@@ -327,6 +344,7 @@ static void build_all(struct builder *b, json_t *document)
     build_interface(b, json_object_get(connections, "interface"));
     build_control(b, json_object_get(connections, "control"));
     build_tls(b, json_object_get(connections, "tls"));
+    build_limits(b, json_object_get(connections, "limits"));
     build_message_rules(b, json_object_get(document, "message_rules"));
     build_routes(b, settings_json_at(document, "delivery", "routes", NULL));
     build_retry(b, settings_json_at(document, "delivery", "retry", NULL));

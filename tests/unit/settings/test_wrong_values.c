@@ -278,14 +278,17 @@ static void every_wrong_value_is_named(void **state)
     assert_true(tried > 500);
 }
 
-/* Each key's default, given, changes nothing. */
+/* Each key's default, given, changes nothing; but for keys of an object that is not there by
+ * default, which is made by what is given of it. */
 static void every_default_may_be_given(struct place *p, const struct schema_node *n,
                                        const char *want)
 {
     for (const struct schema_node *child = n->children; child && child->key; child++) {
         p->parents[p->depth] = n;
         p->keys[p->depth++] = child->key;
-        if (child->type == SCHEMA_OBJECT) {
+        if (child->type == SCHEMA_OBJECT && child->flags & SCHEMA_NULLABLE) {
+            assert_null(child->fallback);
+        } else if (child->type == SCHEMA_OBJECT) {
             every_default_may_be_given(p, child, want);
         } else if (child->fallback) {
             json_t *document = around(p, json_loads(child->fallback, JSON_DECODE_ANY, NULL));
