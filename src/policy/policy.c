@@ -6,87 +6,24 @@
 #include "policy/policy.h"
 
 #include "policy/address.h"
-#include "policy/snapshot.h"
-
-#define REFUSAL(code, a, b, c, text)                                                               \
-    {                                                                                              \
-        code, { a, b, c },                                                                         \
-        {                                                                                          \
-            text, sizeof(text) - 1                                                                 \
-        }                                                                                          \
-    }
+#include "policy/question.h"
 
 /* Each gets the reference of its decision appended. */
 static const struct smtp_reply
-    not_allowed = REFUSAL(554, 5, 7, 1, "Access denied: your address may not connect here"),
-    no_longer_allowed = REFUSAL(421, 4, 7, 0, "Your address may no longer connect here"),
-    too_many_connections = REFUSAL(421, 4, 3, 2, "Too many connections, try again later"),
-    tls_first = REFUSAL(530, 5, 7, 0, "Must issue a STARTTLS command first"),
-    too_many_messages = REFUSAL(421, 4, 7, 0, "Too many messages in one connection"),
-    too_large = REFUSAL(552, 5, 3, 4, "The message is larger than this server accepts"),
-    too_many_recipients = REFUSAL(452, 4, 5, 3, "Too many recipients in one message"),
-    no_relaying =
-        REFUSAL(550, 5, 7, 1, "Relaying denied: you may not send to this domain from here"),
-    no_routing = REFUSAL(550, 5, 7, 1, "Relaying denied: the local part names another host");
+    not_allowed =
+        QUESTION_REFUSAL(554, 5, 7, 1, "Access denied: your address may not connect here"),
+    no_longer_allowed = QUESTION_REFUSAL(421, 4, 7, 0, "Your address may no longer connect here"),
+    too_many_connections = QUESTION_REFUSAL(421, 4, 3, 2, "Too many connections, try again later"),
+    tls_first = QUESTION_REFUSAL(530, 5, 7, 0, "Must issue a STARTTLS command first"),
+    too_many_messages = QUESTION_REFUSAL(421, 4, 7, 0, "Too many messages in one connection"),
+    too_large = QUESTION_REFUSAL(552, 5, 3, 4, "The message is larger than this server accepts"),
+    too_many_recipients = QUESTION_REFUSAL(452, 4, 5, 3, "Too many recipients in one message"),
+    no_relaying = QUESTION_REFUSAL(550, 5, 7, 1,
+                                   "Relaying denied: you may not send to this domain from here"),
+    no_routing =
+        QUESTION_REFUSAL(550, 5, 7, 1, "Relaying denied: the local part names another host");
 
-struct question {
-    const struct policy_snapshot *snap;
-    const struct policy_facts *facts;
-    struct policy_verdict *v;
-    bool settled;
-};
-
-static struct question begin(const struct policy_snapshot *snap, const struct policy_facts *facts,
-                             struct policy_verdict *v)
-{
-    v->action = POLICY_ACCEPT;
-    v->rule = POLICY_RULE_CONNECTION_CONTROL;
-    v->list = POLICY_LIST_NONE;
-    v->entry = POLICY_NO_ENTRY;
-    v->reply = (struct smtp_reply){ 0 };
-    return (struct question){ snap, facts, v, false };
-}
-
-/* True while the next rule is to be asked. */
-static bool open_still(const struct question *q)
-{
-    return !q->settled && (q->v->action == POLICY_ACCEPT || q->v->explain);
-}
-
-/* ---- noting and refusing ---- */
-
-static void note(struct question *q, const struct policy_step *step)
-{
-    struct policy_verdict *v = q->v;
-
-    if (v->explain && v->step_count < POLICY_STEPS_MAX)
-        v->steps[v->step_count++] = *step;
-}
-
-static void name(struct policy_verdict *v, const struct policy_step *step)
-{
-    v->rule = step->rule;
-    v->list = step->list;
-    v->entry = step->entry;
-}
-
-static void pass(struct question *q, struct policy_step step)
-{
-    step.outcome = POLICY_PASS;
-    if (q->v->action == POLICY_ACCEPT && step.entry != POLICY_NO_ENTRY)
-        name(q->v, &step);
-    note(q, &step);
-}
-
-static void settle(struct question *q, struct policy_step step)
-{
-    step.outcome = POLICY_SETTLED;
-    step.decisive = q->v->action == POLICY_ACCEPT;
-    if (step.decisive)
-        name(q->v, &step);
-    q->settled = true;
-    note(q, &step);
-}
+/* ---- refusing ---- */
 
 static void set_reply(struct policy_verdict *v, const struct smtp_reply *reply, uint64_t ref)
 {
@@ -105,16 +42,16 @@ static void set_reply(struct policy_verdict *v, const struct smtp_reply *reply, 
     v->reply.text = (struct str){ v->text, n };
 }
 
-static void block(struct question *q, struct policy_step step, enum policy_action action,
-                  const struct smtp_reply *reply)
+void question_block(struct question *q, struct policy_step step, enum policy_action action,
+                    const struct smtp_reply *reply)
 {
     step.outcome = POLICY_BLOCKED;
-    step.decisive = q->v->action == POLICY_ACCEPT;
-    note(q, &step);
+    step.decisive = question_undecided(q);
+    question_note(q, &step);
     if (!step.decisive)
         return;
     q->v->action = action;
-    name(q->v, &step);
+    question_name(q->v, &step);
     set_reply(q->v, reply, q->facts->ref);
 }
 
@@ -127,9 +64,9 @@ static void below(struct question *q, enum policy_rule rule, uint64_t value, uin
     };
 
     if (limit && over)
-        block(q, step, action, reply);
+        question_block(q, step, action, reply);
     else
-        pass(q, step);
+        question_pass(q, step);
 }
 
 /* ---- the client ---- */
@@ -146,9 +83,9 @@ static void connection_control(struct question *q, const struct smtp_reply *repl
     };
 
     if ((entry != ACCESS_NONE) == deny_all)
-        pass(q, step);
+        question_pass(q, step);
     else
-        block(q, step, POLICY_DISCONNECT, reply);
+        question_block(q, step, POLICY_DISCONNECT, reply);
 }
 
 static void connect_rules(struct question *q)
@@ -159,7 +96,7 @@ static void connect_rules(struct question *q)
     if (system && (!limit || system < limit))
         limit = system;
     connection_control(q, &not_allowed);
-    if (open_still(q))
+    if (question_open(q))
         below(q, POLICY_RULE_MAX_CONNECTIONS, q->facts->sessions, limit,
               q->facts->sessions >= limit, POLICY_DISCONNECT, &too_many_connections);
 }
@@ -174,9 +111,9 @@ static void required_tls(struct question *q)
                                       .limit = q->snap->settings->tls.incoming_required };
 
     if (step.limit && !q->facts->tls)
-        block(q, step, POLICY_REFUSE, &tls_first);
+        question_block(q, step, POLICY_REFUSE, &tls_first);
     else
-        pass(q, step);
+        question_pass(q, step);
 }
 
 static void mail_rules(struct question *q)
@@ -186,10 +123,10 @@ static void mail_rules(struct question *q)
     uint64_t size = s->message_rules.max_message_size;
 
     required_tls(q);
-    if (open_still(q))
+    if (question_open(q))
         below(q, POLICY_RULE_MAX_MESSAGES, q->facts->messages, messages,
               q->facts->messages >= messages, POLICY_DISCONNECT, &too_many_messages);
-    if (open_still(q))
+    if (question_open(q))
         below(q, POLICY_RULE_MAX_MESSAGE_SIZE, q->facts->size, size, q->facts->size > size,
               POLICY_REFUSE, &too_large);
 }
@@ -208,9 +145,9 @@ static void postmaster(struct question *q, struct str local, bool has_domain)
     struct policy_step step = { .rule = POLICY_RULE_POSTMASTER, .entry = POLICY_NO_ENTRY };
 
     if (!has_domain && str_eq_nocase(local, STR("postmaster")))
-        settle(q, step);
+        question_settle(q, step);
     else
-        pass(q, step);
+        question_pass(q, step);
 }
 
 static void permitted_relay(struct question *q)
@@ -227,9 +164,9 @@ static void permitted_relay(struct question *q)
     };
 
     if (row != ACCESS_NONE)
-        settle(q, step);
+        question_settle(q, step);
     else
-        pass(q, step);
+        question_pass(q, step);
 }
 
 static uint32_t relay_domain(const struct policy_snapshot *snap, struct str domain)
@@ -250,16 +187,16 @@ static void relay_domains(struct question *q, struct str local, struct str domai
     };
 
     if (step.entry == POLICY_NO_ENTRY) {
-        block(q, step, POLICY_REFUSE, &no_relaying);
+        question_block(q, step, POLICY_REFUSE, &no_relaying);
         return;
     }
     if (!policy_address_routes(local)) {
-        settle(q, step);
+        question_settle(q, step);
         return;
     }
-    pass(q, step);
+    question_pass(q, step);
     step = (struct policy_step){ .rule = POLICY_RULE_SOURCE_ROUTE, .entry = POLICY_NO_ENTRY };
-    block(q, step, POLICY_REFUSE, &no_routing);
+    question_block(q, step, POLICY_REFUSE, &no_routing);
 }
 
 static void rcpt_rules(struct question *q)
@@ -270,11 +207,11 @@ static void rcpt_rules(struct question *q)
 
     below(q, POLICY_RULE_MAX_RECIPIENTS, q->facts->recipients, recipients,
           q->facts->recipients >= recipients, POLICY_REFUSE, &too_many_recipients);
-    if (open_still(q))
+    if (question_open(q))
         postmaster(q, local, has_domain);
-    if (open_still(q))
+    if (question_open(q))
         permitted_relay(q);
-    if (open_still(q))
+    if (question_open(q))
         relay_domains(q, local, domain);
 }
 
@@ -289,15 +226,23 @@ void policy_verdict_init(struct policy_verdict *v, bool explain)
 void policy_connect(const struct policy_snapshot *snap, const struct policy_facts *facts,
                     struct policy_verdict *v)
 {
-    struct question q = begin(snap, facts, v);
+    struct question q = question_begin(snap, facts, POLICY_STAGE_CONNECT, v);
 
     connect_rules(&q);
+}
+
+void policy_limits(const struct policy_snapshot *snap, const struct policy_facts *facts,
+                   struct policy_verdict *v)
+{
+    struct question q = question_begin(snap, facts, POLICY_STAGE_CONNECT, v);
+
+    question_limits_connect(&q);
 }
 
 void policy_client(const struct policy_snapshot *snap, const struct policy_facts *facts,
                    struct policy_verdict *v)
 {
-    struct question q = begin(snap, facts, v);
+    struct question q = question_begin(snap, facts, POLICY_STAGE_CONNECT, v);
 
     connection_control(&q, &no_longer_allowed);
 }
@@ -305,18 +250,24 @@ void policy_client(const struct policy_snapshot *snap, const struct policy_facts
 void policy_mail(const struct policy_snapshot *snap, const struct policy_facts *facts,
                  struct policy_verdict *v)
 {
-    struct question q = begin(snap, facts, v);
+    struct question q = question_begin(snap, facts, POLICY_STAGE_MAIL, v);
 
-    mail_rules(&q);
+    if (facts->usage || facts->ban)
+        question_limits_mail(&q);
+    if (question_open(&q))
+        mail_rules(&q);
 }
 
 void policy_rcpt(const struct policy_snapshot *snap, const struct policy_facts *facts,
                  struct policy_verdict *v)
 {
-    struct question q = begin(snap, facts, v);
+    struct question q = question_begin(snap, facts, POLICY_STAGE_RCPT, v);
 
-    required_tls(&q);
-    if (open_still(&q))
+    if (facts->usage || facts->ban)
+        question_limits_rcpt(&q);
+    if (question_open(&q))
+        required_tls(&q);
+    if (question_open(&q))
         rcpt_rules(&q);
 }
 
@@ -324,7 +275,7 @@ void policy_test_address(const struct policy_snapshot *snap, const struct net_ad
                          int64_t now_us, struct policy_verdict *v)
 {
     const struct policy_facts facts = { .client = *address, .now_us = now_us };
-    struct question q = begin(snap, &facts, v);
+    struct question q = question_begin(snap, &facts, POLICY_STAGE_CONNECT, v);
 
     connection_control(&q, &not_allowed);
 }
@@ -332,12 +283,18 @@ void policy_test_address(const struct policy_snapshot *snap, const struct net_ad
 void policy_explain(const struct policy_snapshot *snap, const struct policy_facts *facts,
                     struct policy_verdict *v)
 {
-    struct question q = begin(snap, facts, v);
+    struct question q = question_begin(snap, facts, POLICY_STAGE_CONNECT, v);
 
     connect_rules(&q);
+    question_limits_connect(&q);
+    q.stage = POLICY_STAGE_MAIL;
+    question_limit(&q, SETTINGS_LIMIT_MESSAGES);
     mail_rules(&q);
-    if (facts->recipient.n > 0)
-        rcpt_rules(&q);
+    if (facts->recipient.n == 0)
+        return;
+    q.stage = POLICY_STAGE_RCPT;
+    question_limit(&q, SETTINGS_LIMIT_RECIPIENTS);
+    rcpt_rules(&q);
 }
 
 bool policy_may_relay(const struct policy_snapshot *snap, const struct net_addr *client,

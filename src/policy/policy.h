@@ -2,6 +2,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "access/bans.h"
+#include "access/counts.h"
 #include "base/buf.h"
 #include "base/defs.h"
 #include "base/str.h"
@@ -55,6 +57,9 @@ struct policy_facts {
     struct str helo;
     struct str sender;    /* reverse-path; empty: null */
     struct str recipient; /* address without angle brackets and source route */
+    /* What this client and its network did before; NULL: not counted, and no limit is asked. */
+    const struct access_client *usage;
+    const struct access_ban *ban; /* that the client is under; NULL: none */
     /* A number by which this decision can be found again, shown in a refusal; 0: none. The low 40
      * bits count. */
     uint64_t ref;
@@ -72,6 +77,13 @@ enum policy_action {
 #define POLICY_RULE_LIST(X)                                                                        \
     X(CONNECTION_CONTROL, "connection control")                                                    \
     X(MAX_CONNECTIONS, "simultaneous connections")                                                 \
+    X(BAN, "temporary ban")                                                                        \
+    X(EXEMPT, "exemption from limits")                                                             \
+    X(LIMIT_SESSIONS, "connections of a client at once")                                           \
+    X(LIMIT_CONNECTIONS, "connections per minute")                                                 \
+    X(LIMIT_MESSAGES, "messages per minute")                                                       \
+    X(LIMIT_RECIPIENTS, "recipients per minute")                                                   \
+    X(LIMIT_FAILURES, "failures per minute")                                                       \
     X(REQUIRED_TLS, "required TLS")                                                                \
     X(MAX_MESSAGES, "messages per connection")                                                     \
     X(MAX_MESSAGE_SIZE, "message size")                                                            \
@@ -85,6 +97,7 @@ enum policy_rule {
 #define POLICY_RULE_ENUM(name, text) POLICY_RULE_##name,
     POLICY_RULE_LIST(POLICY_RULE_ENUM)
 #undef POLICY_RULE_ENUM
+        POLICY_RULE_COUNT
 };
 
 /* The name people see, never NULL. */
@@ -94,6 +107,7 @@ enum policy_outcome {
     POLICY_PASS,    /* the rule has nothing against it; the next one is asked */
     POLICY_SETTLED, /* the rule accepts it for good */
     POLICY_BLOCKED, /* the rule refuses it */
+    POLICY_SHADOW,  /* the rule would refuse it, but is only watched; the next one is asked */
 };
 
 enum policy_list {
@@ -101,8 +115,12 @@ enum policy_list {
     POLICY_LIST_DENY,
     POLICY_LIST_PERMIT,
     POLICY_LIST_NETWORKS,
-    POLICY_LIST_RELAY_DOMAINS
+    POLICY_LIST_RELAY_DOMAINS,
+    POLICY_LIST_EXEMPT,
 };
+
+/* Whose count was compared with a limit. */
+enum policy_scope { POLICY_SCOPE_NONE, POLICY_SCOPE_ADDRESS, POLICY_SCOPE_PREFIX };
 
 #define POLICY_NO_ENTRY UINT32_MAX
 
@@ -111,12 +129,17 @@ struct policy_step {
     uint8_t outcome; /* enum policy_outcome */
     uint8_t list;    /* enum policy_list: the list that was asked */
     bool decisive;   /* this step made the verdict; later ones are what would have come next */
+    uint8_t scope;   /* enum policy_scope */
+    uint8_t stage;   /* enum policy_stage: when it was asked */
     uint32_t entry;  /* index in that list of the settings, or POLICY_NO_ENTRY */
     uint64_t value;  /* what was compared: sessions, octets, messages, recipients */
     uint64_t limit;  /* with what; 0: no limit */
 };
 
-#define POLICY_STEPS_MAX 16
+/* The moments of a session at which something is decided. */
+enum policy_stage { POLICY_STAGE_CONNECT, POLICY_STAGE_MAIL, POLICY_STAGE_RCPT };
+
+#define POLICY_STEPS_MAX 40
 #define POLICY_TEXT_MAX 200
 
 /* On the caller's stack, and never copied: the reply's text lies within. Only the steps below
@@ -127,8 +150,9 @@ struct policy_verdict {
     uint8_t list;            /* enum policy_list */
     uint32_t entry;          /* as in policy_step */
     struct smtp_reply reply; /* code 0 when accepted; its text lies in `text` below */
-    bool explain;            /* set by policy_verdict_init() */
-    uint8_t step_count;      /* 0 unless `explain` */
+    uint32_t shadow;    /* bits: 1 << rule, for rules that would have refused (POLICY_SHADOW) */
+    bool explain;       /* set by policy_verdict_init() */
+    uint8_t step_count; /* 0 unless `explain` */
     char text[POLICY_TEXT_MAX];
     struct policy_step steps[POLICY_STEPS_MAX];
 };
@@ -139,18 +163,24 @@ void policy_verdict_init(struct policy_verdict *v, bool explain);
 
 /*
  * The questions, in the order in which a session comes to them. Each sets action, rule, list,
- * entry and reply anew. The reply's text is valid as long as the verdict stays where it is.
+ * entry, shadow and reply anew. The reply's text is valid as long as the verdict stays where it is.
  *
  * connect  client, now_us, sessions, sessions_max:
  *                                         554 5.7.1, 421 4.3.2, both with POLICY_DISCONNECT
+ * limits   client, now_us, usage, ban:    421 4.7.0 with POLICY_DISCONNECT; behind connect, and
+ *                                         only while policy_limits_asked() or there is a ban
  * client   client, now_us:                421 4.7.0 with POLICY_DISCONNECT, for a session that is
  *                                         open already and new rules refuse
- * mail     tls, messages, size:           530 5.7.0, 421 4.7.0 with POLICY_DISCONNECT, 552 5.3.4
- * rcpt     client, now_us, tls, recipients, recipient:
- *                                         530 5.7.0, 452 4.5.3, 550 5.7.1
+ * mail     client, now_us, usage, ban, tls, messages, size:
+ *                                         421 4.7.0 with POLICY_DISCONNECT, 530 5.7.0, 552 5.3.4
+ * rcpt     client, now_us, usage, ban, tls, recipients, recipient:
+ *                                         421 4.7.0 with POLICY_DISCONNECT, 530 5.7.0, 452 4.5.3,
+ *                                         550 5.7.1
  */
 void policy_connect(const struct policy_snapshot *snap, const struct policy_facts *facts,
                     struct policy_verdict *v);
+void policy_limits(const struct policy_snapshot *snap, const struct policy_facts *facts,
+                   struct policy_verdict *v);
 void policy_client(const struct policy_snapshot *snap, const struct policy_facts *facts,
                    struct policy_verdict *v);
 void policy_mail(const struct policy_snapshot *snap, const struct policy_facts *facts,
@@ -171,6 +201,19 @@ void policy_explain(const struct policy_snapshot *snap, const struct policy_fact
 bool policy_may_relay(const struct policy_snapshot *snap, const struct net_addr *client,
                       int64_t now_us);
 
+/* ---- limits ---- */
+
+/* True if any limit is on or watched: then what clients do has to be counted. */
+bool policy_limits_asked(const struct policy_snapshot *snap);
+
+/* Minutes over which failures are added up. */
+uint32_t policy_failure_span(const struct policy_snapshot *snap);
+
+/* After a failure: does this client, with the failures in `usage`, get a ban? *out is what to give
+ * to access_bans_set(). */
+bool policy_ban_due(const struct policy_snapshot *snap, const struct net_addr *client,
+                    int64_t now_us, const struct access_client *usage, struct access_ban *out);
+
 /* ---- telling ---- */
 
 /* The entry that a verdict or step names, in `room` or in the settings; NULL: none. */
@@ -183,7 +226,14 @@ const struct settings_list *policy_list(const struct policy_snapshot *snap, uint
 /* The comment of such a list's entry; NULL: none. */
 const char *policy_entry_comment(const struct policy_snapshot *snap, uint8_t list, uint32_t entry);
 
-/* One line for a person: what the rule looked at and what came of it. */
+/* "passed", "accepted", "refused", "shadow". */
+const char *policy_outcome_name(uint8_t outcome);
+
+/* What the rule looked at, in words. */
+void policy_step_tell(const struct policy_snapshot *snap, const struct policy_step *step,
+                      struct buf *out);
+
+/* One line for a person: the rule, what came of it, and what it looked at. */
 void policy_step_write(const struct policy_snapshot *snap, const struct policy_step *step,
                        struct buf *out);
 

@@ -108,19 +108,39 @@ static struct access_table *host_relay_table(enum settings_relay_hosts hosts,
     return t;
 }
 
-static struct access_table *specified_relay_table(const struct settings *s)
+static struct access_table *networks_table(const struct net_prefix *networks, uint32_t count)
 {
-    uint32_t count = s->message_rules.relay_network_count;
     struct access_row *rows = calloc(count ? count : 1, sizeof *rows);
     struct access_table *t;
 
     if (!rows)
         return NULL;
     for (uint32_t i = 0; i < count; i++)
-        rows[i].prefix = s->message_rules.relay_networks[i];
+        rows[i].prefix = networks[i];
     t = access_table_new(rows, count);
     free(rows);
     return t;
+}
+
+/* ---- limits ---- */
+
+static bool any_limit(const struct settings *s)
+{
+    bool any = s->limits.ban_mode != SETTINGS_LIMIT_OFF;
+
+    for (int i = 0; i < SETTINGS_LIMIT_COUNT; i++)
+        any = any || s->limits.of[i].mode != SETTINGS_LIMIT_OFF;
+    return any;
+}
+
+/* False: memory is short. */
+static bool take_limits(struct policy_snapshot *snap, const struct settings *s)
+{
+    snap->limited = any_limit(s);
+    if (s->limits.exempt_count == 0)
+        return true;
+    snap->exempt = networks_table(s->limits.exempt, s->limits.exempt_count);
+    return snap->exempt;
 }
 
 /* ---- life ---- */
@@ -146,12 +166,13 @@ struct policy_snapshot *policy_snapshot_next(const struct policy_snapshot *befor
     snap->deny = table_of(s->control.deny_list, before);
     snap->permit = table_of(s->control.permit_list, before);
     if (s->message_rules.relay_hosts == SETTINGS_RELAY_SPECIFIED)
-        snap->relay = specified_relay_table(s);
+        snap->relay =
+            networks_table(s->message_rules.relay_networks, s->message_rules.relay_network_count);
     else
         snap->relay = host_relay_table(s->message_rules.relay_hosts, host_nets, host_net_count);
     snap->relay_domains =
         settings_domains_new(s->message_rules.relay_domains, s->message_rules.relay_domain_count);
-    if (snap->deny && snap->permit && snap->relay && snap->relay_domains)
+    if (snap->deny && snap->permit && snap->relay && snap->relay_domains && take_limits(snap, s))
         return snap;
     policy_snapshot_unref(snap);
     return NULL;
@@ -174,6 +195,7 @@ void policy_snapshot_unref(const struct policy_snapshot *snap)
     table_unref(snap->deny);
     table_unref(snap->permit);
     access_table_free(snap->relay);
+    access_table_free(snap->exempt);
     settings_domains_free(snap->relay_domains);
     settings_unref(snap->settings);
     free(mine);

@@ -1,4 +1,5 @@
 /* Decisions in words. */
+#include "base/clock.h"
 #include "policy/snapshot.h"
 
 const char *policy_rule_name(enum policy_rule rule)
@@ -42,6 +43,8 @@ const char *policy_entry_text(const struct policy_snapshot *snap, uint8_t list, 
         return s->message_rules.relay_network_texts[entry];
     if (list == POLICY_LIST_RELAY_DOMAINS && entry < s->message_rules.relay_domain_count)
         return s->message_rules.relay_domains[entry];
+    if (list == POLICY_LIST_EXEMPT && entry < s->limits.exempt_count)
+        return s->limits.exempt_texts[entry];
     return NULL;
 }
 
@@ -106,6 +109,36 @@ static void write_domain(const struct policy_snapshot *snap, const struct policy
         BUF_LIT(out, "the recipient's domain is none of them");
 }
 
+static void write_ban(const struct policy_step *step, struct buf *out)
+{
+    static const char *const kinds[] = { "for too many failures, were bans on,",
+                                         "for too many failures", "by an administrator" };
+    char until[CLOCK_RFC3339_SIZE];
+
+    if (step->value == 0) {
+        BUF_LIT(out, "there is none");
+        return;
+    }
+    clock_rfc3339((int64_t)step->value, until);
+    buf_addf(out, "kept out %s until %s", kinds[PT_MIN(step->limit, (uint64_t)ACCESS_BAN_SET)],
+             until);
+}
+
+static void write_count(const struct policy_step *step, struct buf *out)
+{
+    buf_addf(out, "%s: ", step->scope == POLICY_SCOPE_PREFIX ? "its network" : "its address");
+    write_limit(step, out);
+}
+
+static void write_exempt(const struct policy_snapshot *snap, const struct policy_step *step,
+                         struct buf *out)
+{
+    char room[SETTINGS_ENTRY_SIZE];
+    const char *text = policy_entry_text(snap, step->list, step->entry, room);
+
+    buf_addf(out, "the client is in %s", text ? text : "the list");
+}
+
 static void write_facts(const struct policy_snapshot *snap, const struct policy_step *step,
                         struct buf *out)
 {
@@ -118,6 +151,19 @@ static void write_facts(const struct policy_snapshot *snap, const struct policy_
     case POLICY_RULE_MAX_MESSAGE_SIZE:
     case POLICY_RULE_MAX_RECIPIENTS:
         write_limit(step, out);
+        return;
+    case POLICY_RULE_BAN:
+        write_ban(step, out);
+        return;
+    case POLICY_RULE_EXEMPT:
+        write_exempt(snap, step, out);
+        return;
+    case POLICY_RULE_LIMIT_SESSIONS:
+    case POLICY_RULE_LIMIT_CONNECTIONS:
+    case POLICY_RULE_LIMIT_MESSAGES:
+    case POLICY_RULE_LIMIT_RECIPIENTS:
+    case POLICY_RULE_LIMIT_FAILURES:
+        write_count(step, out);
         return;
     case POLICY_RULE_REQUIRED_TLS:
         write_tls(step, out);
@@ -135,18 +181,33 @@ static void write_facts(const struct policy_snapshot *snap, const struct policy_
     case POLICY_RULE_SOURCE_ROUTE:
         BUF_LIT(out, "the local part names another host");
         return;
+    case POLICY_RULE_COUNT:
+        break;
     }
+}
+
+const char *policy_outcome_name(uint8_t outcome)
+{
+    static const char *const names[] = { "passed", "accepted", "refused", "shadow" };
+
+    return outcome < PT_ARRAY_LEN(names) ? names[outcome] : "unknown";
+}
+
+void policy_step_tell(const struct policy_snapshot *snap, const struct policy_step *step,
+                      struct buf *out)
+{
+    write_facts(snap, step, out);
+    if (!step->decisive && (step->outcome == POLICY_BLOCKED || step->outcome == POLICY_SETTLED))
+        BUF_LIT(out, " (decided before)");
+    else if (step->outcome == POLICY_SHADOW)
+        BUF_LIT(out, " (would be refused, were it on)");
 }
 
 void policy_step_write(const struct policy_snapshot *snap, const struct policy_step *step,
                        struct buf *out)
 {
-    static const char *const outcomes[] = { "passed", "accepted", "refused" };
-
-    buf_addf(out, "%s: %s: ", policy_rule_name(step->rule), outcomes[step->outcome]);
-    write_facts(snap, step, out);
-    if (step->outcome == POLICY_BLOCKED && !step->decisive)
-        BUF_LIT(out, " (decided before)");
+    buf_addf(out, "%s: %s: ", policy_rule_name(step->rule), policy_outcome_name(step->outcome));
+    policy_step_tell(snap, step, out);
 }
 
 /* ---- references ---- */

@@ -480,6 +480,7 @@ static void the_chain_is_told_to_its_end(void **state)
         "connection control: refused: accept_all_except: entry 10.1.0.0/16 of the deny list fits "
         "(spam)\n"
         "simultaneous connections: refused: 3, the limit is 3 (decided before)\n"
+        "temporary ban: passed: there is none\n"
         "required TLS: passed: not required, the session is in clear\n"
         "messages per connection: passed: 0, there is no limit\n"
         "message size: passed: 5, the limit is 52428800\n"
