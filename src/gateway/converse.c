@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/msgid.h"
+#include "gateway/limits.h"
 #include "gateway/loop.h"
 #include "gateway/replies.h"
 #include "gateway/secure.h"
@@ -63,13 +64,16 @@ static void log_rejected(const struct session *s, const char *what, struct str a
 static void on_mail(struct session *s)
 {
     struct policy_facts facts = facts_of(s);
+    struct limits_facts room;
     struct policy_verdict v;
 
     facts.messages = s->messages;
     facts.size = s->smtp.asked.mail.size;
     facts.sender = s->smtp.asked.mail.reverse_path;
+    limits_count(s, ACCESS_MESSAGES, &facts, &room);
     policy_verdict_init(&v, false);
     policy_mail(s->loop->snapshot, &facts, &v);
+    limits_note(s->loop, &facts, &v);
     if (v.action != POLICY_ACCEPT) {
         log_rejected(s, "reverse_path", facts.sender, &v.reply, policy_rule_name(v.rule), true);
         answer(s, &v.reply);
@@ -87,13 +91,16 @@ static void on_rcpt(struct session *s)
 {
     struct policy_facts facts = facts_of(s);
     struct transaction *t = s->transaction;
+    struct limits_facts room;
     struct policy_verdict v;
 
     facts.recipients = t->message->recipient_count;
     facts.sender = t->message->reverse_path;
     facts.recipient = s->smtp.asked.rcpt.address;
+    limits_count(s, ACCESS_RECIPIENTS, &facts, &room);
     policy_verdict_init(&v, false);
     policy_rcpt(t->snapshot, &facts, &v);
+    limits_note(s->loop, &facts, &v);
     if (v.action != POLICY_ACCEPT) {
         log_rejected(s, "recipient", facts.recipient, &v.reply, policy_rule_name(v.rule), true);
         answer(s, &v.reply);
@@ -256,16 +263,28 @@ static bool act(struct session *s, const struct smtp_server_step *step)
     return false;
 }
 
+/* Errors and refused recipients; an accepted message sets them back. */
+static uint32_t mistakes(const struct session *s)
+{
+    return s->smtp.errors + s->smtp.refused;
+}
+
 struct converse_result converse(struct session *s, struct str in)
 {
     struct smtp_server_step step;
+    uint32_t before;
+    bool more;
 
     if (s->phase != SESSION_OPEN)
         return (struct converse_result){ .rest = in };
     do {
+        before = mistakes(s);
         step = smtp_server_feed(&s->smtp, in, &s->loop->out);
         in = str_from(in, step.taken);
-    } while (act(s, &step));
+        more = act(s, &step);
+        if (mistakes(s) > before)
+            limits_failed(s, mistakes(s) - before);
+    } while (more);
     return (struct converse_result){
         .closing = step.want == SMTP_WANT_CLOSE,
         .quit = step.want == SMTP_WANT_CLOSE && smtp_server_quit(&s->smtp) && in.n == 0 && !s->kept,

@@ -60,7 +60,9 @@ struct gateway *gateway_new(const struct gateway_config *config)
     if (!g)
         return NULL;
     g->loops = calloc(config->loops, sizeof(struct gateway_loop *));
-    if (!g->loops) {
+    if (!g->loops || !gateway_limits_init(&g->limits)) {
+        gateway_limits_done(&g->limits);
+        free(g->loops);
         free(g);
         return NULL;
     }
@@ -85,6 +87,7 @@ void gateway_free(struct gateway *g)
         gateway_listener_unref(g->retiring[i]);
     policy_snapshot_unref(g->snapshot);
     tls_server_unref(g->tls);
+    gateway_limits_done(&g->limits);
     pthread_mutex_destroy(&g->lock);
     pthread_cond_destroy(&g->taken);
     free(g->loops);
@@ -237,8 +240,10 @@ static void count_hit(struct gateway_loop *l, const struct policy_facts *facts,
 /*
  * Decides before anything is made for the client. The count of sessions is taken by
  * compare-and-swap below the limit that policy was asked about, so that it is exact over all loops.
+ * `out_where`: as limits_admit().
  */
-static bool admit(struct gateway_loop *l, const struct net_endpoint *peer, struct policy_verdict *v)
+static bool admit(struct gateway_loop *l, const struct net_endpoint *peer, struct policy_verdict *v,
+                  uint8_t *out_where)
 {
     _Atomic uint32_t *count = &l->gateway->sessions;
     struct policy_facts facts = { .client = peer->addr,
@@ -253,7 +258,22 @@ static bool admit(struct gateway_loop *l, const struct net_endpoint *peer, struc
     } while (v->action == POLICY_ACCEPT &&
              !atomic_compare_exchange_weak(count, &sessions, sessions + 1));
     count_hit(l, &facts, v);
-    return v->action == POLICY_ACCEPT;
+    if (v->action != POLICY_ACCEPT)
+        return false;
+    if (limits_admit(l, &peer->addr, v, out_where))
+        return true;
+    limits_ended(l, &peer->addr, *out_where);
+    atomic_fetch_sub(count, 1);
+    return false;
+}
+
+/* Counts for the step that has refused. */
+static void count_refused(struct gateway_loop *l, const struct policy_verdict *v)
+{
+    if (v->rule == POLICY_RULE_MAX_CONNECTIONS)
+        GATEWAY_COUNT(l->counters.over_limit, 1);
+    else if (v->rule == POLICY_RULE_CONNECTION_CONTROL)
+        GATEWAY_COUNT(l->counters.refused, 1);
 }
 
 static void send_reply(int fd, const struct smtp_reply *reply)
@@ -272,6 +292,7 @@ void gateway_loop_accepted(struct net_acceptor *a, int fd, const struct net_endp
     struct gateway_acceptor *ga = PT_CONTAINER_OF(a, struct gateway_acceptor, acceptor);
     struct gateway_loop *l = ga->loop;
     struct policy_verdict v;
+    uint8_t where = 0;
 
     if (l->draining) {
         send_reply(fd, &reply_shutting_down);
@@ -279,11 +300,8 @@ void gateway_loop_accepted(struct net_acceptor *a, int fd, const struct net_endp
         return;
     }
     policy_verdict_init(&v, false);
-    if (!admit(l, peer, &v)) {
-        if (v.rule == POLICY_RULE_MAX_CONNECTIONS)
-            GATEWAY_COUNT(l->counters.over_limit, 1);
-        else
-            GATEWAY_COUNT(l->counters.refused, 1);
+    if (!admit(l, peer, &v, &where)) {
+        count_refused(l, &v);
         gateway_refused_tell(l, peer, &v);
         gateway_loop_ref_used(l);
         /* What is said in clear where TLS is expected is only taken for an attack. */
@@ -293,7 +311,7 @@ void gateway_loop_accepted(struct net_acceptor *a, int fd, const struct net_endp
         return;
     }
     GATEWAY_COUNT(l->counters.connections, 1);
-    session_start(l, fd, peer, ga->listener->tls);
+    session_start(l, fd, peer, ga->listener->tls, where);
 }
 
 void gateway_loop_turned_away(struct net_acceptor *a, int fd)

@@ -8,6 +8,7 @@
 #include "base/budget.h"
 #include "base/buf.h"
 #include "gateway/gateway.h"
+#include "gateway/limits.h"
 #include "gateway/refused.h"
 #include "net/linger.h"
 #include "smtp/server.h"
@@ -36,6 +37,7 @@ struct gateway {
     atomic_bool memory_short;      /* the whole process has little left: no new transactions */
     _Atomic uint32_t sessions;     /* the one count of all loops, exact */
     uint32_t sessions_max;         /* what the system allows; 0: not known */
+    struct gateway_limits limits;  /* what each client does */
     _Atomic uint64_t next_session; /* ID of the next one */
     struct gateway_loop **loops;
     unsigned loop_count, loops_max;

@@ -102,6 +102,7 @@ static void detach(struct session *s)
         s->next->prev = s->prev;
     else
         l->newest = s->prev;
+    limits_ended(l, &s->client.addr, s->counted);
     gateway_live_session_gone(l, s);
     net_watch_close(&s->watch);
 }
@@ -403,17 +404,20 @@ static void greet(struct session *s)
         watch(s);
 }
 
-void session_start(struct gateway_loop *l, int fd, const struct net_endpoint *peer, bool tls)
+void session_start(struct gateway_loop *l, int fd, const struct net_endpoint *peer, bool tls,
+                   uint8_t counted)
 {
     struct session *s = get(l);
 
     if (!s) {
         atomic_fetch_sub(&l->gateway->sessions, 1);
+        limits_ended(l, &peer->addr, counted);
         close(fd);
         return;
     }
     s->loop = l;
     s->client = *peer;
+    s->counted = counted;
     s->id = atomic_fetch_add_explicit(&l->gateway->next_session, 1, memory_order_relaxed);
     s->started_ns = net_loop_now(l->loop);
     patience_init(&s->patience, s->started_ns);
@@ -457,6 +461,7 @@ void session_secured(struct session *s, const struct pt_fault *fault)
     patience_resume(&s->patience, net_loop_now(s->loop->loop));
     if (fault->err != PT_ERR_OK) {
         GATEWAY_COUNT(s->loop->counters.failed_handshakes, 1);
+        limits_failed(s, 1);
         log_tls(s, "tls_failed", fault);
         s->lost = true;
         session_close(s);

@@ -64,14 +64,17 @@ struct session {
     uint32_t messages; /* accepted */
     int64_t started_ns;
     struct patience patience;
-    uint8_t phase;  /* enum session_phase */
-    uint8_t ending; /* enum session_ending */
-    bool lost;      /* the connection broke, or ended within a transaction */
-    bool no_more;   /* the client has closed its side; what it sent before is still answered */
+    uint8_t phase;   /* enum session_phase */
+    uint8_t ending;  /* enum session_ending */
+    uint8_t counted; /* for limits_ended() */
+    bool lost;       /* the connection broke, or ended within a transaction */
+    bool no_more;    /* the client has closed its side; what it sent before is still answered */
 };
 
-/* A client that policy has let in: greets it, with `tls` after the handshake. Takes the socket. */
-void session_start(struct gateway_loop *l, int fd, const struct net_endpoint *peer, bool tls);
+/* A client that policy has let in: greets it, with `tls` after the handshake. Takes the socket.
+ * `counted`: as limits_admit() gave it. */
+void session_start(struct gateway_loop *l, int fd, const struct net_endpoint *peer, bool tls,
+                   uint8_t counted);
 
 /* TLS stands, or does not: then the session ends. */
 void session_secured(struct session *s, const struct pt_fault *fault);
