@@ -69,6 +69,19 @@ const struct http_route api_routes[] = {
     { HTTP_METHOD_GET, V1 "/connections/live/{id}", api_live_item_get, 0, NULL, "one of them" },
     { HTTP_METHOD_DELETE, V1 "/connections/live/{id}", api_live_item_delete, 0, "now",
       "disconnect it: between two commands, or with now at once" },
+    { HTTP_METHOD_GET, V1 "/connections/bans", api_bans_get, 0, PAGE,
+      "who is kept out for a while, the next to end first" },
+    { HTTP_METHOD_POST, V1 "/connections/bans", api_ban_set, SMALL, NULL,
+      "keep an address out: { \"address\", \"minutes\", \"comment\" }" },
+    { HTTP_METHOD_GET, V1 "/connections/bans/{address}", api_ban_get, 0, NULL,
+      "the ban that an address is under" },
+    { HTTP_METHOD_DELETE, V1 "/connections/bans/{address}", api_ban_lift, 0, NULL,
+      "let it in again" },
+    { HTTP_METHOD_GET, V1 "/connections/limits", api_limits_get, 0, "limit",
+      "what limits have refused and, watched only, would have: by rule and by client" },
+    { HTTP_METHOD_POST, V1 "/explain", api_explain_post, SETTINGS_DOCUMENT_MAX, NULL,
+      "what would become of such a client, rule by rule: { \"address\", \"helo\", \"from\", "
+      "\"to\", \"tls\", \"draft\" }; or what a reference stands for: { \"ref\" }" },
     { HTTP_METHOD_GET, V1 "/queue", api_queue_get, 0, QUEUE_FILTER PAGE,
       "the messages in the queue: oldest first, or order=newest; older_than and newer_than are "
       "times "

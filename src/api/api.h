@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "net/addr.h"
+#include "policy/explain_view.h"
 #include "policy/list_view.h"
 #include "settings/audit.h"
 #include "settings/schema.h"
@@ -178,6 +179,22 @@ struct api_status {
 };
 
 /* ---- connection control ---- */
+
+/* A limit on what one client may do, or bans. Counts are since the start. */
+struct api_limit_rule {
+    const char *rule;
+    const char *mode; /* "off", "shadow", "on" */
+    uint64_t refused;
+    uint64_t shadow; /* would have been refused */
+};
+
+/* How often a client would have been refused by a rule that is only watched. */
+struct api_limit_client {
+    struct net_prefix client; /* an IPv4 address, the /64 of an IPv6 address */
+    const char *rule;
+    uint64_t count;
+    int64_t first_us, last_us;
+};
 
 struct api_decision {
     bool accept;
@@ -371,6 +388,26 @@ struct api_deps {
 
     /* Would this client be let in under the settings in force? */
     void (*test_address)(void *ctx, const struct net_addr *address, struct api_decision *out);
+
+    /* What there is of a client now: fills sessions, usage and ban. */
+    void (*client)(void *ctx, const struct net_addr *client, int64_t now_us,
+                   struct policy_explain_ask *out);
+
+    /* What policy would decide from under these settings; a reference. NULL: memory is short. */
+    struct policy_snapshot *(*draft_snapshot)(void *ctx, const struct settings *s);
+
+    /* The bans of now, at most `max`; returns how many were written. */
+    uint32_t (*bans)(void *ctx, struct access_ban *out, uint32_t max);
+
+    /* PT_ERR_NOSPACE: there are too many. PT_ERR_AGAIN: no mail is served now. */
+    enum pt_err (*ban_set)(void *ctx, const struct access_ban *ban);
+    bool (*ban_lift)(void *ctx, const struct net_addr *client); /* false: there was none */
+
+    void (*limit_rules)(void *ctx, void (*show)(void *user, const struct api_limit_rule *r),
+                        void *user);
+
+    /* The highest counts first; *out is on the heap, the caller frees it. Returns how many. */
+    uint32_t (*limit_clients)(void *ctx, struct api_limit_client **out);
 };
 
 struct api;

@@ -121,6 +121,19 @@ json_t *api_certificate_info_json(const struct tls_certificate_info *i);
 /* tls_check.c */
 void api_tls_check(struct http_exchange *x);
 
+/* explain.c */
+void api_explain_post(struct http_exchange *x);
+
+/* explain_ref.c: what the reference in a refusal stands for; answers. A job thread. */
+void api_explain_ref(struct http_exchange *x, struct str ref);
+
+/* limits.c */
+void api_bans_get(struct http_exchange *x);
+void api_ban_set(struct http_exchange *x);
+void api_ban_get(struct http_exchange *x);
+void api_ban_lift(struct http_exchange *x);
+void api_limits_get(struct http_exchange *x);
+
 /* openapi.c */
 void api_openapi_get(struct http_exchange *x);
 

@@ -114,6 +114,12 @@ int cli_tls_check(struct cli *c);
 int cli_connections_list(struct cli *c);
 int cli_connections_show(struct cli *c);
 int cli_connections_disconnect(struct cli *c);
+int cli_connections_bans(struct cli *c);
+int cli_connections_ban(struct cli *c);
+int cli_connections_unban(struct cli *c);
+int cli_connections_limits(struct cli *c);
+int cli_explain(struct cli *c);
+int cli_explain_ref(struct cli *c, const char *ref);
 int cli_queue_list(struct cli *c);
 int cli_queue_show(struct cli *c);
 int cli_queue_act(struct cli *c); /* retry, hold, release, delete, bounce */

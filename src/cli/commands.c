@@ -252,6 +252,67 @@ const struct cli_command cli_commands[] = {
         .max_args = -1,
         .run = cli_connections_disconnect,
     },
+    {
+        .name = "connections",
+        .verb = "limits",
+        .summary = "what limits have refused and, watched only, would have",
+        .text = "Since the start, by limit, and by client for what was watched. The limits are\n"
+                "connections.limits of the settings.",
+        .options = { VALUE("--limit", "N", "at most so many clients (100, up to 1000)"), JSON },
+        .run = cli_connections_limits,
+    },
+    {
+        .name = "connections",
+        .verb = "bans",
+        .summary = "the clients that are kept out for a while",
+        .options = { VALUE("--limit", "N", "at most so many (100, up to 1000)"), JSON },
+        .run = cli_connections_bans,
+    },
+    {
+        .name = "connections",
+        .verb = "ban",
+        .args = "ADDRESS…",
+        .summary = "keep a client out for a while: 421 4.7.0",
+        .text =
+            "An IPv4 address, or an IPv6 address, which stands for its /64. It is forgotten when\n"
+            "the gateway ends; for good, or for a group, `postern access add --expires`.\n\n"
+            "  postern connections ban 192.0.2.1 --minutes 30 --comment 'mail loop'",
+        .options = { VALUE("--minutes", "N", "how long (60, up to 43200)"),
+                     VALUE("--comment", "TEXT", "why") },
+        .min_args = 1,
+        .max_args = -1,
+        .run = cli_connections_ban,
+    },
+    {
+        .name = "connections",
+        .verb = "unban",
+        .args = "ADDRESS…",
+        .summary = "let a client in again before its time",
+        .min_args = 1,
+        .max_args = -1,
+        .run = cli_connections_unban,
+    },
+
+    {
+        .name = "explain",
+        .args = "ADDRESS",
+        .summary = "what would become of such a client, rule by rule, and the reply it would get",
+        .text =
+            "By the code that decides in a session, with what the client has done by now. Behind "
+            "the rule\nthat decides stands what would have come next. With --draft as if "
+            "that settings document\nwere in force.\n\n"
+            "`explain ref XXXX-XXXX` tells what the reference in a refusal stands for.\n\n"
+            "  postern explain 192.0.2.1 --from a@example.org --to b@example.com\n"
+            "  postern explain 2001:db8::1 --draft settings.json",
+        .options = { VALUE("--helo", "NAME", "the name in HELO or EHLO"),
+                     VALUE("--from", "A", "the sender"), VALUE("--to", "A", "the recipient"),
+                     FLAG("--tls", "the session is encrypted"),
+                     VALUE("--draft", "FILE", "under this settings document; - is standard input"),
+                     JSON },
+        .min_args = 1,
+        .max_args = 2,
+        .run = cli_explain,
+    },
 
     {
         .name = "tls",

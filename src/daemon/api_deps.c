@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "daemon/certificates_api.h"
 #include "daemon/confirm.h"
+#include "daemon/limits_api.h"
 #include "daemon/metrics.h"
 #include "daemon/process.h"
 #include "daemon/status.h"
@@ -415,5 +416,12 @@ void process_api_deps(struct process *p, struct api_deps *deps)
         .tls_served = certificates_served,
         .tls_check = tls_check,
         .test_address = test_address,
+        .client = limits_client,
+        .draft_snapshot = limits_draft_snapshot,
+        .bans = limits_bans,
+        .ban_set = limits_ban_set,
+        .ban_lift = limits_ban_lift,
+        .limit_rules = limits_rules,
+        .limit_clients = limits_clients,
     };
 }

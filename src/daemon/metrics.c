@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "daemon/limits_api.h"
 #include "daemon/version.h"
 #include "tracking/metrics.h"
 
@@ -231,6 +232,7 @@ void process_metrics(struct process *p, struct buf *out)
     gateway_get_stats(p->gateway, &g);
     relay_get_stats(p->relay, &r);
     sessions(&g, out);
+    limits_metrics(p, out);
     queue(&r, out);
     spool(p, out);
 }

@@ -20,7 +20,8 @@ static void set_fault(struct control *c, struct pt_fault *which, const struct pt
 
 /* ---- rules ---- */
 
-static struct policy_snapshot *snapshot_of(const struct control *c, const struct settings *s)
+struct policy_snapshot *participants_snapshot(const struct policy_snapshot *before,
+                                              const struct settings *s)
 {
     struct net_interface *i = calloc(INTERFACES_MAX, sizeof *i);
     struct net_prefix *nets = calloc(INTERFACES_MAX, sizeof *nets);
@@ -32,7 +33,7 @@ static struct policy_snapshot *snapshot_of(const struct control *c, const struct
         for (uint32_t k = 0; k < all; k++)
             if (i[k].scope != NET_SCOPE_LINK)
                 nets[n++] = i[k].prefix;
-        snapshot = policy_snapshot_next(c->snapshot, s, nets, n);
+        snapshot = policy_snapshot_next(before, s, nets, n);
     }
     free(i);
     free(nets);
@@ -42,7 +43,7 @@ static struct policy_snapshot *snapshot_of(const struct control *c, const struct
 static enum pt_err rules_prepare(void *ctx, const struct settings *s, void **out,
                                  struct settings_refusal *why)
 {
-    *out = snapshot_of(ctx, s);
+    *out = participants_snapshot(((const struct control *)ctx)->snapshot, s);
     return *out ? PT_ERR_OK
                 : pt_fault_set(&why->fault, PT_ERR_NOMEM, "no memory for the new settings");
 }
@@ -68,7 +69,7 @@ bool participants_begin(struct control *c, const struct settings *s, struct pt_f
 {
     certificates_begin(c, s);
     outgoing_begin(c, s);
-    c->snapshot = snapshot_of(c, s);
+    c->snapshot = participants_snapshot(c->snapshot, s);
     if (!c->snapshot)
         pt_fault_set(fault, PT_ERR_NOMEM, "no memory for the settings");
     return c->snapshot != NULL;

@@ -15,6 +15,11 @@
  */
 void participants_register(struct control *c);
 
+/* A snapshot with the addresses of this host, behind `before` (which may be NULL). NULL: memory is
+ * short. Needs no lock. */
+struct policy_snapshot *participants_snapshot(const struct policy_snapshot *before,
+                                              const struct settings *s);
+
 /* At start: the rules of the settings that were read. False: memory is short. */
 PT_NODISCARD bool participants_begin(struct control *c, const struct settings *s,
                                      struct pt_fault *fault);
