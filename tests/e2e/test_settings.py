@@ -542,7 +542,7 @@ def test_every_path_and_verb_of_the_description_answers_as_it_says():
             key=lambda o: (o[0] == "delete" or o[1].endswith(("/delete", "/bounce")), o[1]),
         )
         for verb, path, operation in operations:
-            target = path.replace("{id}", identity).replace("{revision}", "1")
+            target = path.replace("{id}", identity).replace("{revision}", "1").replace("{address}", "::1")
             body = next((json.dumps(b) for p, b in BODIES.items() if path.startswith(p)), "{}")
             if path == "/api/v1/settings" and verb == "put":
                 body = json.dumps(gateway.document)
@@ -582,7 +582,7 @@ def test_paths_and_verbs_that_are_not_described_are_404_and_405():
     with Postern(free_port()) as gateway:
         _, described = gateway.api("GET", "/api/v1/openapi.json")
         for path, verbs in described["paths"].items():
-            target = path.replace("{id}", "00000000001").replace("{revision}", "1")
+            target = path.replace("{id}", "00000000001").replace("{revision}", "1").replace("{address}", "::1")
             for verb in VERBS:
                 if verb.lower() in verbs:
                     continue
