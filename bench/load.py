@@ -74,13 +74,15 @@ class Sink:
 class FastSink(Sink):
     """A postern-sink, which reads large messages many times as fast; a line for each."""
 
-    def __init__(self, folder: Path, programs: Path):
+    def __init__(self, folder: Path, programs: Path, tls: Path | None = None):
         self.program = programs / "postern-sink"
+        self.tls = tls  # certificate and key
         self.seen = self.lines = 0
         super().__init__(folder)
 
     def command(self) -> list[str]:
-        return [str(self.program), "--listen", f"127.0.0.1:{self.port}"]
+        tls = ["--tls", str(self.tls)] if self.tls else []
+        return [str(self.program), "--listen", f"127.0.0.1:{self.port}", *tls]
 
     def count(self) -> int:
         while new := os.pread(self.counters, 1 << 16, self.seen):
@@ -98,6 +100,7 @@ class Shape:
     sessions: int
     kept: bool = False
     programs: Path | None = None
+    tls: bool = False  # from the server to the sink
 
     @property
     def tools(self) -> tuple[str, str]:
@@ -108,8 +111,10 @@ class Shape:
 
     def __str__(self) -> str:
         size = f"{self.size >> 20} MB" if self.size >= 1 << 20 else f"{self.size >> 10} KB"
-        return f"{size} × {self.sessions}" + (
-            ", connections kept" if self.kept else ", a connection a message"
+        return (
+            f"{size} × {self.sessions}"
+            + (", connections kept" if self.kept else ", a connection a message")
+            + (", TLS to the next hop" if self.tls else "")
         )
 
     def source(self, port: int, messages: int, recipient: str) -> list[str]:

@@ -137,6 +137,14 @@ TRAFFIC = {
         below(64, "MB"),
         True,
     ),
+    "10m-tls": Traffic(
+        Shape(10 << 20, 4, tls=True),
+        {"postfix": 60, "postern": 120},
+        at_least(2),
+        (),
+        below(64, "MB"),
+        True,
+    ),
 }
 OWN = ["slow-sync", "dead"]
 LISTS = ["table", "lists", "refused"]
@@ -165,8 +173,11 @@ class Bench:
         fast = {n: self.with_programs(t) for n, t in TRAFFIC.items() if n in wanted and t.fast}
         if slow or "written" in wanted or "syscalls" in wanted:
             self.with_running(self.sink, lambda running: self.run_traffic(running, slow))
-        if fast:
-            self.with_running(self.fast_sink, lambda running: self.run_each(running, fast))
+        for tls in (False, True):
+            some = {n: t for n, t in fast.items() if t.shape.tls == tls}
+            sink = self.tls_sink if tls else self.fast_sink
+            if some:
+                self.with_running(sink, lambda running: self.run_each(running, some), tls)
         if "idle" in wanted:
             self.run_idle()
         if "postern" in self.options.servers:
@@ -187,6 +198,23 @@ class Bench:
 
     def fast_sink(self, name: str) -> load.Sink:
         return load.FastSink(self.folder(name), self.options.binary.parent)
+
+    def tls_sink(self, name: str) -> load.Sink:
+        """With a certificate of the day: ECDSA P-256."""
+        folder = self.folder(name)
+        pem, key = folder / "sink.pem", folder / "sink.key"
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
+                *("ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=sink.invalid"),
+                *("-out", pem, "-keyout", key),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        with open(pem, "ab") as out:
+            out.write(key.read_bytes())
+        return load.FastSink(folder, self.options.binary.parent, pem)
 
     def run_own(self) -> None:
         if "slow-sync" in self.options.workloads:
@@ -227,15 +255,19 @@ class Bench:
             self.rows.append(row)
 
     def with_running(
-        self, new_sink: Callable[[str], load.Sink], job: Callable[[dict], None]
+        self,
+        new_sink: Callable[[str], load.Sink],
+        job: Callable[[dict], None],
+        tls: bool = False,
     ) -> None:
-        """Starts all servers, each with a sink of its own, and ends them after the job."""
+        """Starts all servers, each with a sink of its own, and ends them after the job. OpenSMTPD is
+        not compared over TLS."""
         running: dict = {}
         try:
-            for name in self.options.servers:
+            for name in [n for n in self.options.servers if n != "opensmtpd" or not tls]:
                 sink = new_sink(name)
                 running[name] = (None, sink)
-                server = self.make(name, sink)
+                server = self.make(name, sink, tls=tls)
                 running[name] = (server, sink)
                 server.start()
                 load.run(Shape(4096, 4), server, sink, 40)  # first files, processes and pages
@@ -269,7 +301,7 @@ class Bench:
             self.say(f"{name}: {error}")
             self.lines.append(f"{shape}: a round of {server.title} is left out: {error}.")
         server.stop()
-        server = self.make(name, sink)
+        server = self.make(name, sink, tls=shape.tls)
         running[name] = (server, sink)
         server.start()
         return None

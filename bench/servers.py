@@ -27,6 +27,7 @@ class Postern:
         *,
         routes: list[dict] | None = None,
         environment: dict[str, str] | None = None,
+        tls: bool = False,
     ):
         self.binary = binary
         self.work = work
@@ -39,7 +40,11 @@ class Postern:
             "delivery": {
                 "routes": [
                     *(routes or []),
-                    {"domain": "*", "next_hops": [{"host": "127.0.0.1", "port": next_hop}]},
+                    {
+                        "domain": "*",
+                        "next_hops": [{"host": "127.0.0.1", "port": next_hop}],
+                        **({"tls": "encrypt"} if tls else {}),
+                    },
                 ]
             },
         }
@@ -136,13 +141,17 @@ def wait_until_empty(server, seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-def make(name: str, binary: Path, work: Path, next_hop: int, *, sessions: int = 100):
+def make(
+    name: str, binary: Path, work: Path, next_hop: int, *, sessions: int = 100, tls: bool = False
+):
     """A server that is not yet started. `sessions`: as many must be held at a time; Postfix has a
-    process for each, 100 by default."""
+    process for each, 100 by default. `tls`: nothing goes to the next hop in clear."""
     if name == "postern":
-        return Postern(binary, work / "postern", next_hop)
+        return Postern(binary, work / "postern", next_hop, tls=tls)
     if name == "postfix":
-        return Postfix(work / "postfix", next_hop, process_limit=max(100, sessions))
+        settings = {"smtp_tls_security_level": "encrypt"} if tls else {}
+        limit = max(100, sessions)
+        return Postfix(work / "postfix", next_hop, settings=settings, process_limit=limit)
     return OpenSmtpd(work / "opensmtpd", next_hop)
 
 

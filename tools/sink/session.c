@@ -38,6 +38,7 @@ struct session *session_new(int fd, struct sink_options *options)
 void session_free(struct session *s)
 {
     store_abandon(&s->file, s->options->store);
+    SSL_free(s->ssl);
     close(s->fd);
     free(s);
 }
@@ -281,8 +282,11 @@ static void on_command(struct session *s, char *line)
 {
     if (strncasecmp(line, "EHLO ", 5) == 0) {
         message_reset(s);
-        reply(s, "250-sink.invalid\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
-                 "250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250-CHUNKING\r\n250 SIZE 0\r\n");
+        reply(s, "250-sink.invalid\r\n");
+        if (s->options->tls && !s->ssl)
+            reply(s, "250-STARTTLS\r\n");
+        reply(s, "250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n"
+                 "250-DSN\r\n250-CHUNKING\r\n250 SIZE 0\r\n");
     } else if (strncasecmp(line, "HELO ", 5) == 0) {
         message_reset(s);
         reply(s, "250 sink.invalid\r\n");
@@ -294,6 +298,9 @@ static void on_command(struct session *s, char *line)
         on_data(s);
     } else if (strncasecmp(line, "BDAT ", 5) == 0) {
         on_bdat(s, line + 5);
+    } else if (strcasecmp(line, "STARTTLS") == 0 && s->options->tls && !s->ssl) {
+        reply(s, "220 2.0.0 Go ahead\r\n");
+        s->starts_tls = true;
     } else if (strcasecmp(line, "RSET") == 0) {
         message_reset(s);
         reply(s, "250 2.0.0 Forgotten\r\n");
@@ -361,7 +368,8 @@ static bool would_wait(void)
 static bool flush(struct session *s)
 {
     while (s->out_n) {
-        ssize_t n = send(s->fd, s->out, s->out_n, MSG_NOSIGNAL);
+        ssize_t n = s->ssl ? secure_write(s->ssl, s->out, s->out_n)
+                           : send(s->fd, s->out, s->out_n, MSG_NOSIGNAL);
 
         if (n < 0)
             return would_wait();
@@ -371,11 +379,26 @@ static bool flush(struct session *s)
     return true;
 }
 
-bool session_step(struct session *s)
+/* What came with STARTTLS is forgotten. */
+static bool start_tls(struct session *s)
+{
+    s->starts_tls = false;
+    s->in_n = 0;
+    message_reset(s);
+    s->ssl = SSL_new(s->options->tls);
+    if (!s->ssl || SSL_set_fd(s->ssl, s->fd) != 1)
+        return false;
+    SSL_set_accept_state(s->ssl);
+    return true;
+}
+
+static bool step(struct session *s)
 {
     /* One read a step: what is left is reported again. */
     if (s->out_n == 0) {
-        ssize_t n = recv(s->fd, s->in + s->in_n, sizeof s->in - s->in_n, 0);
+        char *room = s->in + s->in_n;
+        size_t most = sizeof s->in - s->in_n;
+        ssize_t n = s->ssl ? secure_read(s->ssl, room, most) : recv(s->fd, room, most, 0);
 
         if (n == 0 || (n < 0 && !would_wait()))
             return false;
@@ -386,5 +409,17 @@ bool session_step(struct session *s)
         if (!flush(s))
             return false;
     } while (s->out_n == 0 && s->in_n && !s->stuck && !s->quit);
+    if (s->starts_tls && s->out_n == 0)
+        return start_tls(s);
     return s->out_n > 0 || !s->quit;
+}
+
+/* What OpenSSL holds is not reported again. */
+bool session_step(struct session *s)
+{
+    bool there = step(s);
+
+    while (there && s->ssl && s->out_n == 0 && SSL_pending(s->ssl) > 0)
+        there = step(s);
+    return there;
 }

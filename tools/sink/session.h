@@ -2,6 +2,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "secure.h"
 #include "store.h"
 
 /*
@@ -19,6 +20,7 @@ struct sink_totals {
 struct sink_options {
     const char *store; /* a Maildir to write messages to; NULL: only counted */
     bool quiet;        /* no line per message */
+    SSL_CTX *tls;      /* for STARTTLS; NULL: it is not offered */
     struct sink_totals totals;
 };
 
@@ -28,6 +30,8 @@ enum { IN_SIZE = 65536, OUT_SIZE = 8192, OUT_ROOM = 512, HEAD_SIZE = 4096 };
 
 struct session {
     int fd;
+    SSL *ssl;        /* NULL: in clear */
+    bool starts_tls; /* once the output is written */
     struct sink_options *options;
     enum session_mode mode;
     bool quit;    /* closed once the output is written */

@@ -21,13 +21,14 @@
 enum { EVENTS = 256 };
 
 static const char usage[] =
-    "usage: postern-sink [--listen HOST:PORT] [--store MAILDIR] [--quiet]\n"
+    "usage: postern-sink [--listen HOST:PORT] [--store MAILDIR] [--tls FILE] [--quiet]\n"
     "\n"
     "Takes every message sent to it by SMTP and prints a line for each, and the totals when it is\n"
     "ended by SIGINT or SIGTERM. The first line says where it listens.\n"
     "\n"
     "  --listen HOST:PORT  where to listen (127.0.0.1:2526); port 0 picks a free one\n"
     "  --store MAILDIR     keep the messages as files there, octet for octet\n"
+    "  --tls FILE          offer STARTTLS with certificate and key out of that PEM file\n"
     "  --quiet             no line per message\n";
 
 static int fail(const char *what)
@@ -161,13 +162,14 @@ static int serve(int listener, struct sink_options *options)
 
 int main(int argc, char **argv)
 {
-    static const struct option names[] = { { "listen", required_argument, NULL, 'l' },
-                                           { "store", required_argument, NULL, 's' },
-                                           { "quiet", no_argument, NULL, 'q' },
-                                           { "help", no_argument, NULL, 'h' },
-                                           { NULL, 0, NULL, 0 } };
+    static const struct option names[] = {
+        { "listen", required_argument, NULL, 'l' }, { "store", required_argument, NULL, 's' },
+        { "tls", required_argument, NULL, 't' },    { "quiet", no_argument, NULL, 'q' },
+        { "help", no_argument, NULL, 'h' },         { NULL, 0, NULL, 0 }
+    };
     char standard[] = "127.0.0.1:2526", *where = standard;
     struct sink_options options = { 0 };
+    const char *certificate = NULL;
     int option, listener, result;
 
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -175,6 +177,8 @@ int main(int argc, char **argv)
             where = optarg;
         else if (option == 's')
             options.store = optarg;
+        else if (option == 't')
+            certificate = optarg;
         else if (option == 'q')
             options.quiet = true;
         else {
@@ -188,6 +192,9 @@ int main(int argc, char **argv)
     }
     if (options.store && !store_prepare(options.store))
         return 1;
+    if (certificate && !(options.tls = secure_open(certificate)))
+        return 1;
+    signal(SIGPIPE, SIG_IGN);
     listener = listen_on(where);
     if (listener < 0)
         return fail("cannot listen");

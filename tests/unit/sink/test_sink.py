@@ -6,7 +6,9 @@ socket, compared with what lies in the Maildir afterwards.
 
 import random
 import signal
+import smtplib
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -126,6 +128,23 @@ class SinkTest(unittest.TestCase):
                 replies = sink.talk(wire + b"QUIT\r\n", cut)
                 self.same(sink.stored(), sorted(BODIES))
                 self.assertEqual(replies.count("250 2.0.0 Taken\r\n"), len(BODIES))
+
+    def test_a_message_arrives_over_tls(self):
+        body = b"Subject: x\r\n\r\n" + b"%s\r\n" % (b"y" * 70) * 20000
+        with tempfile.TemporaryDirectory(prefix="postern-sink.") as folder:
+            pem = Path(folder) / "sink.pem"
+            subprocess.run(
+                ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                 "-nodes", "-days", "2", "-subj", "/CN=sink", "-out", pem, "-keyout", pem.with_suffix(".key")],
+                check=True, capture_output=True)
+            pem.write_bytes(pem.read_bytes() + pem.with_suffix(".key").read_bytes())
+            with Sink("--quiet", "--tls", str(pem)) as sink:
+                with smtplib.SMTP("127.0.0.1", sink.port, timeout=LIMIT) as client:
+                    client.starttls(context=ssl._create_unverified_context())
+                    client.ehlo()
+                    self.assertFalse(client.has_extn("starttls"))
+                    client.sendmail("a@example.com", "b@example.net", body)
+                self.same(sink.stored(), [body])
 
     def test_only_crlf_dot_crlf_ends_a_message(self):
         for ending in (b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r\n.x\r\n"):

@@ -1,0 +1,15 @@
+#pragma once
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+/*
+ * STARTTLS of the sink. With OpenSSL and nothing of the gateway's, like the rest.
+ */
+
+/* With certificate and key out of one PEM file. NULL: said on standard error. */
+SSL_CTX *secure_open(const char *path);
+
+/* As recv() and send(), over TLS; EAGAIN also while the handshake goes on. */
+ssize_t secure_read(SSL *ssl, char *out, size_t n);
+ssize_t secure_write(SSL *ssl, const char *octets, size_t n);
