@@ -274,6 +274,7 @@ static enum pt_err load_one(struct load *l, const struct index_stub *stub,
 static void run(struct spool_job *job)
 {
     struct load *l = PT_CONTAINER_OF(job, struct load, job);
+    struct spool *s = l->spool;
 
     if (l->count == 0)
         sweep_end(&l->sweep);
@@ -281,8 +282,9 @@ static void run(struct spool_job *job)
         if (load_one(l, &l->index.stubs[l->next + l->done], &l->messages[l->done],
                      &l->fates[l->done]) != PT_ERR_OK)
             break;
+    /* From here on the commit thread may free it. */
     atomic_store(&l->returned, true);
-    commit_wake(l->spool);
+    commit_wake(s);
 }
 
 /* ---- the commit thread's part ---- */

@@ -297,7 +297,7 @@ static void so_does_a_chunk_that_came_with_its_command(void **state)
     memset(all + n, 'x', OCTETS);
     rig_say(r, fd, all, (size_t)n + OCTETS);
     rig_ask(r, fd, "BDAT 2 LAST\r\n\r\n", "250");
-    for (int i = 0; i < 400 && !r->committed; i++)
+    for (int i = 0; i < 400 && !r->committed_count; i++)
         net_loop_turn(r->loop, 10);
     assert_non_null(r->committed);
     assert_true(r->committed->size > OCTETS && r->committed->size < OCTETS + 400);
