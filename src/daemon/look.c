@@ -34,7 +34,9 @@ static bool wait_for(struct talk *t, unsigned wanted)
 static bool dial(struct talk *t)
 {
     char name[NET_ENDPOINT_SIZE];
-    int sys_errno = net_stream_connect(&t->stream, &t->look->to, NULL);
+    const struct net_addr *source = &t->look->source;
+    bool fits = source->family != NET_NONE && source->family == t->look->to.addr.family;
+    int sys_errno = net_stream_connect(&t->stream, &t->look->to, fits ? source : NULL);
 
     if (!sys_errno && !wait_for(t, NET_WRITE))
         sys_errno = ETIMEDOUT;

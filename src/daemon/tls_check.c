@@ -17,6 +17,7 @@ struct check {
     char host[NET_NAME_SIZE];
     uint16_t port;
     bool given_port;
+    struct net_addr source;
     struct look look; /* without insisting */
     struct api_tls_check seen;
     struct api_tls_demand demands[API_TLS_DEMANDS_MAX];
@@ -89,6 +90,7 @@ static enum pt_err resolve(struct check *c, struct question *q, struct pt_fault 
 static void look_with(const struct check *c, struct look *l, struct tls_client *client)
 {
     *l = (struct look){ .to = c->look.to,
+                        .source = c->source,
                         .hostname = str_of(c->s->identity.hostname),
                         .name = str_of(c->host),
                         .client = client,
@@ -225,6 +227,19 @@ static void choose_port(struct check *c)
             }
 }
 
+/* As the first route connects that leads there. */
+static void choose_source(struct check *c, struct str domain)
+{
+    const struct settings *s = c->s;
+    const struct settings_route *r = domain.n ? settings_route_for(s, domain) : NULL;
+
+    for (uint32_t i = 0; !r && !domain.n && i < s->route_count; i++)
+        if (leads_to(c, &s->routes[i]))
+            r = &s->routes[i];
+    if (r)
+        c->source = r->source;
+}
+
 /* With a domain, its route's. Otherwise those of the routes that name the next hop; of none, those
  * of the routes by MX; of none of these either, what holds where a route says nothing. */
 static void add_demands(struct check *c, struct str domain)
@@ -260,6 +275,7 @@ static enum pt_err run(struct check *c, struct str domain, struct pt_fault *faul
     enum pt_err err;
 
     choose_port(c);
+    choose_source(c, domain);
     err = look_at_host(c, fault);
     if (err != PT_ERR_OK)
         return err;

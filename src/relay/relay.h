@@ -29,7 +29,7 @@
  *
  * Log events: "delivered", "deferred", "bounced" (failed; `bounce` names the notice), "in_doubt",
  * one line per group of recipients with the same outcome; "connect_failed", once per rest of a
- * destination; "tls_failed", when a next hop is talked to in clear because TLS failed.
+ * destination; "tls_fallback", when a next hop is talked to in clear because TLS failed.
  */
 
 struct relay;

@@ -203,7 +203,7 @@ static void log_failed(const struct relay_conn *conn, const char *reason)
 {
     struct log_line l;
 
-    log_begin(&l, LOG_WARN, "tls_failed");
+    log_begin(&l, LOG_WARN, "tls_fallback");
     log_cstr(&l, "destination", conn->dest->key);
     log_cstr(&l, "next_hop", conn->host);
     log_cstr(&l, "peer", conn->peer);

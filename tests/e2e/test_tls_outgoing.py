@@ -303,7 +303,7 @@ def test_a_handshake_that_fails_is_done_without_where_nobody_demands_it(good, ki
         hop.wait_for(1)
         gateway.settle()
         assert hop.steps.count("STARTTLS") == 1 and hop.sessions == 2
-        failed = events(gateway, "tls_failed")
+        failed = events(gateway, "tls_fallback")
         assert len(failed) == 1 and "in clear" in failed[0]["text"]
         event = events(gateway, "delivered")[-1]
         assert event["tls"] == "no" and event["tls_reason"] == "TLS failed lately"
