@@ -1,4 +1,4 @@
-"""peers: Postfix, OpenSMTPD and Exim from Debian, run from a folder beside Postern.
+"""peers: Postfix, OpenSMTPD, Exim and Dovecot from Debian, run from a folder beside Postern.
 
 Mail servers exclude each other as packages, so they are not installed: the packages are fetched by
 apt and unpacked under `.dev/peers/`. Each server runs in a mount and PID namespace of its own, with
@@ -24,6 +24,7 @@ PACKAGES = {
     "postfix": ["postfix"],
     "opensmtpd": ["opensmtpd"],
     "exim": ["exim4-daemon-light"],
+    "dovecot": ["dovecot-core", "dovecot-lmtpd"],
 }
 # The numbers of the accounts that exist inside the namespaces only.
 UID = {"postfix": 64801, "opensmtpd": 64802, "opensmtpq": 64803, "mailbox": 64805}
@@ -135,6 +136,7 @@ class Peer:
         # The shell stays, as the first process of the namespace: it keeps the kernel's promise that
         # it dies with its parent, which a server that changes its user would lose.
         script = "set -e\n" + "".join(f"mount --bind '{a}' '{b}'\n" for a, b in mounts)
+        script += self.setup()
         script += " ".join(f"'{part}'" for part in self.command()) + " &\nwait $!\n"
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -179,6 +181,10 @@ class Peer:
 
     def mounts(self) -> list[tuple[Path, str]]:
         return []
+
+    def setup(self) -> str:
+        """More that the shell does inside before the server starts."""
+        return ""
 
     def environment(self) -> dict[str, str]:
         return {}
@@ -400,3 +406,87 @@ class OpenSmtpd(Peer):
 
     def command(self) -> list[str]:
         return [f"{self.root}/usr/sbin/smtpd", "-F", "-f", str(self.work / "etc" / "smtpd.conf")]
+
+
+class Dovecot(Peer):
+    """Debian's Dovecot as an LMTP server. `users` are its recipients (any domain), each with a
+    Maildir below `mail`; those in `broken` have one that cannot be written, which it finds out
+    after the final dot only. Everybody else is refused at RCPT."""
+
+    name = "dovecot"
+
+    def __init__(
+        self,
+        work: Path,
+        port: int | None = None,
+        *,
+        users: tuple[str, ...],
+        broken: tuple[str, ...] = (),
+    ):
+        super().__init__(work, 0, port)
+        self.mail = work / "mail"
+        self.users = users
+        self.broken = broken
+
+    def configure(self) -> None:
+        for folder in ("run", "state", "mail"):
+            (self.work / folder).mkdir()
+        os.chown(self.mail, MAILBOX_UID, MAILBOX_UID)
+        (self.work / "nowhere").touch()
+        (self.work / "etc" / "users").write_text(
+            "".join(f"{user}:::::::\n" for user in self.users)
+            + "".join(
+                f"{user}:::::::userdb_mail=maildir:{self.work}/nowhere/{user}\n"
+                for user in self.broken
+            )
+        )
+        configuration = self.work / "etc" / "dovecot.conf"
+        configuration.write_text(f"""\
+protocols = lmtp
+listen = 127.0.0.1
+base_dir = {self.work}/run
+state_dir = {self.work}/state
+log_path = {self.work}/mail.log
+import_environment = TZ
+ssl = no
+default_internal_user = mailbox
+default_internal_group = mailbox
+default_login_user = mailbox
+mail_location = maildir:{self.mail}/%n
+mail_uid = mailbox
+mail_gid = mailbox
+first_valid_uid = 1
+hostname = dovecot.example
+postmaster_address = postmaster@dovecot.example
+lda_mailbox_autocreate = yes
+passdb {{
+  driver = static
+  args = nopassword=y
+}}
+userdb {{
+  driver = passwd-file
+  args = username_format=%n {self.work}/etc/users
+}}
+service config {{
+  executable = config -c {configuration}
+}}
+service lmtp {{
+  inet_listener lmtp {{
+    address = 127.0.0.1
+    port = {self.port}
+  }}
+}}
+""")
+
+    def setup(self) -> str:
+        # Its paths are built in; it looks for its programs and modules below /usr/lib/dovecot.
+        return f"mount -t overlay overlay -o 'lowerdir={self.root}/usr/lib:/usr/lib' /usr/lib\n"
+
+    def command(self) -> list[str]:
+        configuration = str(self.work / "etc" / "dovecot.conf")
+        dovecot = f"{self.root}/usr/sbin/dovecot"
+        return [f"{self.root}/usr/bin/doveconf", "-c", configuration, "-e", dovecot, "-F"]
+
+    def kept(self, user: str) -> list[bytes]:
+        """What stands in a user's mailbox."""
+        return [path.read_bytes() for path in sorted((self.mail / user / "new").glob("*"))]

@@ -25,9 +25,6 @@ static struct settings_host this_host(char name[256], unsigned confirmed)
     net_host_name(name);
     return (struct settings_host){ .hostname = name,
                                    .now_us = clock_wall_us(),
-                                   .features = SETTINGS_FEATURE_TLS |
-                                               SETTINGS_FEATURE_OUTGOING_TLS |
-                                               SETTINGS_FEATURE_ROUTE_SOURCE,
                                    .confirmed = confirmed };
 }
 

@@ -249,7 +249,8 @@ void relay_conn_dialled(struct relay_conn *conn)
 {
     struct relay *r = conn->rl->relay;
     char hostname[sizeof r->hostname];
-    struct smtp_client_config config = { .flags = r->config.client_flags };
+    struct smtp_client_config config = { .flags = r->config.client_flags |
+                                                  (conn->dest->lmtp ? SMTP_CLIENT_LMTP : 0u) };
 
     relay_lock(r);
     memcpy(hostname, r->hostname, sizeof hostname);

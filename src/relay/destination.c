@@ -137,6 +137,8 @@ static void write_demand(struct buf *key, const struct settings_route *route)
     };
     char source[NET_ADDR_SIZE];
 
+    if (route->lmtp)
+        BUF_LIT(key, "/lmtp");
     if (route->tls != SETTINGS_ROUTE_TLS_DEFAULT)
         buf_addf(key, "/tls=%s", names[route->tls]);
     if (route->ca)
@@ -208,6 +210,7 @@ static struct relay_dest *make(struct relay_dest_table *t, const struct settings
     d->kind = !route                          ? RELAY_DEST_NO_ROUTE
               : route->via == SETTINGS_VIA_MX ? RELAY_DEST_MX
                                               : RELAY_DEST_HOPS;
+    d->lmtp = route && route->lmtp;
     if (route)
         d->source = route->source;
     d->key = str_dup(key);

@@ -17,8 +17,8 @@
  * routes that demand different things of the same next hop are two destinations and share no
  * connection.
  *
- * What it is (key, kind, hops, domain, source, tls, ca) never changes and may be read by any thread
- * that keeps it alive; a connection does. The rest is under the scheduler's lock.
+ * What it is (key, kind, hops, domain, source, lmtp, tls, ca) never changes and may be read by any
+ * thread that keeps it alive; a connection does. The rest is under the scheduler's lock.
  */
 
 enum relay_dest_kind {
@@ -55,6 +55,7 @@ struct relay_dest {
     struct net_addr source; /* to connect from; family NET_NONE: the system's choice */
     struct relay_hop *hops; /* with RELAY_DEST_HOPS */
     uint32_t hop_count;
+    bool lmtp;      /* not SMTP */
     uint8_t tls;    /* enum settings_route_tls, as the route has it */
     const char *ca; /* NULL: the system's */
 

@@ -43,6 +43,7 @@ static void put_back(struct relay_conn *conn, struct relay_group *g)
 static struct relay_via via_of(struct relay_conn *conn)
 {
     struct relay_via via = {
+        .final = conn->dest && conn->dest->lmtp,
         .tells = conn->client && smtp_client_peer(conn->client)->dsn,
         .host = conn->host,
         .peer = conn->host ? conn->peer : NULL,

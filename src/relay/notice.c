@@ -25,7 +25,7 @@ static bool action_of(const struct relay_op *op, uint32_t i, enum mime_dsn_actio
         *out = MIME_DSN_FAILED;
         return r->notify == 0 || r->notify & SMTP_NOTIFY_FAILURE;
     case SPOOL_DELIVERED:
-        *out = MIME_DSN_RELAYED;
+        *out = op->final ? MIME_DSN_DELIVERED : MIME_DSN_RELAYED;
         return r->notify & SMTP_NOTIFY_SUCCESS && !op->tells;
     case SPOOL_QUEUED:
     case SPOOL_IN_DOUBT:

@@ -252,6 +252,7 @@ static void conclude(struct relay_loop *rl, struct relay_group *g,
     if (op) {
         op->group = g;
         op->why = why;
+        op->final = via->final;
         op->tells = via->tells;
     }
     if (!op || !copy_results(op, results) || (why && !give_up(op))) {

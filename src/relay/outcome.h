@@ -15,6 +15,7 @@ struct relay_via {
     const char *peer;  /* "192.0.2.1:25"; NULL: none */
     bool reused;       /* not the first message of its connection */
     bool unreachable;  /* deferred for want of a connection */
+    bool final;        /* LMTP: what it takes is delivered, not relayed */
     bool tells;        /* it offers DSN: what becomes of the message it tells the sender itself */
     uint32_t endpoint; /* relay_endpoint_hash() */
     bool secured;      /* over TLS, see `tls` */
@@ -42,9 +43,10 @@ struct relay_op {
     char *texts; /* what the replies point at */
     struct relay_again again;
     const char *why; /* of those that are given up though the last answer was "later" */
-    bool tells;      /* as in relay_via */
-    bool late;       /* no delivery: only the notice that it waits */
-    char host[256];  /* for the notice */
+    bool final;      /* as in relay_via, as is the next */
+    bool tells;
+    bool late;                       /* no delivery: only the notice that it waits */
+    char host[256];                  /* for the notice */
     struct relay_outcome_wait *wait; /* told once */
     bool once;                       /* settled whatever the spool says, not stored again */
 };

@@ -11,8 +11,7 @@
  *
  * settings_check_table() walks the document along the table and gives a new one: keys in the order
  * of the table, defaults filled in, values in their normal form. settings_check_rules() adds what
- * concerns several values, settings_check_confirmed() what must be confirmed, and
- * settings_check_features() what this program cannot do.
+ * concerns several values, settings_check_confirmed() what must be confirmed.
  */
 
 struct settings_check {
@@ -36,7 +35,6 @@ json_t *settings_check_entries(struct settings_check *c, json_t *array);
 /* These read what the first gave. They draw no conclusion from what is missing because it was
  * wrong. */
 void settings_check_rules(struct settings_check *c, const json_t *document);
-void settings_check_features(struct settings_check *c, const json_t *document);
 
 /* `confirm` is the member of that name, or NULL. */
 void settings_check_confirmed(struct settings_check *c, const json_t *document,

@@ -57,8 +57,6 @@ static void check_incoming_tls(struct settings_check *c, const json_t *document)
     bool clear = json_is_false(json_object_get(tls, "incoming"));
     bool certificate = !json_is_null(json_object_get(tls, "certificate"));
 
-    if (!(c->host->features & SETTINGS_FEATURE_TLS))
-        return; /* refused as a whole */
     if (json_is_true(json_object_get(tls, "incoming_required")) && clear)
         problem(c, SETTINGS_ERROR, "/connections/tls/incoming_required",
                 "is possible only together with \"incoming\": true");
@@ -125,6 +123,33 @@ static void check_route(struct settings_check *c, const json_t *route)
     settings_check_leave(c, mark);
 }
 
+static void check_protocol(struct settings_check *c, const json_t *route)
+{
+    json_t *hops = json_object_get(route, "next_hops"), *hop;
+    size_t i, inner, mark = c->pointer.n;
+
+    if (!is_word(json_object_get(route, "protocol"), "lmtp"))
+        return;
+    if (!hops) {
+        settings_check_enter(c, STR("protocol"));
+        problem(c, SETTINGS_ERROR, settings_check_pointer(c),
+                "\"lmtp\" needs \"next_hops\": hosts that the DNS names speak SMTP");
+    }
+    settings_check_leave(c, mark);
+    settings_check_enter(c, STR("next_hops"));
+    json_array_foreach(hops, i, hop)
+    {
+        inner = settings_check_enter_index(c, i);
+        settings_check_enter(c, STR("port"));
+        if (json_integer_value(json_object_get(hop, "port")) == 25)
+            problem(c, SETTINGS_WARNING, settings_check_pointer(c),
+                    "is the port of SMTP; LMTP is not spoken there (RFC 2033 section 5), but at "
+                    "port 24 for example");
+        settings_check_leave(c, inner);
+    }
+    settings_check_leave(c, mark);
+}
+
 static bool is_source_in_force(const struct settings_check *c, const struct net_addr *a)
 {
     const struct settings *s = c->host->in_force;
@@ -158,6 +183,7 @@ static void check_routes(struct settings_check *c, const json_t *document)
     {
         mark = settings_check_enter_index(c, i);
         check_route(c, route);
+        check_protocol(c, route);
         check_source(c, json_object_get(route, "source"));
         settings_check_leave(c, mark);
     }

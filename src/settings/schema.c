@@ -89,7 +89,6 @@ static enum pt_err parse_read(struct settings_check *c, json_t *document, struct
     take_lists(c, document);
     checked = settings_check_table(c, document);
     if (checked) {
-        settings_check_features(c, checked);
         settings_check_rules(c, checked);
         settings_check_confirmed(c, checked, confirm);
         warn_about_hostname(c);

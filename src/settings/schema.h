@@ -37,14 +37,6 @@ enum settings_confirm {
 /* The word for one of the above, as it stands in "confirm". */
 const char *settings_confirm_name(enum settings_confirm what);
 
-/* What a part of the program must be able to do before its keys may be used. */
-enum settings_feature {
-    SETTINGS_FEATURE_TLS = 1,
-    SETTINGS_FEATURE_LMTP = 2,
-    SETTINGS_FEATURE_ROUTE_SOURCE = 4,
-    SETTINGS_FEATURE_OUTGOING_TLS = 8,
-};
-
 /* What an ID in a document stands for on this host. */
 enum settings_certificate {
     SETTINGS_CERTIFICATE_MISSING,
@@ -60,7 +52,6 @@ struct settings_host {
     /* enum settings_confirm: what needs no confirmation, because it is in force already. For a
      * stored revision, which was confirmed when it was committed: SETTINGS_CONFIRM_ALL. */
     unsigned confirmed;
-    unsigned features; /* enum settings_feature: what this program can do */
 
     /* Lists need not be read where they are known. */
     const struct settings *in_force; /* a list equal to one of its is shared with it; NULL: none */

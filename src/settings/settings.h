@@ -70,6 +70,7 @@ struct settings_route {
     uint32_t max_concurrency; /* 0: the default */
     enum settings_route_tls tls;
     const char *ca;         /* the ID of an uploaded CA; NULL: the system's */
+    bool lmtp;              /* RFC 2033; with next_hops only */
     struct net_addr source; /* the address to connect from; family NET_NONE: the system's choice */
 };
 

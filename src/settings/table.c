@@ -363,7 +363,9 @@ static const struct schema_node route[] = {
         .flags = SCHEMA_NULLABLE,
         .max = 100,
         .choices = CHOICES("smtp", "lmtp"),
-        .summary = "The protocol spoken there. Default: \"smtp\".",
+        .summary = "The protocol spoken there. \"lmtp\" (RFC 2033) is for mail stores such as "
+                   "Dovecot, each recipient with its own answer, and needs next_hops. Default: "
+                   "\"smtp\".",
     },
     {
         .key = "source",

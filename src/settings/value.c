@@ -246,12 +246,14 @@ static void build_route(struct builder *b, const json_t *from, struct settings_r
     static const char *const tls_names[] = { "none", "opportunistic", "encrypt", "verify", NULL };
     const json_t *hops = json_object_get(from, "next_hops"), *tls = json_object_get(from, "tls");
     const json_t *source = json_object_get(from, "source");
+    const json_t *protocol = json_object_get(from, "protocol");
     size_t count = json_array_size(hops);
 
     r->domain = copy(b, json_object_get(from, "domain"));
     r->via = hops ? SETTINGS_VIA_NEXT_HOPS : SETTINGS_VIA_MX;
     r->max_concurrency = number(from, "max_concurrency");
     r->ca = copy(b, json_object_get(from, "ca"));
+    r->lmtp = json_is_string(protocol) && str_eq(settings_json_str(protocol), STR("lmtp"));
     PT_IGNORE(!json_is_string(source) || net_addr_parse(settings_json_str(source), &r->source),
               "the format was checked");
     if (json_is_string(tls))

@@ -84,11 +84,24 @@ void client_give_up(struct smtp_client *c, struct str status, struct str reason)
     client_end(c);
 }
 
+/* LMTP: a good-bye in place of one recipient's answer says nothing about those behind, to whom the
+ * message may have been delivered. */
+static bool leaves_others_in_doubt(struct smtp_client *c)
+{
+    struct client_tx *t = client_current(c);
+
+    if (!(c->flags & SMTP_CLIENT_LMTP) || client_tx_awaits(t) != CLIENT_AWAIT_END ||
+        !t->content_ended || t->accepted == 0)
+        return false;
+    client_tx_answered(t, &c->ending);
+    return true;
+}
+
 void client_dismissed(struct smtp_client *c)
 {
     c->ending = client_reply_result(c);
     client_ending_text(c, c->ending.text);
-    client_settle_all(c, false);
+    client_settle_all(c, leaves_others_in_doubt(c));
     client_end(c);
 }
 

@@ -114,5 +114,8 @@ void client_tx_begin(struct smtp_client *c, struct client_tx *t, struct smtp_cli
 /* A complete reply, not 421, has come for the current transaction. */
 void client_tx_reply(struct smtp_client *c, struct buf *out);
 
+/* LMTP: the answer to the end of data for the next of those who were accepted; true: the last. */
+bool client_tx_answered(struct client_tx *t, const struct smtp_client_result *result);
+
 /* Gives `result` to all recipients without one. */
 void client_tx_settle(struct client_tx *t, const struct smtp_client_result *result);

@@ -213,13 +213,11 @@ static void data_reply(struct smtp_client *c, struct client_tx *t, struct buf *o
 }
 
 /* RFC 2033 4.2: one reply for each recipient that was accepted, in their order. */
-static bool lmtp_end_reply(struct smtp_client *c, struct client_tx *t)
+bool client_tx_answered(struct client_tx *t, const struct smtp_client_result *result)
 {
-    struct smtp_client_result r = kept_result(c, t);
-
     while (!is_pending(t, t->next_end))
         t->next_end++;
-    t->m->rcpts[t->next_end++].result = r;
+    t->m->rcpts[t->next_end++].result = *result;
     return --t->accepted == 0;
 }
 
@@ -230,14 +228,12 @@ static void end_reply(struct smtp_client *c, struct client_tx *t)
     bool another = c->tx[!c->current].m != NULL;
 
     if (!none) {
-        if (c->flags & SMTP_CLIENT_LMTP) {
-            if (!lmtp_end_reply(c, t))
-                return;
-        } else {
-            struct smtp_client_result r = kept_result(c, t);
+        struct smtp_client_result r = kept_result(c, t);
 
+        if (!(c->flags & SMTP_CLIENT_LMTP))
             client_tx_settle(t, &r);
-        }
+        else if (!client_tx_answered(t, &r))
+            return;
     }
     /* A failed BDAT leaves the peer's transaction in an unknown state (RFC 3030 section 2). */
     finish(c, t, bdat_failed && !another);

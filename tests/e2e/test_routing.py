@@ -1,10 +1,24 @@
 """Where mail goes, and how: what a route says beyond its next hops."""
 
 import contextlib
+import sys
 
 import pytest
 
-from lib import Hop, Island, Postern, make_message
+from lib import (
+    CLOSE,
+    ROOT,
+    Hop,
+    Island,
+    Postern,
+    make_message,
+    read_notice,
+    split_trace,
+    temporary_folder,
+)
+
+sys.path.insert(0, str(ROOT / "bench"))
+import peers
 
 pytestmark = pytest.mark.asan
 
@@ -148,3 +162,169 @@ def test_mail_waits_while_the_source_is_away(root):
         gateway.cli("queue", "retry", "--all")
         hop.wait_for(2)
         gateway.settle()
+
+
+# ---- LMTP ----
+
+
+def states(gateway) -> dict[str, str]:
+    return {r["address"]: r["state"] for m in gateway.queue() for r in m["recipients"]}
+
+
+def lmtp(store, senders) -> dict:
+    """Mail for store.example goes to the store; all other, so the notices, to `senders`."""
+    return routes(route(store, "store.example", protocol="lmtp"), route(senders))
+
+
+def test_each_recipient_of_a_store_has_an_answer_of_its_own():
+    answers = {
+        "RCPT": lambda hop, line: "550 5.1.1 no such user" if "<nobody@" in line else None,
+        ".": lambda hop, address: {
+            "full@store.example": "452 4.2.2 mailbox full",
+            "never@store.example": "554 5.7.1 not this",
+        }.get(address),
+    }
+    with Hop(answers, lmtp=True, extensions=("PIPELINING", "8BITMIME")) as store, Hop() as senders:
+        with Postern(settings=lmtp(store, senders)) as gateway:
+            names = ("b", "nobody", "full", "never", "c")
+            with gateway.client() as client:
+                client.hello()
+                client.says("MAIL FROM:<a@source.example>").expect(250)
+                for name in names:
+                    client.says(
+                        f"RCPT TO:<{name}@store.example> NOTIFY=SUCCESS,FAILURE"
+                    ).expect(250)
+                client.says("DATA").expect(354)
+                client.sends(b"Subject: x\r\n\r\nhello\r\n.\r\n")
+                client.expect(250)
+            store.wait_for(2)
+            senders.wait_for(1)
+            gateway.wait_until(
+                lambda: states(gateway).get("full@store.example") == "deferred", "one waits"
+            )
+            assert sorted(m.recipients[0] for m in store.messages) == [
+                "b@store.example",
+                "c@store.example",
+            ]
+            (notice,) = senders.messages
+            told = read_notice(notice).recipients
+            assert {r["Final-Recipient"].split("; ")[1]: r["Action"] for r in told} == {
+                "b@store.example": "delivered",
+                "c@store.example": "delivered",
+                "nobody@store.example": "failed",
+                "never@store.example": "failed",
+            }
+            waiting = gateway.api("GET", "/api/v1/status")[1]["queue"]
+            assert f"127.0.0.1:{store.port}/lmtp" in [d["destination"] for d in waiting]
+            store.answers = {}
+            gateway.cli("queue", "retry", "--all")
+            gateway.settle()
+            assert [m.recipients for m in store.messages].count(["full@store.example"]) == 1
+            assert len(store.messages) == 3
+
+
+def test_only_those_without_an_answer_are_in_doubt():
+    lost = [True]
+
+    def answer(hop, address):
+        if address == "b@store.example" and lost:
+            lost.clear()
+            return CLOSE
+        return None
+
+    with Hop({".": answer}, lmtp=True) as store, Hop() as senders:
+        with Postern(settings=lmtp(store, senders)) as gateway:
+            send(gateway, "a@store.example", "b@store.example", "c@store.example")
+
+            def in_doubt():
+                found = states(gateway)
+                return found if "in_doubt" in found.values() else None
+
+            found = gateway.wait_until(in_doubt, "the connection was lost")
+            assert found["b@store.example"] == found["c@store.example"] == "in_doubt"
+            assert found.get("a@store.example", "delivered") == "delivered"
+            gateway.cli("queue", "retry", "--all")
+            gateway.settle()
+            kept = [m.recipients[0] for m in store.messages]
+            assert sorted(kept) == ["a@store.example", "b@store.example", "c@store.example"]
+
+
+def test_many_messages_follow_each_other_on_an_lmtp_connection():
+    busy = {".": lambda hop, address: "450 4.2.1 busy" if address.startswith("busy") else None}
+    with Hop(busy, lmtp=True, extensions=("PIPELINING", "CHUNKING")) as store, Hop() as senders:
+        with Postern(settings=lmtp(store, senders)) as gateway:
+            with gateway.client() as client:
+                client.hello()
+                for n in range(40):
+                    client.delivers(
+                        make_message(f"number {n}"),
+                        f"s{n}@source.example",
+                        f"a{n}@store.example",
+                        f"busy{n}@store.example",
+                        f"c{n}@store.example",
+                    )
+            store.wait_for(80)
+            gateway.wait_until(
+                lambda: list(states(gateway).values()).count("deferred") == 40, "40 wait"
+            )
+            for message in store.messages:
+                number = message.recipients[0].partition("@")[0][1:]
+                assert message.reverse_path == f"s{number}@source.example"
+                assert f"number {number}".encode() in message.content
+            assert store.sessions < 40
+            store.answers = {}
+            gateway.cli("queue", "retry", "--all")
+            gateway.settle()
+            assert len(store.messages) == 120
+
+
+def test_dovecot_is_served_by_lmtp(root):
+    """A real mail store: an unknown user, one whose mailbox cannot be written, and octets."""
+    dots, long = b".\r\n..\r\n.x\r\n", b"x" * 900 + b"\r\n"
+    bodies = [b"hello\r\n", dots, "Grüße\r\n".encode() * 50, long]
+    messages = [make_message(f"number {n}", body=body) for n, body in enumerate(bodies)]
+    with temporary_folder() as folder, Hop() as senders:
+        folder.chmod(0o755)
+        with peers.Dovecot(
+            folder / "dovecot", users=("anna", "berta"), broken=("broken",)
+        ) as store, Postern(settings=lmtp(store, senders)) as gateway:
+            with gateway.client() as client:
+                client.hello()
+                for message in messages:
+                    client.delivers(
+                        message,
+                        "a@source.example",
+                        "anna@store.example",
+                        "nobody@store.example",
+                        "broken@store.example",
+                        "berta@store.example",
+                        parameters=" BODY=8BITMIME",
+                    )
+            senders.wait_for(len(messages))
+            gateway.wait_until(
+                lambda: [
+                    r["state"]
+                    for m in gateway.queue()
+                    for r in m["recipients"]
+                    if r["address"] == "broken@store.example"
+                ]
+                == ["deferred"] * len(messages),
+                "the broken mailbox is tried again later",
+            )
+            for user in ("anna", "berta"):
+                kept = store.kept(user)
+                assert len(kept) == len(messages), user
+                bare = {split_trace(after_store(octets))[1] for octets in kept}
+                assert bare == set(messages)
+            for notice in senders.messages:
+                (told,) = read_notice(notice).recipients
+                assert "nobody@store.example" in told["Final-Recipient"]
+                assert told["Status"] == "5.1.1" and "User doesn't exist" in told["Diagnostic-Code"]
+            assert gateway.cli("queue", "delete", "--all")
+
+
+def after_store(octets: bytes) -> bytes:
+    """A message of a mailbox, from our trace header on, as it went over the wire."""
+    ours = octets.index(b"by gw.example")
+    start = octets.rindex(b"\nReceived: ", 0, ours) + 1
+    return octets[start:].replace(b"\n", b"\r\n")

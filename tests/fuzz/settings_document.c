@@ -10,8 +10,6 @@
 static const struct settings_host host = {
     .hostname = "gw.example.com",
     .now_us = 1700000000000000,
-    .features = SETTINGS_FEATURE_TLS | SETTINGS_FEATURE_OUTGOING_TLS | SETTINGS_FEATURE_LMTP |
-                SETTINGS_FEATURE_ROUTE_SOURCE,
 };
 
 static void check_errors(const struct settings_errors *e)

@@ -4,8 +4,11 @@
 
 Steps: CONNECT, EHLO, HELO, MAIL, RCPT, DATA, BDAT, `.` (the end of data), RSET, QUIT. What is given
 for a step is a reply, one of CLOSE, RESET and SILENT, octets that are sent as they are and count as
-no answer (without a line end at their end: then it closes), or a function of (hop, line) that returns one of these, or None for the usual. What it
-takes, it keeps, octet for octet.
+no answer (without a line end at their end: then it closes), or a function of (hop, line) that
+returns one of these, or None for the usual. What it takes, it keeps, octet for octet.
+
+With `lmtp` it speaks LMTP (RFC 2033): LHLO counts as the step EHLO, `.` is a step for each accepted
+recipient, with the address as its line, and each of them keeps a message of its own.
 
 With `tls`, an ssl.SSLContext, it offers STARTTLS; with `handshake`, a function of the connection,
 that is called in place of the handshake. `plain` has the steps that were said in clear, `agreed` one
@@ -46,11 +49,13 @@ class Hop:
         keep=lambda message: message,
         tls: ssl.SSLContext | None = None,
         handshake=None,
+        lmtp: bool = False,
     ):
         """`keep` makes what is kept of a message: for more mail than there is memory."""
         self.keep = keep
         self.answers = dict(answers or {})  # may be changed while it runs
         self.extensions = extensions
+        self.lmtp = lmtp
         self.tls, self.handshake = tls, handshake
         self.plain: list[str] = []
         self.agreed: list[tuple[str, str | None, bool]] = []
@@ -160,7 +165,7 @@ class _Session:
     def _command(self, text: str) -> None:
         verb = text.split(" ", 1)[0].upper()
         usual = {"HELO": "250 hop.example", "RSET": "250 2.0.0 OK", "NOOP": "250 2.0.0 OK"}
-        if verb == "EHLO":
+        if verb == ("LHLO" if self._hop.lmtp else "EHLO"):
             lines = ["hop.example", *self._hop.extensions]
             if (self._hop.tls or self._hop.handshake) and not self._secured:
                 lines.append("STARTTLS")
@@ -223,15 +228,18 @@ class _Session:
             self._answer("BDAT", text, "250 2.0.0 chunk taken")
 
     def _take(self, content: bytes, line: str) -> None:
+        if self._hop.lmtp:
+            for address, parameters in zip(self._recipients, self._rcpt_parameters):
+                self._keep([address], [parameters], content, address)
+        else:
+            self._keep(self._recipients, self._rcpt_parameters, content, line)
+        self._forget()
+
+    def _keep(self, recipients, parameters, content: bytes, line: str) -> None:
         message = Message(
-            self._mail or "",
-            self._recipients,
-            self._mail_parameters,
-            self._rcpt_parameters,
-            content,
+            self._mail or "", recipients, self._mail_parameters, parameters, content
         )
         self._answer(".", line, "250 2.0.0 kept", keep=message)
-        self._forget()
 
     @staticmethod
     def _path(text: str) -> tuple[str, list[str]]:

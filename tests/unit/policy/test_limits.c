@@ -21,8 +21,7 @@ static struct net_addr addr(const char *text)
 static struct policy_snapshot *snapshot(const char *document)
 {
     const struct settings_host host = { .hostname = "gw.example.com",
-                                        .confirmed = SETTINGS_CONFIRM_ALL,
-                                        .features = SETTINGS_FEATURE_TLS };
+                                        .confirmed = SETTINGS_CONFIRM_ALL };
     struct settings_errors errors;
     struct policy_snapshot *snap;
     struct settings *s;

@@ -30,8 +30,7 @@ static struct net_addr addr(const char *text)
 static struct policy_snapshot *snapshot(const char *document)
 {
     const struct settings_host host = { .hostname = "gw.example.com",
-                                        .confirmed = SETTINGS_CONFIRM_ALL,
-                                        .features = SETTINGS_FEATURE_TLS };
+                                        .confirmed = SETTINGS_CONFIRM_ALL };
     struct net_prefix nets[PT_ARRAY_LEN(host_net_texts)];
     struct settings_errors errors;
     struct policy_snapshot *snap;

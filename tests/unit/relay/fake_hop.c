@@ -92,7 +92,7 @@ static void on_command(struct fake_session *s, struct str line, const char *text
     size_t before = s->out.n;
     char hello[512];
 
-    if (str_starts_nocase(line, STR("EHLO"))) {
+    if (str_starts_nocase(line, s->hop->lmtp ? STR("LHLO") : STR("EHLO"))) {
         snprintf(hello, sizeof hello, "250-hop.example\r\n%s", s->hop->extensions);
         say(s, text, hello);
     } else if (str_starts_nocase(line, STR("MAIL"))) {
@@ -136,6 +136,26 @@ static void keep_message(struct fake_session *s)
     s->m = (struct fake_message){ 0 };
 }
 
+/* RFC 2033 4.2 */
+static bool answer_each(struct fake_session *s)
+{
+    struct str rest = str_of(s->m.to);
+    bool any = false;
+    char step[400];
+
+    while (rest.n && !s->gone && !s->silent) {
+        ptrdiff_t space = str_find(rest, ' ', 0);
+        struct str address = str_head(rest, space < 0 ? rest.n : (size_t)space);
+        size_t before = s->out.n;
+
+        snprintf(step, sizeof step, ". %.*s", STR_FMT(address));
+        say(s, step, "250 2.0.0 delivered\r\n");
+        any |= accepted(s, before);
+        rest = str_from(rest, address.n + (space >= 0));
+    }
+    return any;
+}
+
 static void on_content_line(struct fake_session *s, struct str line, const char *text)
 {
     size_t before = s->out.n;
@@ -143,6 +163,11 @@ static void on_content_line(struct fake_session *s, struct str line, const char 
     if (str_eq(line, STR("."))) {
         s->data = s->mail = false;
         s->accepted = 0;
+        if (s->hop->lmtp) {
+            if (answer_each(s))
+                keep_message(s);
+            return;
+        }
         say(s, text, "250 2.0.0 queued\r\n");
         if (s->take || accepted(s, before))
             keep_message(s);

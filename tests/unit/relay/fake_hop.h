@@ -38,6 +38,7 @@ struct fake_hop {
     bool stalls;            /* or not at all */
     unsigned clear;         /* messages that were begun in clear */
     const char *extensions; /* EHLO lines behind the first: "250-PIPELINING\r\n250 8BITMIME\r\n" */
+    bool lmtp;              /* LHLO, and for each recipient an answer to ". ADDRESS" */
     bool stop_reading;      /* takes nothing from the sockets */
     struct net_endpoint client; /* of the last session */
     unsigned sessions;          /* so far */

@@ -251,6 +251,57 @@ static void each_recipient_ends_for_itself(void **state)
     assert_int_equal(fake_spool_count(w->spool, id, 0, SPOOL_DELIVERED), 1);
 }
 
+static void with_lmtp_each_recipient_has_an_answer_behind_the_dot(void **state)
+{
+    struct world *w = *state;
+    struct rule some[] = {
+        { "RCPT TO:<none@", "550 5.1.1 no such user\r\n" },
+        { ". full@", "452 4.2.2 mailbox full\r\n", 1 },
+        { ". never@", "554 5.7.1 not this\r\n" },
+        { 0 },
+    };
+    uint64_t id;
+
+    w->hop->lmtp = true;
+    world_rules(w->hop, some);
+    world_begin(w, false);
+    w->routes.routes[0].lmtp = true;
+    assert_true(relay_set_settings(w->relay, &w->routes.settings));
+    id = world_submit(w, "good@b.example none@b.example full@b.example never@b.example");
+    UNTIL(w, w->spool->bounces == 1);
+    assert_true(world_stored(w, id, 0, SPOOL_DELIVERED));
+    assert_true(world_stored(w, id, 1, SPOOL_FAILED));
+    assert_true(world_stored(w, id, 2, SPOOL_QUEUED));
+    assert_true(world_stored(w, id, 3, SPOOL_FAILED));
+    assert_string_equal(fake_spool_outcome(w->spool, id, 2)->reply, "4.2.2 mailbox full");
+    assert_non_null(strstr(w->spool->last_bounce, "none@b.example"));
+    assert_non_null(strstr(w->spool->last_bounce, "never@b.example"));
+    assert_null(strstr(w->spool->last_bounce, "full@b.example"));
+    w->now += 40 * second;
+    UNTIL(w, world_stored(w, id, 2, SPOOL_DELIVERED));
+    assert_int_equal(fake_spool_count(w->spool, id, 0, SPOOL_DELIVERED), 1);
+}
+
+static void with_lmtp_only_those_without_an_answer_are_in_doubt(void **state)
+{
+    struct world *w = *state;
+    struct rule lost[] = { { ". b@", HOP_CLOSE, 1 }, { 0 } };
+    uint64_t id;
+
+    w->hop->lmtp = true;
+    world_rules(w->hop, lost);
+    world_begin(w, false);
+    w->routes.routes[0].lmtp = true;
+    assert_true(relay_set_settings(w->relay, &w->routes.settings));
+    id = world_submit(w, "a@b.example b@b.example c@b.example");
+    UNTIL(w, world_stored(w, id, 2, SPOOL_IN_DOUBT));
+    assert_true(world_stored(w, id, 0, SPOOL_DELIVERED));
+    assert_true(world_stored(w, id, 1, SPOOL_IN_DOUBT));
+    w->now += 400 * second;
+    UNTIL(w, world_stored(w, id, 1, SPOOL_DELIVERED) && world_stored(w, id, 2, SPOOL_DELIVERED));
+    assert_int_equal(fake_spool_count(w->spool, id, 0, SPOOL_DELIVERED), 1);
+}
+
 static void no_bounce_for_the_null_sender_or_never(void **state)
 {
     struct world *w = *state;
@@ -412,6 +463,8 @@ int main(void)
         WORLD_TEST(content_that_cannot_be_read_now_waits),
         WORLD_TEST(a_bare_line_feed_never_goes_out),
         WORLD_TEST(each_recipient_ends_for_itself),
+        WORLD_TEST(with_lmtp_each_recipient_has_an_answer_behind_the_dot),
+        WORLD_TEST(with_lmtp_only_those_without_an_answer_are_in_doubt),
         WORLD_TEST(no_bounce_for_the_null_sender_or_never),
         WORLD_TEST(a_bounce_of_what_was_read_back_returns_it),
         WORLD_TEST(eight_bits_are_not_sent_to_a_hop_without_8bitmime),

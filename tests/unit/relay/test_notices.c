@@ -58,6 +58,26 @@ static void success_is_passed_on_to_a_next_hop_that_offers_dsn(void **state)
     assert_int_equal(w->spool->bounces, 0);
 }
 
+static void lmtp_is_where_mail_is_delivered(void **state)
+{
+    struct world *w = *state;
+    struct rule full[] = { { ". full@", "552 5.2.2 mailbox full\r\n" }, { 0 } };
+
+    w->hop->lmtp = true;
+    w->hop->extensions = "250 PIPELINING\r\n";
+    world_rules(w->hop, full);
+    routes_add(&w->routes, "a.example"); /* notices wait: the store is not for them */
+    world_begin(w, false);
+    w->routes.routes[1].lmtp = true;
+    assert_true(relay_set_settings(w->relay, &w->routes.settings));
+    submit_with(w, "b@b.example full@b.example", SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_FAILURE);
+    UNTIL(w, w->spool->bounces == 1);
+    assert_true(told(w, "Final-Recipient: rfc822; b@b.example\r\nAction: delivered\r\nStatus: 2."));
+    assert_true(told(w, "Final-Recipient: rfc822; full@b.example\r\nAction: failed\r\n"
+                        "Status: 5.2.2\r\n"));
+    assert_false(told(w, "relayed"));
+}
+
 static void success_is_not_told_unasked(void **state)
 {
     struct world *w = *state;
@@ -421,6 +441,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WORLD_TEST(success_is_told_where_the_next_hop_sends_no_notices),
         WORLD_TEST(success_is_passed_on_to_a_next_hop_that_offers_dsn),
+        WORLD_TEST(lmtp_is_where_mail_is_delivered),
         WORLD_TEST(success_is_not_told_unasked),
         WORLD_TEST(what_one_delivery_gives_to_tell_is_one_notice),
         WORLD_TEST(a_sender_hears_of_a_delay_once),

@@ -8,11 +8,6 @@
 #define YEAR_2025_US 1735689600000000
 
 static const struct settings_host host = { .hostname = "GW.example.com", .now_us = YEAR_2025_US };
-static const struct settings_host able = {
-    .hostname = "gw.example.com",
-    .features = SETTINGS_FEATURE_TLS | SETTINGS_FEATURE_OUTGOING_TLS | SETTINGS_FEATURE_LMTP |
-                SETTINGS_FEATURE_ROUTE_SOURCE,
-};
 
 static struct settings_errors errors;
 
@@ -57,7 +52,6 @@ static void bad_on(const struct settings_host *h, const char *text, const char *
 }
 
 #define BAD(text, ...) bad_on(&host, (text), (const char *const[]){ __VA_ARGS__, NULL })
-#define BAD_ABLE(text, ...) bad_on(&able, (text), (const char *const[]){ __VA_ARGS__, NULL })
 
 /* ---- values ---- */
 
@@ -323,59 +317,22 @@ static void tls_keys_depend_on_each_other(void **state)
     struct settings *s;
 
     (void)state;
-    BAD_ABLE("{\"connections\":{\"tls\":{\"incoming_required\":true}}}",
-             "/connections/tls/incoming_required");
-    BAD_ABLE("{\"connections\":{\"tls\":{\"incoming\":true}}}", "/connections/tls/incoming");
-    BAD_ABLE("{\"connections\":{\"tls\":{\"implicit_port\":465}}}",
-             "/connections/tls/implicit_port");
-    BAD_ABLE("{\"connections\":{\"tls\":{\"implicit_port\":2525,\"certificate\":\"a\"}}}",
-             "/connections/tls/implicit_port");
-    BAD_ABLE("{\"connections\":{\"tls\":{\"client_certificates\":\"require\"}}}",
-             "/connections/tls/client_ca");
-    BAD_ABLE("{\"delivery\":{\"routes\":[{\"domain\":\"*\",\"ca\":\"a\"}]}}",
-             "/delivery/routes/0/ca");
-    assert_int_equal(try_on(&able,
+    BAD("{\"connections\":{\"tls\":{\"incoming_required\":true}}}",
+        "/connections/tls/incoming_required");
+    BAD("{\"connections\":{\"tls\":{\"incoming\":true}}}", "/connections/tls/incoming");
+    BAD("{\"connections\":{\"tls\":{\"implicit_port\":465}}}", "/connections/tls/implicit_port");
+    BAD("{\"connections\":{\"tls\":{\"implicit_port\":2525,\"certificate\":\"a\"}}}",
+        "/connections/tls/implicit_port");
+    BAD("{\"connections\":{\"tls\":{\"client_certificates\":\"require\"}}}",
+        "/connections/tls/client_ca");
+    BAD("{\"delivery\":{\"routes\":[{\"domain\":\"*\",\"ca\":\"a\"}]}}", "/delivery/routes/0/ca");
+    assert_int_equal(try_on(&host,
                             "{\"connections\":{\"tls\":{\"incoming\":true,\"certificate\":\"a\","
                             "\"incoming_required\":true,\"outgoing\":true}}}",
                             &s),
                      PT_ERR_OK);
     assert_true(s->tls.incoming && s->tls.incoming_required && s->tls.outgoing);
     settings_unref(s);
-}
-
-static void what_the_program_cannot_do_is_refused(void **state)
-{
-    static const char *const asked[][2] = {
-        { "\"incoming\":true", "/connections/tls/incoming" },
-        { "\"certificate\":\"a\"", "/connections/tls/certificate" },
-        { "\"certificate\":[\"a\"]", "/connections/tls/certificate" },
-        { "\"implicit_port\":465", "/connections/tls/implicit_port" },
-        { "\"client_certificates\":\"request\"", "/connections/tls/client_certificates" },
-        { "\"client_ca\":\"a\"", "/connections/tls/client_ca" },
-        { "\"outgoing\":true", "/connections/tls/outgoing" },
-    };
-    static const char *const routes[][2] = {
-        { "\"tls\":\"opportunistic\"", "/delivery/routes/0/tls" },
-        { "\"tls\":\"encrypt\"", "/delivery/routes/0/tls" },
-        { "\"protocol\":\"lmtp\"", "/delivery/routes/0/protocol" },
-        { "\"source\":\"10.0.0.1\"", "/delivery/routes/0/source" },
-    };
-    char text[200];
-
-    (void)state;
-    for (size_t i = 0; i < PT_ARRAY_LEN(asked); i++) {
-        snprintf(text, sizeof text, "{\"connections\":{\"tls\":{%s}}}", asked[i][0]);
-        BAD(text, asked[i][1]);
-        assert_non_null(strstr(errors.errors[0].detail, "this version"));
-    }
-    for (size_t i = 0; i < PT_ARRAY_LEN(routes); i++) {
-        snprintf(text, sizeof text, "{\"delivery\":{\"routes\":[{\"domain\":\"*\",%s}]}}",
-                 routes[i][0]);
-        BAD(text, routes[i][1]);
-    }
-    settings_unref(
-        good("{\"connections\":{\"tls\":{\"client_certificates\":\"off\"}},\"delivery\":"
-             "{\"routes\":[{\"domain\":\"*\",\"tls\":\"none\",\"protocol\":\"smtp\"}]}}"));
 }
 
 /* ---- confirmations and warnings ---- */
@@ -642,6 +599,26 @@ static bool only_ten(const struct net_addr *a)
     return a->family == NET_IPV4 && a->octets[0] == 10;
 }
 
+static void lmtp_needs_next_hops_away_from_the_port_of_smtp(void **state)
+{
+    static const char hops[] =
+        "{\"delivery\":{\"routes\":[{\"domain\":\"*\",\"protocol\":\"lmtp\","
+        "\"next_hops\":[{\"host\":\"a.b\",\"port\":24},{\"host\":\"c.d\"}]}]}}";
+    struct settings *s;
+
+    (void)state;
+    BAD("{\"delivery\":{\"routes\":[{\"domain\":\"*\",\"protocol\":\"lmtp\"}]}}",
+        "/delivery/routes/0/protocol");
+    s = good(hops);
+    assert_true(s->routes[0].lmtp);
+    assert_int_equal(errors.warning_count, 1);
+    assert_string_equal(errors.warnings[0].pointer, "/delivery/routes/0/next_hops/1/port");
+    settings_unref(s);
+    s = good("{\"delivery\":{\"routes\":[{\"domain\":\"*\",\"protocol\":\"smtp\"}]}}");
+    assert_false(s->routes[0].lmtp);
+    settings_unref(s);
+}
+
 static void a_source_is_an_address_of_this_host(void **state)
 {
     static const char ten[] =
@@ -649,7 +626,7 @@ static void a_source_is_an_address_of_this_host(void **state)
     static const char eleven[] = "{\"delivery\":{\"routes\":[{\"domain\":\"a.example\"},"
                                  "{\"domain\":\"*\",\"source\":\"11.0.0.1\"}]}}";
     static const char *const where[] = { "/delivery/routes/1/source", NULL };
-    struct settings_host host_of_ten = able;
+    struct settings_host host_of_ten = host;
     struct settings *s = NULL, *again = NULL;
 
     (void)state;
@@ -660,7 +637,7 @@ static void a_source_is_an_address_of_this_host(void **state)
     bad_on(&host_of_ten, eleven, where);
     assert_string_equal(errors.errors[0].detail, "is not an address of this host");
     /* One that is in force is not asked about again, nor is a stored revision. */
-    assert_int_equal(try_on(&able, eleven, &s), PT_ERR_OK);
+    assert_int_equal(try_on(&host, eleven, &s), PT_ERR_OK);
     host_of_ten.in_force = s;
     assert_int_equal(try_on(&host_of_ten, eleven, &again), PT_ERR_OK);
     settings_unref(s);
@@ -680,9 +657,9 @@ int main(void)
         TEST(all_errors_come_at_once),
         TEST(too_many_errors_are_counted),
         TEST(routes_must_make_sense),
+        TEST(lmtp_needs_next_hops_away_from_the_port_of_smtp),
         TEST(a_source_is_an_address_of_this_host),
         TEST(tls_keys_depend_on_each_other),
-        TEST(what_the_program_cannot_do_is_refused),
         TEST(what_locks_out_or_opens_is_confirmed),
         TEST(unused_lists_are_no_hazard),
         TEST(confirm_holds_known_words),

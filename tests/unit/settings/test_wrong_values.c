@@ -155,8 +155,6 @@ static enum pt_err parse(const char *text, struct settings **s, struct settings_
     static const struct settings_host host = {
         .hostname = "gw.example.com",
         .confirmed = SETTINGS_CONFIRM_ALL,
-        .features = SETTINGS_FEATURE_TLS | SETTINGS_FEATURE_OUTGOING_TLS | SETTINGS_FEATURE_LMTP |
-                    SETTINGS_FEATURE_ROUTE_SOURCE,
     };
 
     return settings_parse(text, strlen(text), &host, s, e);

@@ -453,6 +453,34 @@ static const struct conversation conversations[] = {
              "delivered more than once\n"
              "close=RETRY:0:4.4.2 connection closed while sending end of data: message may be "
              "delivered more than once\n" },
+    { .name = "LMTP: good-bye in place of an answer",
+      .flags = P | SMTP_CLIENT_LMTP,
+      .messages = { { .rcpts = "a@x b@x c@x" } },
+      .peer = { PIPELINING, "250 Ok\r\n250 Ok\r\n250 Ok\r\n250 Ok\r\n354 go\r\n",
+                "250 a\r\n421 4.3.2 going down\r\n" },
+      .sent = "LHLO gw\r\nMAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nRCPT TO:<c@x>\r\n"
+              "DATA\r\n" CONTENT ".\r\n",
+      .log = "a@x=SENT:250:a\nb@x=RETRY:421:4.3.2 going down\nc@x=RETRY?:421:4.3.2 going down\n"
+             "close=RETRY:421:4.3.2 going down\n" },
+    { .name = "LMTP: good-bye before the end of data",
+      .flags = P | SMTP_CLIENT_LMTP,
+      .messages = { { .rcpts = "a@x b@x" } },
+      .peer = { PIPELINING, "250 Ok\r\n250 Ok\r\n250 Ok\r\n421 4.3.2 going down\r\n" },
+      .sent = "LHLO gw\r\nMAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n",
+      .log = "a@x=RETRY:421:4.3.2 going down\nb@x=RETRY:421:4.3.2 going down\n"
+             "close=RETRY:421:4.3.2 going down\n" },
+    { .name =
+          "LMTP: the next message begins behind the dot, its answers come behind the last one's",
+      .flags = P | A | SMTP_CLIENT_LMTP,
+      .messages = { { .rcpts = "a@x b@x" }, { .rcpts = "c@x d@x" } },
+      .peer = { PIPELINING, "250 Ok\r\n250 Ok\r\n250 Ok\r\n354 go\r\n",
+                "250 a\r\n450 b\r\n250 Ok\r\n250 Ok\r\n550 no\r\n354 go\r\n", "250 c\r\n",
+                "221 bye\r\n" },
+      .sent = "LHLO gw\r\nMAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n" CONTENT
+              ".\r\nMAIL FROM:<s@x>\r\nRCPT TO:<c@x>\r\nRCPT TO:<d@x>\r\nDATA\r\n" CONTENT
+              ".\r\nQUIT\r\n",
+      .log = "a@x=SENT:250:a\nb@x=RETRY:450:b\nc@x=SENT:250:c\nd@x=FAILED:550:no\n"
+             "close=SENT:221:bye\n" },
     { .name = "LHLO unknown: there is nothing to fall back to",
       .flags = SMTP_CLIENT_LMTP,
       .peer = { "220 mx\r\n", "500 what?\r\n" },
