@@ -181,12 +181,17 @@ static void (*const actions[])(struct smtp_server *, struct turn *, struct str) 
 #undef ROW
 };
 
+static bool needs_tls(const struct smtp_server *s, const struct smtp_command *c)
+{
+    return smtp_server_needs_tls(s) && !(c->flags & SMTP_BEFORE_TLS);
+}
+
 /* Why this command may not come now; NULL: it may. */
 static const struct smtp_reply *not_now(const struct smtp_server *s, const struct smtp_command *c)
 {
     bool asked = c->verb == SMTP_MAIL && s->greeted && !s->transaction;
 
-    if (smtp_server_needs_tls(s) && !(c->flags & SMTP_BEFORE_TLS) && !asked)
+    if (needs_tls(s, c) && !asked)
         return &smtp_reply_need_tls;
     if ((c->flags & SMTP_NO_ARGUMENT) && c->args.n)
         return &smtp_reply_no_argument;
@@ -220,7 +225,7 @@ void smtp_server_run(struct smtp_server *s, struct turn *t, struct str line)
         if (!s->greeted && smtp_command_is_http(&c))
             smtp_server_close(s, t->out, &smtp_reply_not_http);
         else
-            mistake(s, t, &smtp_reply_unknown_command);
+            mistake(s, t, needs_tls(s, &c) ? &smtp_reply_need_tls : &smtp_reply_unknown_command);
         return;
     }
     /* Octets of unknown number follow: what is a command behind them cannot be told. */

@@ -291,7 +291,7 @@ static void tls_is_offered_and_required(void **state)
           W("HELO c\r\n" HELLO "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nRSET\r\n"
             "VRFY x\r\nEXPN x\r\nHELP\r\nNOOP\r\nFOO\r\nQUIT\r\n"),
           "530/5.7.0 250 530/5.7.0 530/5.7.0 530/5.7.0 530/5.7.0 530/5.7.0 530/5.7.0 530/5.7.0 "
-          "250/2.0.0 500/5.5.1 221/2.0.0",
+          "250/2.0.0 530/5.7.0 221/2.0.0",
           "EHLO(c) MAIL(a@b) CLOSE" },
         { "a chunk is no commands", W(HELLO "BDAT 6\r\nQUIT\r\nNOOP\r\n"),
           "250 530/5.7.0 250/2.0.0", SAID_HELLO },
