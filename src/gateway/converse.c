@@ -182,6 +182,7 @@ static void log_received(const struct session *s, const struct transaction *t)
     log_str(&line, "recipients", buf_str(list));
     log_u64(&line, "recipient_count", m->recipient_count);
     log_u64(&line, "size", m->size);
+    session_log_tls(s, &line);
     if (t->header.message_id_n)
         log_str(&line, "message_id", mime_header_message_id(&t->header));
     log_end(&line);
@@ -206,6 +207,8 @@ void converse_committed(struct session *s, enum pt_err result)
     ok.text.n = sizeof "stored as " - 1 + sizeof id - 1;
     s->messages++;
     GATEWAY_COUNT(s->loop->counters.messages, 1);
+    if (smtp_server_tls(&s->smtp))
+        GATEWAY_COUNT(s->loop->counters.messages_tls, 1);
     GATEWAY_COUNT(s->loop->counters.octets, m->size);
     log_received(s, t);
     answer(s, &ok);

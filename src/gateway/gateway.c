@@ -209,6 +209,7 @@ void gateway_get_stats(struct gateway *g, struct gateway_stats *out)
         out->refused += atomic_load_explicit(&c->refused, memory_order_relaxed);
         out->over_limit += atomic_load_explicit(&c->over_limit, memory_order_relaxed);
         out->messages += atomic_load_explicit(&c->messages, memory_order_relaxed);
+        out->messages_tls += atomic_load_explicit(&c->messages_tls, memory_order_relaxed);
         out->octets += atomic_load_explicit(&c->octets, memory_order_relaxed);
         out->rejected_messages += atomic_load_explicit(&c->rejected_messages, memory_order_relaxed);
         out->handshakes += atomic_load_explicit(&c->handshakes, memory_order_relaxed);

@@ -94,6 +94,7 @@ struct gateway_stats {
     uint64_t refused;           /* by connection control, since the start */
     uint64_t over_limit;        /* beyond max_connections or the system's descriptors */
     uint64_t messages;          /* answered 250 since the start */
+    uint64_t messages_tls;      /* those of them that came encrypted */
     uint64_t octets;            /* their content */
     uint64_t rejected_messages; /* answered otherwise at the end of data */
     uint64_t handshakes;        /* of TLS, that succeeded */

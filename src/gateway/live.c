@@ -64,6 +64,8 @@ static void describe_tls(const struct session *s, struct gateway_live *out)
         return;
     snprintf(out->tls_version, sizeof out->tls_version, "%s", info.version);
     snprintf(out->tls_cipher, sizeof out->tls_cipher, "%s", info.cipher);
+    snprintf(out->tls_subject, sizeof out->tls_subject, "%s", info.subject);
+    snprintf(out->tls_unverified, sizeof out->tls_unverified, "%s", info.unverified);
 }
 
 static void describe(const struct session *s, int64_t now, struct gateway_live *out)

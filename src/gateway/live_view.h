@@ -25,6 +25,8 @@ struct gateway_live {
     char helo[256];    /* "": not said yet */
     bool esmtp;
     char tls_version[16], tls_cipher[48]; /* "": in clear */
+    char tls_subject[160];                /* of the client's certificate; "": it showed none */
+    char tls_unverified[120];             /* why that one is not to be trusted; "": it is */
     uint32_t messages;                    /* accepted */
     uint64_t octets_in, octets_out;
     uint64_t content; /* octets of the message under way */

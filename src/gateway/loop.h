@@ -22,7 +22,7 @@ struct session;
 /* Counters of one loop: written by it alone, read by anyone. */
 struct gateway_counters {
     _Atomic uint64_t connections, refused, over_limit, messages, octets, rejected_messages,
-        handshakes, failed_handshakes;
+        messages_tls, handshakes, failed_handshakes;
 };
 
 #define GATEWAY_COUNT(counter, n)                                                                  \

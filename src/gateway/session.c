@@ -9,6 +9,7 @@
 #include "gateway/replies.h"
 #include "gateway/secure.h"
 #include "gateway/transaction.h"
+#include "tls/connection.h"
 
 /*
  * Reading, writing and ending. What is said is converse.c's affair.
@@ -443,15 +444,32 @@ void session_start(struct gateway_loop *l, int fd, const struct net_endpoint *pe
 
 /* ---- what happens to it from outside ---- */
 
-static void log_tls(const struct session *s, const char *event, const struct pt_fault *fault)
+void session_log_tls(const struct session *s, struct log_line *line)
+{
+    struct tls_info info;
+
+    if (!tls_stream_info(&s->stream, &info))
+        return;
+    log_cstr(line, "tls", info.version);
+    log_cstr(line, "cipher", info.cipher);
+    if (!info.subject[0])
+        return;
+    log_cstr(line, "certificate", info.subject);
+    log_cstr(line, "verified", info.verified ? "yes" : info.unverified);
+}
+
+static void log_secured(const struct session *s, const struct pt_fault *fault)
 {
     char client[NET_ENDPOINT_SIZE];
     struct log_line line;
 
     net_endpoint_format(&s->client, client);
-    log_begin(&line, LOG_INFO, event);
+    log_begin(&line, LOG_INFO, fault->err == PT_ERR_OK ? "tls" : "tls_failed");
     log_cstr(&line, "client", client);
-    log_cstr(&line, "reason", fault->text);
+    if (fault->err == PT_ERR_OK)
+        session_log_tls(s, &line);
+    else
+        log_cstr(&line, "reason", fault->text);
     log_end(&line);
 }
 
@@ -459,10 +477,10 @@ void session_secured(struct session *s, const struct pt_fault *fault)
 {
     s->phase = SESSION_OPEN;
     patience_resume(&s->patience, net_loop_now(s->loop->loop));
+    log_secured(s, fault);
     if (fault->err != PT_ERR_OK) {
         GATEWAY_COUNT(s->loop->counters.failed_handshakes, 1);
         limits_failed(s, 1);
-        log_tls(s, "tls_failed", fault);
         s->lost = true;
         session_close(s);
         return;

@@ -107,6 +107,11 @@ void session_sweep(struct session *s, int64_t now_ns);
  * way, but for a message that is being stored: then after that. True: it is gone. */
 bool session_disconnect(struct session *s, bool now);
 
+/* Adds what it is encrypted with, and who the client has shown to be; nothing in clear.
+ * (session.c) */
+struct log_line;
+void session_log_tls(const struct session *s, struct log_line *line);
+
 /* What it is doing, in words: constant text. */
 const char *session_doing(const struct session *s);
 

@@ -150,13 +150,11 @@ bool transaction_add_recipient(struct transaction *t, const struct smtp_rcpt *rc
 }
 
 /* For the Received field: what the session is encrypted with; empty: it is not. */
-static struct str tls_clause(const struct session *s, char *text, size_t size)
+static struct str tls_clause(const struct tls_info *info, char *text, size_t size)
 {
-    struct tls_info info;
-
-    if (!tls_stream_info(&s->stream, &info))
+    if (!info->version)
         return STR_NULL;
-    snprintf(text, size, "%s %s", info.version, info.cipher);
+    snprintf(text, size, "%s %s", info->version, info->cipher);
     return str_of(text);
 }
 
@@ -167,6 +165,7 @@ bool transaction_begin_content(struct transaction *t)
     struct buf *out = &t->loop->scratch;
     const char *hostname = policy_snapshot_settings(t->snapshot)->identity.hostname;
     char client[NET_ADDR_SIZE], id[MSGID_SIZE], tls[96];
+    struct tls_info info = { .version = NULL };
 
     m->id = spool_new_id(t->loop->gateway->spool);
     m->received_us = clock_wall_us();
@@ -176,6 +175,7 @@ bool transaction_begin_content(struct transaction *t)
     if (!m->client.p || !m->helo.p)
         return false;
     msgid_format(m->id, id);
+    PT_IGNORE(tls_stream_info(&s->stream, &info), "then there is none");
     buf_clear(out);
     mime_trace_write(out, &(struct mime_trace){
                               .helo = m->helo,
@@ -184,7 +184,9 @@ bool transaction_begin_content(struct transaction *t)
                               .id = str_of(id),
                               .rcpt = m->recipient_count == 1 ? m->recipients[0].address : STR_NULL,
                               .when_us = m->received_us,
-                              .tls = tls_clause(s, tls, sizeof tls),
+                              .tls = tls_clause(&info, tls, sizeof tls),
+                              .tls_client = info.version ? str_of(info.subject) : STR_NULL,
+                              .tls_client_verified = info.verified,
                               .encrypted = smtp_server_tls(&s->smtp),
                               .esmtp = smtp_server_esmtp(&s->smtp),
                               .smtputf8 = (m->flags & SPOOL_SMTPUTF8) != 0,

@@ -42,13 +42,14 @@ static bool is_literal(struct str s)
 }
 
 /* "(said _quit__hello_)": the replaced octets are neither space nor anything with a meaning. */
-static void add_said(struct buf *b, struct str helo)
+static void add_said(struct buf *b, struct str what, struct str said)
 {
-    BUF_LIT(b, "(said ");
-    helo = str_head(helo, COMMENT_MAX);
-    for (size_t i = 0; i < helo.n; i++) {
-        char c = helo.p[i];
-        bool plain = is_letter_or_digit(c) || c == '.' || c == '-' || c == ':' || c == '@';
+    buf_add_char(b, '(');
+    buf_add_str(b, what);
+    said = str_head(said, COMMENT_MAX);
+    for (size_t i = 0; i < said.n; i++) {
+        char c = said.p[i];
+        bool plain = is_letter_or_digit(c) || (c && strchr(".-:@=,", c));
 
         buf_add_char(b, plain ? c : '_');
     }
@@ -96,7 +97,7 @@ static void from_clause(struct mime_fold *f, const struct mime_trace *t)
     buf_add_char(b, ')');
     mime_fold_close(f);
     if (!usable && t->helo.n) {
-        add_said(mime_fold_open(f), t->helo);
+        add_said(mime_fold_open(f), STR("said "), t->helo);
         mime_fold_close(f);
     }
     if (t->tls.n) {
@@ -104,6 +105,12 @@ static void from_clause(struct mime_fold *f, const struct mime_trace *t)
         BUF_LIT(b, "(using ");
         buf_add_str(b, t->tls);
         buf_add_char(b, ')');
+        mime_fold_close(f);
+    }
+    if (t->tls_client.n) {
+        add_said(mime_fold_open(f),
+                 t->tls_client_verified ? STR("verified client ") : STR("unverified client "),
+                 t->tls_client);
         mime_fold_close(f);
     }
 }

@@ -25,9 +25,11 @@ struct mime_trace {
     struct str id;       /* the message's; trusted */
     struct str rcpt;     /* the recipient if there is exactly one; otherwise empty */
     struct str tls;      /* "TLSv1.3 TLS_AES_256_GCM_SHA384", trusted, for a comment; empty: none */
-    int64_t when_us;     /* wall time */
-    bool esmtp;          /* the session began with EHLO */
+    struct str tls_client; /* subject of the client's certificate, a stranger's; empty: none */
+    int64_t when_us;       /* wall time */
+    bool esmtp;            /* the session began with EHLO */
     bool encrypted;
+    bool tls_client_verified;
     bool authenticated;
     bool smtputf8; /* MAIL said SMTPUTF8: the names of RFC 6531 4.3 */
 };

@@ -51,6 +51,10 @@ struct tls_upload {
     struct str passphrase;     /* of an encrypted private key */
 };
 
+/* From here on it is said that a certificate expires. */
+enum { TLS_EXPIRES_SOON_DAYS = 30 };
+#define TLS_DAY_US (INT64_C(86400) * 1000000)
+
 enum { TLS_UPLOAD_MAX = 1 << 20, TLS_CHAIN_MAX = 16, TLS_CA_MAX = 512 };
 
 /* 16 hexadecimal digits, made from the content: the same upload has the same ID. */
@@ -75,6 +79,6 @@ struct tls_certificate_info {
     const char *const *chain; /* subjects of what is sent after the leaf; of a CA: the others */
     uint32_t chain_count;
     int64_t not_before_us, not_after_us;
-    int64_t chain_not_after_us; /* when the first of all expires */
+    int64_t chain_not_after_us; /* when the first of all that are sent expires */
     bool self_signed;
 };

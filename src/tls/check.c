@@ -14,9 +14,6 @@
  * certificate can be served, and sometimes it is what is wanted (a test, a private authority).
  */
 
-enum { SOON_DAYS = 30 };
-#define DAY_US (INT64_C(86400) * 1000000)
-
 static void date_text(int64_t us, char out[CLOCK_RFC3339_SIZE])
 {
     clock_rfc3339(us, out);
@@ -35,10 +32,10 @@ static void check_dates(const struct tls_certificate *c, int64_t now_us, struct 
     if (now_us >= i->not_after_us)
         tls_finding_add(f, false, field, "expired", "Have it renewed and upload the new one.",
                         "The certificate expired on %s.", date);
-    else if (now_us >= i->not_after_us - SOON_DAYS * DAY_US)
+    else if (now_us >= i->not_after_us - TLS_EXPIRES_SOON_DAYS * TLS_DAY_US)
         tls_finding_add(f, false, field, "expires_soon", "Have it renewed and upload the new one.",
                         "The certificate expires on %s, in %lld days.", date,
-                        (long long)((i->not_after_us - now_us) / DAY_US));
+                        (long long)((i->not_after_us - now_us) / TLS_DAY_US));
     if (now_us < i->not_before_us) {
         date_text(i->not_before_us, date);
         tls_finding_add(f, false, field, "not_yet_valid",

@@ -108,12 +108,33 @@ void tls_connection_free(struct tls_connection *c)
 
 /* ---- the handshake ---- */
 
+/* The subject; where it is empty, as many authorities leave it now, the first name of a host. */
+static void name_peer(X509 *x, char *out, size_t size)
+{
+    GENERAL_NAMES *names = NULL;
+
+    tls_name_text(X509_get_subject_name(x), out, size);
+    if (!out[0])
+        names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
+    for (int i = 0; !out[0] && i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+
+        if (name->type == GEN_DNS)
+            snprintf(out, size, "DNS:%.*s", ASN1_STRING_length(name->d.dNSName),
+                     (const char *)ASN1_STRING_get0_data(name->d.dNSName));
+    }
+    GENERAL_NAMES_free(names);
+    if (!out[0])
+        snprintf(out, size, "without a name");
+}
+
 static void note_peer(struct tls_connection *c)
 {
     X509 *x = SSL_get0_peer_certificate(c->ssl);
 
+    c->shown = x != NULL;
     if (x)
-        tls_name_text(X509_get_subject_name(x), c->subject, sizeof c->subject);
+        name_peer(x, c->subject, sizeof c->subject);
     /* A resumed session brings the result of the first handshake. */
     if (c->verify_error == X509_V_OK)
         c->verify_error = SSL_get_verify_result(c->ssl);
@@ -122,12 +143,6 @@ static void note_peer(struct tls_connection *c)
     else if (c->verify_error != X509_V_OK)
         snprintf(c->verified, sizeof c->verified, "%s",
                  X509_verify_cert_error_string(c->verify_error));
-}
-
-/* The peer closed without its close_notify. */
-static bool ended_early(void)
-{
-    return ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
 }
 
 static enum pt_err failed(struct tls_connection *c, int error, int sys_errno,
@@ -143,7 +158,7 @@ static enum pt_err failed(struct tls_connection *c, int error, int sys_errno,
         return pt_fault_set(fault, PT_ERR_DENIED, "the certificate does not verify: %s",
                             X509_verify_cert_error_string(c->verify_error));
     }
-    if (ended_early() || (error == SSL_ERROR_SYSCALL && ERR_peek_error() == 0)) {
+    if (error == SSL_ERROR_ZERO_RETURN || (error == SSL_ERROR_SYSCALL && ERR_peek_error() == 0)) {
         ERR_clear_error();
         if (sys_errno)
             return pt_fault_errno(fault, sys_errno, "TLS handshake");
@@ -185,7 +200,7 @@ void tls_connection_info(const struct tls_connection *c, struct tls_info *out)
         .cipher = c->cipher,
         .bits = (unsigned)SSL_get_cipher_bits(c->ssl, NULL),
         .resumed = SSL_session_reused(c->ssl) == 1,
-        .verified = c->subject[0] && c->verify_error == X509_V_OK,
+        .verified = c->shown && c->verify_error == X509_V_OK,
         .subject = c->subject,
         .unverified = c->verified,
     };
@@ -211,11 +226,6 @@ static ssize_t outcome(struct tls_connection *c, int n)
     case SSL_ERROR_ZERO_RETURN:
         return 0;
     default:
-        /* SMTP says itself where things end, so this is an end like any other. */
-        if (ended_early()) {
-            ERR_clear_error();
-            return 0;
-        }
         ERR_clear_error();
         errno = sys_errno ? sys_errno : EPROTO;
         return NET_STREAM_ERROR;

@@ -51,7 +51,10 @@ static SSL_CTX *make(const SSL_METHOD *method)
         SSL_CTX_free(ctx);
         return NULL;
     }
-    SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+    /* SMTP says itself where things end: who closes without a close_notify has sent what he has
+     * sent, and gets his replies. */
+    SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
+                                 SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     /* One read call for a record's header and body, and what follows. */
@@ -155,6 +158,14 @@ static enum pt_err set_up_server(SSL_CTX *ctx, const struct tls_server_config *c
     return PT_ERR_OK;
 }
 
+static void keep(struct tls_server *s, const struct tls_server_config *config)
+{
+    for (uint32_t i = 0; i < config->certificate_count; i++)
+        s->certificates[s->certificate_count++] = tls_certificate_ref(config->certificates[i]);
+    if (config->client_ca)
+        s->client_ca = tls_certificate_ref((struct tls_certificate *)config->client_ca);
+}
+
 enum pt_err tls_server_new(struct tls_server **out, const struct tls_server_config *config,
                            struct pt_fault *fault)
 {
@@ -170,6 +181,7 @@ enum pt_err tls_server_new(struct tls_server **out, const struct tls_server_conf
     }
     s->refs = 1;
     s->client_certificates = (uint8_t)config->client_certificates;
+    keep(s, config);
     err = set_up_server(s->ctx, config, fault);
     if (err != PT_ERR_OK) {
         tls_server_unref(s);
@@ -190,7 +202,22 @@ void tls_server_unref(struct tls_server *s)
     if (!s || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL))
         return;
     SSL_CTX_free(s->ctx);
+    for (uint32_t i = 0; i < s->certificate_count; i++)
+        tls_certificate_unref(s->certificates[i]);
+    tls_certificate_unref(s->client_ca);
     free(s);
+}
+
+struct tls_certificate *const *tls_server_certificates(const struct tls_server *s,
+                                                       uint32_t *out_count)
+{
+    *out_count = s->certificate_count;
+    return s->certificates;
+}
+
+const struct tls_certificate *tls_server_client_ca(const struct tls_server *s)
+{
+    return s->client_ca;
 }
 
 /* ---- clients ---- */
@@ -226,7 +253,8 @@ enum pt_err tls_client_new(struct tls_client **out, const struct tls_client_conf
     SSL_CTX_sess_set_new_cb(c->ctx, on_session);
     SSL_CTX_set_verify(c->ctx, SSL_VERIFY_PEER, config->verify ? insist : remember);
     /* Where the alternative is to send in clear, an old key is better than none. */
-    if (!config->verify && !SSL_CTX_set_cipher_list(c->ctx, "DEFAULT@SECLEVEL=1")) {
+    if ((!config->verify && !SSL_CTX_set_cipher_list(c->ctx, "DEFAULT@SECLEVEL=1")) ||
+        (config->signatures && !SSL_CTX_set1_sigalgs_list(c->ctx, config->signatures))) {
         tls_client_unref(c);
         return refuse(fault, "TLS cannot be set up");
     }

@@ -58,6 +58,11 @@ PT_NODISCARD enum pt_err tls_server_new(struct tls_server **out,
 struct tls_server *tls_server_ref(struct tls_server *s);
 void tls_server_unref(struct tls_server *s); /* NULL is accepted */
 
+/* What it was made of; valid as long as the context. */
+struct tls_certificate *const *tls_server_certificates(const struct tls_server *s,
+                                                       uint32_t *out_count);
+const struct tls_certificate *tls_server_client_ca(const struct tls_server *s); /* NULL: none */
+
 /* ---- clients ---- */
 
 struct tls_client;
@@ -67,6 +72,9 @@ struct tls_client_config {
     /* The handshake fails unless the chain and the name verify. Otherwise the result is only
      * told. */
     bool verify;
+    /* Signature algorithms that are offered, as OpenSSL writes them, to see which certificate a
+     * server has for them; NULL: all usual ones. */
+    const char *signatures;
 };
 
 PT_NODISCARD enum pt_err tls_client_new(struct tls_client **out,

@@ -210,8 +210,12 @@ static void dates(struct tls_certificate *c)
     c->info.not_after_us = to_us(X509_get0_notAfter(c->leaf));
     c->info.chain_not_after_us = c->info.not_after_us;
     for (int i = 0; i < sk_X509_num(c->chain); i++) {
-        int64_t us = to_us(X509_get0_notAfter(sk_X509_value(c->chain, i)));
+        X509 *x = sk_X509_value(c->chain, i);
+        int64_t us = to_us(X509_get0_notAfter(x));
 
+        /* A server's root is not sent, so that its end matters to those alone who trust it. */
+        if (c->key && X509_NAME_cmp(X509_get_subject_name(x), X509_get_issuer_name(x)) == 0)
+            continue;
         if (us < c->info.chain_not_after_us)
             c->info.chain_not_after_us = us;
     }

@@ -12,6 +12,8 @@ struct tls_server {
     _Atomic uint32_t refs;
     SSL_CTX *ctx;
     uint8_t client_certificates; /* enum tls_client_certificates */
+    struct tls_certificate *certificates[TLS_SERVER_CERTIFICATES_MAX], *client_ca;
+    uint32_t certificate_count;
 };
 
 /* Sessions to be resumed, the latest of each next hop (see resume.c). */
@@ -30,6 +32,7 @@ struct tls_connection {
     struct tls_server *server; /* one of the two */
     struct tls_client *client;
     bool dry;   /* the last read found nothing */
+    bool shown; /* the peer has a certificate */
     char *peer; /* of a client: under which name its sessions are kept */
     /* The first thing the verification minded; X509_V_OK: nothing. */
     long verify_error;

@@ -43,6 +43,20 @@ static const struct trace_case {
       "Received: from [IPv6:2001:db8::7] ([IPv6:2001:db8::7])\r\n"
       "\t(using TLSv1.3 TLS_AES_256_GCM_SHA384)\r\n"
       "\tby gw with ESMTPSA id 1; " DATE "\r\n" },
+    { "a certificate of the client, verified",
+      { BASE, .helo = STR("c"), .tls = STR("TLSv1.3 X"), .tls_client = STR("CN=mx.example,O=A B"),
+        .tls_client_verified = true, .esmtp = true, .encrypted = true },
+      "Received: from c ([192.0.2.7]) (using TLSv1.3 X)\r\n"
+      "\t(verified client CN=mx.example,O=A_B)\r\n"
+      "\tby gw.example.com with ESMTPS id 0GZK3V9TNQM;\r\n"
+      "\t" DATE "\r\n" },
+    { "a certificate that would be more than a name",
+      { BASE, .helo = STR("c"), .tls = STR("TLSv1.3 X"),
+        .tls_client = STR("CN=a) by x;\r\n\\(\xc3\xb6"), .esmtp = true, .encrypted = true },
+      "Received: from c ([192.0.2.7]) (using TLSv1.3 X)\r\n"
+      "\t(unverified client CN=a__by_x_______)\r\n"
+      "\tby gw.example.com with ESMTPS id 0GZK3V9TNQM;\r\n"
+      "\t" DATE "\r\n" },
     { "UTF-8 names under SMTPUTF8",
       { BASE, .helo = STR("\xc3\xbc.example"), .rcpt = STR("\xc3\xb6@x"), .esmtp = true,
         .encrypted = true, .smtputf8 = true },
