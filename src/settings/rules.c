@@ -47,6 +47,23 @@ static void check_retry(struct settings_check *c, const json_t *document)
                 "is not before the message is given up: nobody is told of a delay");
 }
 
+/* Who would be turned away is better known before. */
+static void check_required_tls(struct settings_check *c, const json_t *tls)
+{
+    const struct settings_host *host = c->host;
+    unsigned percent;
+
+    if (!json_is_true(json_object_get(tls, "incoming_required")) || host->messages_clear == 0 ||
+        (host->in_force && host->in_force->tls.incoming_required))
+        return;
+    percent = (unsigned)((host->messages_clear * 100 + host->messages - 1) / host->messages);
+    settings_errors_add(c->errors, SETTINGS_WARNING, "/connections/tls/incoming_required",
+                        "%llu of the %llu messages accepted since the start (%u %%) came in clear; "
+                        "clients that send so get 530 5.7.0 from now on",
+                        (unsigned long long)host->messages_clear,
+                        (unsigned long long)host->messages, percent);
+}
+
 static void check_incoming_tls(struct settings_check *c, const json_t *document)
 {
     const json_t *tls = settings_json_at(document, "connections", "tls", NULL);
@@ -57,6 +74,7 @@ static void check_incoming_tls(struct settings_check *c, const json_t *document)
     bool clear = json_is_false(json_object_get(tls, "incoming"));
     bool certificate = !json_is_null(json_object_get(tls, "certificate"));
 
+    check_required_tls(c, tls);
     if (json_is_true(json_object_get(tls, "incoming_required")) && clear)
         problem(c, SETTINGS_ERROR, "/connections/tls/incoming_required",
                 "is possible only together with \"incoming\": true");
@@ -387,11 +405,18 @@ static void check_open_domains(struct settings_check *c, const json_t *document,
 
 /* ---- certificates: what an ID stands for ---- */
 
+/* One whose file is lost and that is named already does not stand in the way of other changes. */
 static enum settings_certificate what_is(const struct settings_check *c, const json_t *id)
 {
+    enum settings_certificate what;
+
     if (!c->host->certificate || !json_is_string(id))
         return SETTINGS_CERTIFICATE_UNKNOWN;
-    return c->host->certificate(c->host->certificate_ctx, settings_json_str(id));
+    what = c->host->certificate(c->host->certificate_ctx, settings_json_str(id));
+    if (what == SETTINGS_CERTIFICATE_MISSING && c->host->in_force &&
+        settings_names_certificate(c->host->in_force, settings_json_str(id)))
+        return SETTINGS_CERTIFICATE_UNKNOWN;
+    return what;
 }
 
 static void check_server_id(struct settings_check *c, const json_t *id, unsigned confirmed)

@@ -69,6 +69,8 @@ struct settings_host {
      * revision. What `in_force` has already is not asked about either: an address that went away
      * does not stand in the way of other changes. */
     bool (*has_address)(const struct net_addr *a);
+    /* Messages accepted lately, and how many of them came in clear; 0, 0: not known. */
+    uint64_t messages, messages_clear;
 };
 
 struct settings_problem {

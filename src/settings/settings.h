@@ -148,6 +148,9 @@ struct settings {
 struct settings *settings_ref(const struct settings *s);
 void settings_unref(const struct settings *s); /* NULL is accepted */
 
+/* Is it named anywhere? Where, as a JSON pointer to what names it; NULL: nowhere. */
+const char *settings_names_certificate(const struct settings *s, struct str id);
+
 /* RFC 3339, with any offset; false: it is none. */
 PT_NODISCARD bool settings_time_parse(struct str text, int64_t *out_us);
 

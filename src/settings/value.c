@@ -425,6 +425,19 @@ const struct settings_route *settings_route_for(const struct settings *s, struct
     return i == SETTINGS_DOMAIN_NONE ? NULL : &s->routes[i];
 }
 
+const char *settings_names_certificate(const struct settings *s, struct str id)
+{
+    for (uint32_t i = 0; i < s->tls.certificate_count; i++)
+        if (str_eq(str_of(s->tls.certificates[i]), id))
+            return "/connections/tls/certificate";
+    if (s->tls.client_ca && str_eq(str_of(s->tls.client_ca), id))
+        return "/connections/tls/client_ca";
+    for (uint32_t i = 0; i < s->route_count; i++)
+        if (s->routes[i].ca && str_eq(str_of(s->routes[i].ca), id))
+            return "/delivery/routes";
+    return NULL;
+}
+
 char *settings_document_to_store(const struct settings *s)
 {
     static const char before[] = "{\"identity\":{", key[] = "\"hostname\":\"", after[] = "\",";

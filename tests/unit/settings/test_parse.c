@@ -335,6 +335,43 @@ static void tls_keys_depend_on_each_other(void **state)
     settings_unref(s);
 }
 
+static enum settings_certificate none_is_there(void *ctx, struct str id)
+{
+    return SETTINGS_CERTIFICATE_MISSING;
+}
+
+static void required_tls_tells_who_sends_in_clear(void **state)
+{
+    static const char text[] = "{\"connections\":{\"tls\":{\"incoming\":true,\"certificate\":\"a\","
+                               "\"incoming_required\":true}}}";
+    struct settings_host busy = host;
+    struct settings *s, *again;
+
+    (void)state;
+    busy.messages = 1000;
+    assert_int_equal(try_on(&busy, text, &s), PT_ERR_OK);
+    assert_int_equal(errors.warning_count, 0);
+    settings_unref(s);
+    busy.messages_clear = 1;
+    assert_int_equal(try_on(&busy, text, &s), PT_ERR_OK);
+    assert_int_equal(errors.warning_count, 1);
+    assert_string_equal(errors.warnings[0].pointer, "/connections/tls/incoming_required");
+    assert_non_null(strstr(errors.warnings[0].detail, "1 of the 1000 messages"));
+    assert_non_null(strstr(errors.warnings[0].detail, "(1 %)"));
+    /* It is so already; and a certificate that was lost since is no new trouble. */
+    busy.in_force = s;
+    busy.certificate = none_is_there;
+    assert_int_equal(try_on(&busy, text, &again), PT_ERR_OK);
+    assert_int_equal(errors.warning_count, 0);
+    assert_string_equal(settings_names_certificate(again, STR("a")),
+                        "/connections/tls/certificate");
+    assert_null(settings_names_certificate(again, STR("b")));
+    settings_unref(again);
+    settings_unref(s);
+    busy.in_force = NULL;
+    bad_on(&busy, text, (const char *const[]){ "/connections/tls/certificate", NULL });
+}
+
 /* ---- confirmations and warnings ---- */
 
 static void what_locks_out_or_opens_is_confirmed(void **state)
@@ -660,6 +697,7 @@ int main(void)
         TEST(lmtp_needs_next_hops_away_from_the_port_of_smtp),
         TEST(a_source_is_an_address_of_this_host),
         TEST(tls_keys_depend_on_each_other),
+        TEST(required_tls_tells_who_sends_in_clear),
         TEST(what_locks_out_or_opens_is_confirmed),
         TEST(unused_lists_are_no_hazard),
         TEST(confirm_holds_known_words),
