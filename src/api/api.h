@@ -149,7 +149,16 @@ struct api_warning {
     bool red; /* something that was asked for is not in force, or mail is at stake */
 };
 
-enum { API_LISTENERS_MAX = 64, API_WARNINGS_MAX = 16 };
+enum { API_LISTENERS_MAX = 64, API_WARNINGS_MAX = 16, API_CERTIFICATES_MAX = 9 };
+
+/* A certificate in force. */
+struct api_status_certificate {
+    char id[TLS_ID_SIZE];
+    char subject[160];
+    char key_type[32];
+    bool ca;              /* that those of clients are checked against */
+    int64_t not_after_us; /* when the first of its chain expires */
+};
 
 struct api_status {
     uint64_t sessions;          /* now */
@@ -174,6 +183,13 @@ struct api_status {
          * content read back. */
         uint64_t receiving, receiving_max, cached, cached_max, reading, reading_max;
     } memory;
+    struct {
+        struct api_status_certificate certificates[API_CERTIFICATES_MAX];
+        uint32_t certificate_count;
+        uint64_t handshakes, failed_handshakes, messages; /* since the start; messages over TLS */
+        uint32_t handshakes_now;
+        char alarm[240]; /* how what is served differs from what is configured; "": it does not */
+    } tls;
     struct api_warning warnings[API_WARNINGS_MAX];
     uint32_t warning_count;
 };
@@ -215,6 +231,8 @@ struct api_connection {
     const char *helo; /* "": not said yet */
     bool esmtp;
     const char *tls_version, *tls_cipher; /* NULL: in clear */
+    const char *tls_subject;              /* of the client's certificate; "": it showed none */
+    const char *tls_unverified;           /* why that one is not to be trusted; "": it is */
     uint64_t messages, octets_in, octets_out, content, idle_seconds;
 };
 
@@ -243,7 +261,10 @@ typedef bool api_certificate_fn(void *user, const struct api_certificate *c);
 /* What a client sees that begins TLS with our own listener. */
 struct api_served {
     char address[NET_ENDPOINT_SIZE];
-    bool starttls;                           /* it is offered */
+    bool implicit;    /* TLS from the first octet */
+    const char *kind; /* of key that was asked for: "RSA"; NULL: any */
+    bool unknown;     /* refused by the rules or the limits: nothing can be said */
+    bool starttls;    /* it is offered */
     const struct tls_certificate_info *info; /* NULL: no certificate was seen */
     const char *version, *cipher;
     char error[240]; /* why there was no handshake; "": there was one, or none is offered */
@@ -362,8 +383,8 @@ struct api_deps {
      * next command. */
     enum pt_err (*connection_show)(void *ctx, uint64_t id, api_connection_fn *show, void *user);
     enum pt_err (*connection_end)(void *ctx, uint64_t id, bool now, bool *out_gone);
-    /* Reads, checks and stages an upload; its ID goes into `id`. PT_ERR_INVALID: the errors are in
-     * `findings`, which is set anew. */
+    /* Reads, checks and stages an upload; its ID goes into `id`, what is to be said about it into
+     * `findings`, which is set anew. PT_ERR_INVALID: there are errors in it. */
     enum pt_err (*tls_upload)(void *ctx, const struct tls_upload *upload,
                               struct tls_findings *findings, char id[TLS_ID_SIZE],
                               struct pt_fault *fault);
@@ -375,7 +396,8 @@ struct api_deps {
     /* PT_ERR_NOTFOUND; PT_ERR_BUSY: the settings in force name it, the fault says where. */
     enum pt_err (*tls_remove)(void *ctx, struct str id, struct pt_fault *fault);
 
-    /* Connects to our own listener as a client would, and shows what it saw, once. */
+    /* Connects to our own listeners as a client would, and shows what it saw: at the SMTP listener
+     * first, once for each kind of key where there are several, then at the implicit_port. */
     void (*tls_served)(void *ctx, void (*show)(void *user, const struct api_served *served),
                        void *user);
 

@@ -19,6 +19,21 @@ static void problem(struct http_exchange *x, enum pt_err err)
     api_problem(x, err, detail);
 }
 
+/* null where the client has shown no certificate. */
+static json_t *client_certificate_json(const struct api_connection *c)
+{
+    json_t *v;
+
+    if (!*c->tls_subject)
+        return json_null();
+    v = json_object();
+    api_json_set(&v, "subject", api_json_str(str_of(c->tls_subject)));
+    api_json_set(&v, "verified", json_boolean(*c->tls_unverified == 0));
+    api_json_set(&v, "error",
+                 *c->tls_unverified ? api_json_str(str_of(c->tls_unverified)) : json_null());
+    return v;
+}
+
 /* null in clear. */
 static json_t *tls_json(const struct api_connection *c)
 {
@@ -29,6 +44,7 @@ static json_t *tls_json(const struct api_connection *c)
     v = json_object();
     api_json_set(&v, "version", json_string(c->tls_version));
     api_json_set(&v, "cipher", json_string(c->tls_cipher ? c->tls_cipher : ""));
+    api_json_set(&v, "certificate", client_certificate_json(c));
     return v;
 }
 

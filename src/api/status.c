@@ -105,6 +105,47 @@ static json_t *warnings_json(const struct api_status *s)
     return list;
 }
 
+static json_t *certificates_json(const struct api_status *s)
+{
+    json_t *list = json_array();
+    int64_t now = clock_wall_us();
+
+    for (uint32_t i = 0; i < s->tls.certificate_count; i++) {
+        const struct api_status_certificate *c = &s->tls.certificates[i];
+        json_t *v = json_object();
+
+        api_json_set(&v, "id", json_string(c->id));
+        api_json_set(&v, "kind", json_string(c->ca ? "ca" : "server"));
+        api_json_set(&v, "subject", api_json_str(str_of(c->subject)));
+        api_json_set(&v, "key_type", json_string(c->key_type));
+        api_json_set(&v, "expires", api_json_time(c->not_after_us));
+        api_json_set(&v, "days_left", json_integer((c->not_after_us - now) / TLS_DAY_US));
+        api_json_add(&list, v);
+    }
+    return list;
+}
+
+/* What clients are offered. "certificates" are those in force; what was only uploaded is at
+ * /tls/certificates. */
+static json_t *tls_json(const struct api_status *s, const struct settings *settings)
+{
+    json_t *v = json_object();
+    bool incoming = settings && settings->tls.incoming;
+    bool required = settings && settings->tls.incoming_required;
+
+    api_json_set(&v, "incoming", json_string(required ? "required" : incoming ? "offered" : "off"));
+    api_json_set(&v, "implicit_port",
+                 settings && settings->tls.implicit_port ? json_integer(settings->tls.implicit_port)
+                                                         : json_null());
+    api_json_set(&v, "certificates", certificates_json(s));
+    api_json_set(&v, "handshakes", json_integer((json_int_t)s->tls.handshakes));
+    api_json_set(&v, "failed_handshakes", json_integer((json_int_t)s->tls.failed_handshakes));
+    api_json_set(&v, "handshakes_now", json_integer(s->tls.handshakes_now));
+    api_json_set(&v, "messages", json_integer((json_int_t)s->tls.messages));
+    api_json_set(&v, "alarm", s->tls.alarm[0] ? api_json_str(str_of(s->tls.alarm)) : json_null());
+    return v;
+}
+
 /* NULL when mail can come in, else why not. */
 static const char *not_ready(const struct api_status *s)
 {
@@ -177,6 +218,7 @@ static void status_job(struct http_exchange *x)
         api_json_set(
             &v, "messages",
             counters_json("accepted", s->messages_accepted, "delivered", s->messages_delivered));
+        api_json_set(&v, "tls", tls_json(s, settings));
         api_json_set(&v, "spool", spool_json(s));
         api_json_set(&v, "memory", memory_json(s));
         api_json_set(&v, "queue", destinations);

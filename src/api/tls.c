@@ -176,9 +176,10 @@ static bool collect(void *user, const struct api_certificate *c)
     return true;
 }
 
-/* Checks and stages; the ID is in `id`. With `out_confirm` that member may be in the request, and
- * is taken from it. False: answered. */
-static bool stage(struct http_exchange *x, char id[TLS_ID_SIZE], json_t **out_confirm)
+/* Checks and stages; the ID is in `id`, what was found in `out_findings`. With `out_confirm` that
+ * member may be in the request, and is taken from it. False: answered. */
+static bool stage(struct http_exchange *x, char id[TLS_ID_SIZE], json_t **out_findings,
+                  json_t **out_confirm)
 {
     struct api *a = api_of(x);
     json_t *body = http_exchange_json(x, NULL);
@@ -203,6 +204,7 @@ static bool stage(struct http_exchange *x, char id[TLS_ID_SIZE], json_t **out_co
         else if (err != PT_ERR_OK)
             api_problem(x, err, fault.text);
     }
+    *out_findings = good ? findings_json(findings) : NULL;
     if (out_confirm)
         *out_confirm = json_incref(json_object_get(body, "confirm"));
     wipe(x, body);
@@ -211,16 +213,29 @@ static bool stage(struct http_exchange *x, char id[TLS_ID_SIZE], json_t **out_co
     return good;
 }
 
+/* As it is listed, but with all that was found in the upload. Takes the reference. */
+static enum pt_err show_staged(struct api *a, const char *id, json_t *findings, struct collected *c,
+                               struct pt_fault *fault)
+{
+    enum pt_err err = a->deps.tls_each(a->deps.ctx, str_of(id), collect, c, fault);
+
+    if (err == PT_ERR_OK)
+        json_object_set(json_array_get(c->items, 0), "findings", findings);
+    json_decref(findings);
+    return err;
+}
+
 static void upload_job(struct http_exchange *x)
 {
     struct api *a = api_of(x);
     struct collected c = { .items = json_array() };
     struct pt_fault fault = { 0 };
     char id[TLS_ID_SIZE], location[80];
+    json_t *findings;
     enum pt_err err;
 
-    if (stage(x, id, NULL)) {
-        err = a->deps.tls_each(a->deps.ctx, str_of(id), collect, &c, &fault);
+    if (stage(x, id, &findings, NULL)) {
+        err = show_staged(a, id, findings, &c, &fault);
         if (err == PT_ERR_OK) {
             snprintf(location, sizeof location, "/api/v1/tls/certificates/%s", id);
             http_header_add(x, "Location", location);
@@ -319,6 +334,8 @@ static json_t *served_json(const struct api_served *served)
     json_t *v = json_object();
 
     api_json_set(&v, "address", json_string(served->address));
+    api_json_set(&v, "implicit", json_boolean(served->implicit));
+    api_json_set(&v, "key_type", served->kind ? json_string(served->kind) : json_null());
     api_json_set(&v, "error", served->error[0] ? api_json_str(str_of(served->error)) : json_null());
     api_json_set(&v, "starttls", json_boolean(served->starttls));
     if (served->info) {
@@ -332,18 +349,32 @@ static json_t *served_json(const struct api_served *served)
 }
 
 struct told {
-    json_t *answer;
-    struct http_exchange *x;
+    json_t *first, *others;
+    char alarm[sizeof((struct api_served *)0)->alarm];
+    bool unknown;
 };
 
 static void tell_served(void *user, const struct api_served *served)
 {
     struct told *t = user;
 
-    api_json_set(&t->answer, "served", served_json(served));
-    api_json_set(&t->answer, "matches", json_boolean(served->alarm[0] == 0));
-    api_json_set(&t->answer, "alarm",
-                 served->alarm[0] ? api_json_str(str_of(served->alarm)) : json_null());
+    if (t->first)
+        api_json_add(&t->others, served_json(served));
+    else
+        t->first = served_json(served);
+    if (!t->alarm[0])
+        memcpy(t->alarm, served->alarm, sizeof served->alarm);
+    t->unknown |= served->unknown;
+}
+
+/* "matches" is null where nothing can be said: our own address is refused. */
+static void add_served(json_t **answer, struct told *t)
+{
+    api_json_set(answer, "served", t->first ? t->first : json_null());
+    api_json_set(answer, "also_served", t->others);
+    api_json_set(answer, "matches",
+                 t->unknown ? json_null() : json_boolean(t->first && t->alarm[0] == 0));
+    api_json_set(answer, "alarm", t->alarm[0] ? api_json_str(str_of(t->alarm)) : json_null());
 }
 
 static json_t *configured_json(struct http_exchange *x, const struct settings *s)
@@ -367,16 +398,19 @@ static void server_job(struct http_exchange *x)
 {
     struct api *a = api_of(x);
     struct settings *s = a->deps.settings_current(a->deps.ctx);
-    struct told t = { json_object(), x };
+    struct told t = { .others = NULL };
+    json_t *answer;
 
     if (!s) {
-        json_decref(t.answer);
         http_problem(x, 503, "No settings are in force: those that are stored cannot be used.");
         return;
     }
-    api_json_set(&t.answer, "configured", configured_json(x, s));
+    answer = json_object();
+    t.others = json_array();
+    api_json_set(&answer, "configured", configured_json(x, s));
     a->deps.tls_served(a->deps.ctx, tell_served, &t);
-    http_answer_json(x, 200, t.answer);
+    add_served(&answer, &t);
+    http_answer_json(x, 200, answer);
     settings_unref(s);
 }
 
@@ -457,7 +491,10 @@ static void install(struct http_exchange *x, const struct settings *s, const cha
     if (!document)
         return;
     change.document = str_of(document);
-    api_settings_change(x, &change, json_pack("{s:O}", "certificate", certificate), false);
+    api_settings_change(x, &change,
+                        json_pack("{s:O, s:b}", "certificate", certificate, "offered",
+                                  s->tls.incoming || s->tls.implicit_port),
+                        false);
     free(document);
 }
 
@@ -465,14 +502,14 @@ static void install_job(struct http_exchange *x)
 {
     struct api *a = api_of(x);
     struct settings *s = NULL;
-    json_t *confirm = NULL;
+    json_t *findings, *confirm = NULL;
     struct collected c = { .items = json_array() };
     struct pt_fault fault = { 0 };
     char id[TLS_ID_SIZE];
     enum pt_err err;
 
-    if (stage(x, id, &confirm)) {
-        err = a->deps.tls_each(a->deps.ctx, str_of(id), collect, &c, &fault);
+    if (stage(x, id, &findings, &confirm)) {
+        err = show_staged(a, id, findings, &c, &fault);
         s = a->deps.settings_current(a->deps.ctx);
         if (err != PT_ERR_OK)
             api_problem(x, err, fault.text);

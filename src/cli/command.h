@@ -107,6 +107,7 @@ int cli_access_remove(struct cli *c);
 int cli_access_import(struct cli *c);
 int cli_access_export(struct cli *c);
 int cli_tls_install(struct cli *c);
+int cli_tls_upload(struct cli *c);
 int cli_tls_show(struct cli *c);
 int cli_tls_list(struct cli *c);
 int cli_tls_remove(struct cli *c);

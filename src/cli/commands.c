@@ -332,6 +332,24 @@ const struct cli_command cli_commands[] = {
     },
     {
         .name = "tls",
+        .verb = "upload",
+        .summary = "upload a certificate, or a CA, without putting it into force",
+        .text = "Prints the ID by which the settings name it: connections.tls.certificate takes "
+                "one ID, or a list\nof one for each type of key; connections.tls.client_ca and the "
+                "ca of a route take a CA.\n\n"
+                "  postern tls upload --ca partners.pem\n"
+                "  postern tls upload --cert rsa.pem --key rsa.key",
+        .options = { VALUE("--cert", "FILE", "the server's certificate, with its chain"),
+                     VALUE("--key", "FILE", "its private key"),
+                     VALUE("--ca", "FILE",
+                           "certificates that complete the chain; alone: a CA to verify others by"),
+                     VALUE("--passphrase-file", "FILE",
+                           "the first line opens an encrypted private key"),
+                     JSON },
+        .run = cli_tls_upload,
+    },
+    {
+        .name = "tls",
         .verb = "show",
         .summary = "the certificate that is configured, and the one that is served",
         .text = "Connects to the gateway's own listener as a client would. Status 1 when the two "

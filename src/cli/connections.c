@@ -152,7 +152,7 @@ static void line(const char *name, const char *value)
 static void print_one(const json_t *c)
 {
     char text[128], in[OUT_SIZE], out[OUT_SIZE];
-    const json_t *tls;
+    const json_t *tls, *certificate;
 
     line("ID", text_of(c, "id"));
     snprintf(text, sizeof text, "%s port %" PRId64, text_of(c, "client"), number_of(c, "port"));
@@ -164,6 +164,10 @@ static void print_one(const json_t *c)
     if (json_is_object(tls)) {
         snprintf(text, sizeof text, "%s %s", text_of(tls, "version"), text_of(tls, "cipher"));
         line("TLS", text);
+        certificate = json_object_get(tls, "certificate");
+        if (json_is_object(certificate))
+            line(json_is_true(json_object_get(certificate, "verified")) ? "verified" : "unverified",
+                 text_of(certificate, "subject"));
     }
     line("state", text_of(c, "state"));
     if (*text_of(c, "ends"))

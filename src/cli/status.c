@@ -156,6 +156,27 @@ static void print_session_limit(const json_t *sessions)
         puts("no limit");
 }
 
+static void print_tls(const json_t *tls)
+{
+    const json_t *list = json_object_get(tls, "certificates"), *one;
+    size_t i;
+
+    start_line("tls");
+    fputs(text_of(tls, "incoming"), stdout);
+    if (json_is_integer(json_object_get(tls, "implicit_port")))
+        printf(", port %" PRId64 " begins with it", number_of(tls, "implicit_port"));
+    printf("; %" PRId64 " messages came encrypted\n", number_of(tls, "messages"));
+    json_array_foreach(list, i, one)
+    {
+        start_line("");
+        printf("%s %s (", strcmp(text_of(one, "kind"), "ca") == 0 ? "CA of clients" : "certificate",
+               text_of(one, "id"));
+        out_safe(stdout, str_of(text_of(one, "subject")));
+        printf(", %s) until %.10s, %" PRId64 " days\n", text_of(one, "key_type"),
+               text_of(one, "expires"), number_of(one, "days_left"));
+    }
+}
+
 static void print_status(const json_t *s)
 {
     const json_t *sessions = json_object_get(s, "sessions");
@@ -184,6 +205,7 @@ static void print_status(const json_t *s)
     start_line("messages");
     printf("%" PRId64 " accepted, %" PRId64 " delivered since the start\n",
            number_of(messages, "accepted"), number_of(messages, "delivered"));
+    print_tls(json_object_get(s, "tls"));
     print_spool(json_object_get(s, "spool"));
     print_memory(json_object_get(s, "memory"));
     if (dropped) {

@@ -48,19 +48,21 @@ static void add_base64(struct buf *out, struct str s)
 static bool read_file(const char *path, struct buf *out)
 {
     FILE *in = fopen(path, "re");
+    bool good = in != NULL;
     size_t n = 0;
 
     if (in && buf_reserve(out, FILE_MAX + 1)) {
         n = fread(out->p, 1, FILE_MAX + 1, in);
         out->n = n;
     }
-    if (!in || ferror(in))
+    good = good && !ferror(in);
+    if (!good)
         cli_fail("cannot read %s: %s", path, strerrordesc_np(errno));
     else if (n > FILE_MAX)
         cli_fail("%s is larger than %d MiB: this is no certificate or key", path, FILE_MAX >> 20);
     if (in)
         fclose(in);
-    return in && n <= FILE_MAX;
+    return good && n <= FILE_MAX;
 }
 
 static void forget(struct buf *b)
@@ -155,7 +157,8 @@ static void print_certificate(const json_t *c, const char *indent)
     printf("\n%sfingerprint  %s\n", indent, text_of(c, "fingerprint"));
 }
 
-static char *upload_text(struct cli *c)
+/* NULL: said. */
+static char *upload_text(struct cli *c, bool confirmed)
 {
     json_t *body = json_object();
     char *text = NULL;
@@ -164,7 +167,7 @@ static char *upload_text(struct cli *c)
         add_file(c, body, "--key", "private_key", false) &&
         add_file(c, body, "--ca", "ca_certificate", false) &&
         add_file(c, body, "--passphrase-file", "passphrase", true)) {
-        if (cli_option(c, "--yes"))
+        if (confirmed)
             json_object_set_new(body, "confirm", json_pack("[s]", "expired_certificate"));
         text = json_dumps(body, JSON_COMPACT);
         if (!text)
@@ -183,7 +186,7 @@ int cli_tls_install(struct cli *c)
 
     if (!cli_option(c, "--cert") || !cli_option(c, "--key"))
         return cli_usage(c->command, "--cert FILE and --key FILE are needed");
-    text = upload_text(c);
+    text = upload_text(c, cli_option(c, "--yes") != NULL);
     if (!text)
         return CLI_FAILED;
     buf_init(&target, 65536);
@@ -209,6 +212,46 @@ int cli_tls_install(struct cli *c)
                (uint64_t)json_integer_value(json_object_get(answer, "revision")));
         print_certificate(certificate, "  ");
         print_findings(certificate);
+        if (!json_is_true(json_object_get(answer, "offered")))
+            puts("STARTTLS is offered once connections.tls.incoming is true");
+    }
+    json_decref(answer);
+    return CLI_OK;
+}
+
+/* ---- upload ---- */
+
+int cli_tls_upload(struct cli *c)
+{
+    json_t *answer;
+    char *text;
+
+    if (!cli_option(c, "--cert") != !cli_option(c, "--key") ||
+        (!cli_option(c, "--cert") && !cli_option(c, "--ca")))
+        return cli_usage(c->command, "--cert FILE and --key FILE are needed, or --ca FILE alone");
+    text = upload_text(c, false);
+    if (!text)
+        return CLI_FAILED;
+    answer = cli_expect(c, &(struct http_call){ .method = "POST",
+                                                .target = "/api/v1/tls/certificates",
+                                                .type = "application/json",
+                                                .body = str_of(text) });
+    explicit_bzero(text, strlen(text));
+    free(text);
+    if (!answer)
+        return CLI_FAILED;
+    if (c->json) {
+        out_json(answer, true);
+    } else {
+        printf("%s %s is uploaded\n",
+               strcmp(text_of(answer, "kind"), "ca") == 0 ? "CA" : "certificate",
+               text_of(answer, "id"));
+        print_certificate(answer, "  ");
+        print_findings(answer);
+        printf("it counts once the settings name it: %s\n",
+               strcmp(text_of(answer, "kind"), "ca") == 0
+                   ? "connections.tls.client_ca, or the ca of a route"
+                   : "connections.tls.certificate");
     }
     json_decref(answer);
     return CLI_OK;
@@ -216,17 +259,22 @@ int cli_tls_install(struct cli *c)
 
 /* ---- show ---- */
 
-static void print_served(const json_t *answer)
+static void print_one_served(const json_t *served)
 {
-    const json_t *served = json_object_get(answer, "served");
     const json_t *certificate = json_object_get(served, "certificate");
+    bool implicit = json_is_true(json_object_get(served, "implicit"));
+    const char *how = implicit                                            ? "TLS at once"
+                      : json_is_true(json_object_get(served, "starttls")) ? "STARTTLS"
+                                                                          : "no STARTTLS";
 
-    printf("served on %s: ", text_of(served, "address"));
+    printf("served on %s", text_of(served, "address"));
+    if (*text_of(served, "key_type"))
+        printf(" to clients with %s", text_of(served, "key_type"));
+    printf(": %s", how);
     if (json_is_object(certificate))
-        printf("STARTTLS, %s, %s\n", text_of(served, "version"), text_of(served, "cipher"));
+        printf(", %s, %s\n", text_of(served, "version"), text_of(served, "cipher"));
     else
-        puts(json_is_true(json_object_get(served, "starttls")) ? "STARTTLS, no handshake"
-                                                               : "no STARTTLS");
+        puts(implicit || json_is_true(json_object_get(served, "starttls")) ? ", no handshake" : "");
     if (*text_of(served, "error")) {
         fputs("  ", stdout);
         out_safe(stdout, str_of(text_of(served, "error")));
@@ -234,10 +282,21 @@ static void print_served(const json_t *answer)
     }
     if (json_is_object(certificate))
         print_certificate(certificate, "  ");
+}
+
+static void print_served(const json_t *answer)
+{
+    const json_t *one;
+    size_t i;
+
+    print_one_served(json_object_get(answer, "served"));
+    json_array_foreach(json_object_get(answer, "also_served"), i, one) print_one_served(one);
     if (*text_of(answer, "alarm"))
         printf("ALARM: %s\n", text_of(answer, "alarm"));
     else
-        puts("  this is what is configured");
+        puts(json_is_true(json_object_get(answer, "matches"))
+                 ? "  this is what is configured"
+                 : "  so it cannot be told whether this is what is configured");
 }
 
 static void print_configured(const json_t *configured)

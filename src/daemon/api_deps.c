@@ -325,6 +325,8 @@ static void show_connection(const struct gateway_live *l, api_connection_fn *sho
                    .esmtp = l->esmtp,
                    .tls_version = l->tls_version[0] ? l->tls_version : NULL,
                    .tls_cipher = l->tls_cipher[0] ? l->tls_cipher : NULL,
+                   .tls_subject = l->tls_subject,
+                   .tls_unverified = l->tls_unverified,
                    .messages = l->messages,
                    .octets_in = l->octets_in,
                    .octets_out = l->octets_out,

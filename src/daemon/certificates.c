@@ -173,5 +173,6 @@ bool certificates_retry(struct control *c)
     if (make(c, c->current, &tls, &why) != PT_ERR_OK)
         return false;
     put(c, tls, &none);
+    log_text(LOG_INFO, "tls", "the certificate can be read again: TLS is offered to clients");
     return true;
 }

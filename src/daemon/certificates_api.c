@@ -6,23 +6,26 @@
 
 #include "base/clock.h"
 #include "daemon/process.h"
-#include "daemon/served.h"
 #include "tls/store.h"
 
 enum { LISTED_MAX = 1000 };
 
 /* Where the settings name it; NULL: nowhere. */
-static const char *named_by(const struct settings *s, const char *id)
+static const char *named_by(const struct settings *s, struct str id)
 {
-    for (uint32_t i = 0; s && i < s->tls.certificate_count; i++)
-        if (strcmp(s->tls.certificates[i], id) == 0)
-            return "/connections/tls/certificate";
-    if (s && s->tls.client_ca && strcmp(s->tls.client_ca, id) == 0)
-        return "/connections/tls/client_ca";
-    for (uint32_t i = 0; s && i < s->route_count; i++)
-        if (s->routes[i].ca && strcmp(s->routes[i].ca, id) == 0)
-            return "/delivery/routes";
-    return NULL;
+    return s ? settings_names_certificate(s, id) : NULL;
+}
+
+/* What is to be said about it is said now: what came along and is of no use is not kept. */
+static enum pt_err keep(struct process *p, const struct tls_certificate *c,
+                        struct tls_findings *findings, struct pt_fault *fault)
+{
+    struct settings *s = control_current(&p->control);
+
+    tls_certificate_check(c, s ? str_of(s->identity.hostname) : STR_NULL, clock_wall_us(),
+                          findings);
+    settings_unref(s);
+    return tls_store_put(p->state.dir, c, fault);
 }
 
 enum pt_err certificates_upload(void *ctx, const struct tls_upload *upload,
@@ -34,7 +37,7 @@ enum pt_err certificates_upload(void *ctx, const struct tls_upload *upload,
     enum pt_err err = tls_certificate_read(&c, upload, findings);
 
     if (err == PT_ERR_OK)
-        err = tls_store_put(p->state.dir, c, fault);
+        err = keep(p, c, findings, fault);
     else if (err != PT_ERR_INVALID)
         pt_fault_set(fault, err, "reading the certificate: %s", pt_err_text(err));
     if (err == PT_ERR_OK)
@@ -53,7 +56,7 @@ static enum pt_err show_one(struct process *p, const struct settings *s,
     struct tls_certificate *c = NULL;
     struct api_certificate shown = { .id = e->id,
                                      .ca = e->ca,
-                                     .in_use = named_by(s, e->id) != NULL,
+                                     .in_use = named_by(s, str_of(e->id)) != NULL,
                                      .uploaded_us = e->uploaded_us,
                                      .findings = findings };
     struct pt_fault why = { 0 };
@@ -102,21 +105,20 @@ enum pt_err certificates_each(void *ctx, struct str id, api_certificate_fn *show
 enum pt_err certificates_remove(void *ctx, struct str id, struct pt_fault *fault)
 {
     struct process *p = ctx;
-    char text[TLS_ID_SIZE];
     struct settings *s;
     const char *where;
     enum pt_err err;
 
     if (!tls_id_valid(id))
         return pt_fault_set(fault, PT_ERR_NOTFOUND, "there is no such certificate");
-    snprintf(text, sizeof text, "%.*s", STR_FMT(id));
     /* No change of the settings may name it between the look and the removal. */
     pthread_mutex_lock(&p->control.change);
     s = control_current(&p->control);
-    where = named_by(s, text);
+    where = named_by(s, id);
     if (where)
         err = pt_fault_set(fault, PT_ERR_BUSY,
-                           "Certificate %s is in use: the settings name it at %s.", text, where);
+                           "Certificate %.*s is in use: the settings name it at %s.", STR_FMT(id),
+                           where);
     else
         err = tls_store_remove(p->state.dir, id, fault);
     settings_unref(s);
@@ -126,56 +128,8 @@ enum pt_err certificates_remove(void *ctx, struct str id, struct pt_fault *fault
 
 /* ---- what is served ---- */
 
-/* Does what was seen fit what is configured? */
-static void compare(struct process *p, const struct settings *s, struct api_served *served)
-{
-    if (!s->tls.incoming) {
-        if (served->starttls)
-            snprintf(served->alarm, sizeof served->alarm,
-                     "STARTTLS is offered although incoming TLS is switched off.");
-        return;
-    }
-    if (!served->starttls || !served->info) {
-        snprintf(served->alarm, sizeof served->alarm, "%s%s",
-                 served->starttls ? "STARTTLS is offered and the handshake fails"
-                                  : "Incoming TLS is switched on and STARTTLS is not offered",
-                 served->error[0] ? ": see error." : ".");
-        return;
-    }
-    for (uint32_t i = 0; i < s->tls.certificate_count; i++) {
-        struct tls_certificate *c = NULL;
-        bool same;
-
-        if (tls_store_get(p->state.dir, str_of(s->tls.certificates[i]), &c, NULL) != PT_ERR_OK)
-            continue;
-        same = strcmp(tls_certificate_info(c)->fingerprint, served->info->fingerprint) == 0;
-        tls_certificate_unref(c);
-        if (same)
-            return;
-    }
-    snprintf(served->alarm, sizeof served->alarm,
-             "The certificate that is served is not one that the settings name.");
-}
-
 void certificates_served(void *ctx, void (*show)(void *user, const struct api_served *served),
                          void *user)
 {
-    struct process *p = ctx;
-    struct settings *s = control_current(&p->control);
-    struct api_served served = { .starttls = false };
-    struct tls_certificate *seen = NULL;
-    struct served_texts texts;
-
-    pthread_mutex_lock(&p->control.lock);
-    if (p->control.listening_count)
-        snprintf(served.address, sizeof served.address, "%s", p->control.listening_on[0]);
-    pthread_mutex_unlock(&p->control.lock);
-    served_look(&served, &seen, &texts);
-    if (seen)
-        served.info = tls_certificate_info(seen);
-    if (s)
-        compare(p, s, &served);
-    show(user, &served);
-    tls_certificate_unref(seen);
-    settings_unref(s);
+    truth_each(ctx, show, user);
 }

@@ -438,6 +438,17 @@ static enum pt_err carry_out(struct control *c, const struct api_change *change,
     return err;
 }
 
+static void tell_messages(const struct control *c, struct settings_host *host)
+{
+    struct gateway_stats stats;
+
+    if (!c->gateway)
+        return;
+    gateway_get_stats(c->gateway, &stats);
+    host->messages = stats.messages;
+    host->messages_clear = stats.messages - stats.messages_tls;
+}
+
 enum pt_err control_change_locked(struct control *c, const struct api_change *change,
                                   struct api_change_result *out, struct pt_fault *fault)
 {
@@ -465,6 +476,7 @@ enum pt_err control_change_locked(struct control *c, const struct api_change *ch
         certificates_host(c->state, &host);
         host.has_address = net_host_has_address;
     }
+    tell_messages(c, &host);
     err = settings_parse(change->document.p, change->document.n, &host, &s, &out->errors);
     if (err == PT_ERR_OK)
         err = carry_out(c, change, s, out, fault);

@@ -53,6 +53,7 @@ struct control {
     struct pt_fault confirm_fault;           /* why it could not go back though its time is over */
     struct pt_fault apply_fault;             /* why the file of --apply was not taken */
     char listening_on[4][NET_ENDPOINT_SIZE]; /* what we listen on now */
+    bool listening_tls[4];                   /* and where TLS begins with the first octet */
     unsigned listening_count;
 };
 

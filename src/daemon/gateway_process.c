@@ -265,6 +265,7 @@ static enum pt_err start(struct process *p, const struct daemon_options *o, stru
 {
     struct api_deps deps;
 
+    pthread_mutex_init(&p->truth.lock, NULL);
     control_init(&p->control, &p->state);
     if (o->apply)
         control_apply_file(&p->control, o->apply);

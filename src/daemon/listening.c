@@ -36,11 +36,11 @@ static unsigned wanted_at(const struct settings *s, uint16_t port, bool tls, str
     return 2;
 }
 
-static unsigned wanted_by(const struct settings *s, struct wanted out[WANTED_MAX])
+static unsigned wanted_by(const struct settings *s, bool plain_only, struct wanted out[WANTED_MAX])
 {
     unsigned n = wanted_at(s, s->interface.port, false, out);
 
-    if (s->tls.implicit_port)
+    if (s->tls.implicit_port && !plain_only)
         n += wanted_at(s, s->tls.implicit_port, true, out + n);
     return n;
 }
@@ -179,7 +179,7 @@ static void keep_covered(const struct known *k, struct listening *l)
 }
 
 enum pt_err listening_prepare(const struct listening *now, struct gateway *gateway,
-                              const struct settings *s, struct listening *out,
+                              const struct settings *s, bool plain_only, struct listening *out,
                               struct pt_fault *fault)
 {
     struct listening l = { .count = 0 };
@@ -195,7 +195,7 @@ enum pt_err listening_prepare(const struct listening *now, struct gateway *gatew
         return PT_ERR_OK;
     }
     known_init(&known, now, gateway);
-    err = bind_all(&known, wanted, wanted_by(s, wanted), &l, &why);
+    err = bind_all(&known, wanted, wanted_by(s, plain_only, wanted), &l, &why);
     if (err == PT_ERR_OK) {
         keep_covered(&known, &l);
         *out = l;

@@ -29,11 +29,12 @@ void listening_adopt(struct listening *out);
  * nothing does), is shared, not opened again; the rest is bound, and nobody can connect to it yet.
  * Sockets of a service manager (listening_adopt()) are not moved by settings: they stay the set. On
  * failure nothing was changed and `fault` says which address and why: PT_ERR_NOTFOUND is about the
- * address. "loopback" and "all" go without IPv6 where this host has none.
+ * address. "loopback" and "all" go without IPv6 where this host has none. With `plain_only` the
+ * implicit_port is left out.
  */
 PT_NODISCARD enum pt_err listening_prepare(const struct listening *now, struct gateway *gateway,
-                                           const struct settings *s, struct listening *out,
-                                           struct pt_fault *fault);
+                                           const struct settings *s, bool plain_only,
+                                           struct listening *out, struct pt_fault *fault);
 
 /* From here on clients can connect to all of it. What cannot be had in this last moment is dropped
  * from the set, and said. */

@@ -107,6 +107,8 @@ static void sessions(const struct gateway_stats *g, struct buf *out)
     metrics_sample(out, "postern_connections_refused_total", "step", STR("max_connections"),
                    g->over_limit);
     metrics_counter(out, "postern_messages_accepted_total", "Messages answered 250.", g->messages);
+    metrics_counter(out, "postern_messages_accepted_tls_total", "Those that came encrypted.",
+                    g->messages_tls);
     metrics_counter(out, "postern_messages_accepted_bytes_total", "Content of these messages.",
                     g->octets);
     metrics_counter(out, "postern_messages_rejected_total",
@@ -117,6 +119,36 @@ static void sessions(const struct gateway_stats *g, struct buf *out)
                   g->memory_max);
     metrics_gauge(out, "postern_memory_short", "1 while new transactions are put off for memory.",
                   g->memory_short);
+}
+
+/* ---- TLS ---- */
+
+static void tls(struct process *p, const struct gateway_stats *g, struct buf *out)
+{
+    struct control *c = &p->control;
+    struct tls_certificate *const *all = NULL;
+    uint32_t count = 0;
+
+    metrics_family(out, "postern_tls_handshakes_total", METRICS_COUNTER,
+                   "TLS handshakes with clients, by outcome.");
+    metrics_sample(out, "postern_tls_handshakes_total", "outcome", STR("done"), g->handshakes);
+    metrics_sample(out, "postern_tls_handshakes_total", "outcome", STR("failed"),
+                   g->failed_handshakes);
+    metrics_gauge(out, "postern_tls_handshakes", "TLS handshakes with clients under way.",
+                  tls_handshaker_busy(p->handshaker));
+    pthread_mutex_lock(&c->lock);
+    if (c->tls)
+        all = tls_server_certificates(c->tls, &count);
+    if (count)
+        metrics_family(out, "postern_tls_certificate_expiry_seconds", METRICS_GAUGE,
+                       "When a certificate in force, or one of its chain, expires, in seconds "
+                       "since 1970.");
+    for (uint32_t i = 0; i < count; i++)
+        metrics_sample(out, "postern_tls_certificate_expiry_seconds", "id",
+                       str_of(tls_certificate_id(all[i])),
+                       (uint64_t)PT_MAX(tls_certificate_info(all[i])->chain_not_after_us / 1000000,
+                                        INT64_C(0)));
+    pthread_mutex_unlock(&c->lock);
 }
 
 /* ---- the queue ---- */
@@ -233,6 +265,7 @@ void process_metrics(struct process *p, struct buf *out)
     relay_get_stats(p->relay, &r);
     sessions(&g, out);
     limits_metrics(p, out);
+    tls(p, &g, out);
     queue(&r, out);
     spool(p, out);
 }

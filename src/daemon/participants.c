@@ -91,8 +91,10 @@ static void serve(struct control *c, struct listening *l, const struct pt_fault 
     pthread_mutex_lock(&c->lock);
     c->listen_fault = *fault;
     c->listening_count = c->listening.asked;
-    for (unsigned i = 0; i < c->listening.asked && i < PT_ARRAY_LEN(c->listening_on); i++)
+    for (unsigned i = 0; i < c->listening.asked && i < PT_ARRAY_LEN(c->listening_on); i++) {
         net_endpoint_format(&c->listening.listeners[i]->listener.endpoint, c->listening_on[i]);
+        c->listening_tls[i] = c->listening.tls[i];
+    }
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -105,7 +107,7 @@ static enum pt_err net_prepare(void *ctx, const struct settings *s, void **out,
 
     if (!l)
         return pt_fault_set(&why->fault, PT_ERR_NOMEM, "no memory for listeners");
-    err = listening_prepare(&c->listening, c->gateway, s, l, &why->fault);
+    err = listening_prepare(&c->listening, c->gateway, s, false, l, &why->fault);
     if (err != PT_ERR_OK) {
         why->pointer = err == PT_ERR_NOTFOUND ? "/connections/interface/address"
                        : l->tls_refused       ? "/connections/tls/implicit_port"
@@ -140,17 +142,30 @@ static void net_release(void *ctx, void *prepared)
     free(prepared);
 }
 
+/* A second port that cannot be had does not close the first: the fault is told, and what is there
+ * serves. False: nothing is there. */
+static bool prepare_listening(struct control *c, struct listening *out, struct pt_fault *fault)
+{
+    struct pt_fault other;
+
+    if (listening_prepare(&c->listening, c->gateway, c->current, false, out, fault) == PT_ERR_OK)
+        return true;
+    return out->tls_refused &&
+           listening_prepare(&c->listening, c->gateway, c->current, true, out, &other) == PT_ERR_OK;
+}
+
 static bool listen_now(struct control *c)
 {
     struct pt_fault fault = { .err = PT_ERR_OK };
     struct listening l = { .count = 0 };
+    bool ok = prepare_listening(c, &l, &fault) &&
+              listening_start(&l, &c->listening, c->gateway, &fault) == PT_ERR_OK;
 
-    if (listening_prepare(&c->listening, c->gateway, c->current, &l, &fault) != PT_ERR_OK ||
-        listening_start(&l, &c->listening, c->gateway, &fault) != PT_ERR_OK) {
-        if (c->listen_fault.err == PT_ERR_OK || strcmp(c->listen_fault.text, fault.text) != 0)
-            log_text(LOG_ERROR, "listen", "%s", fault.text);
+    if (fault.err != PT_ERR_OK &&
+        (c->listen_fault.err == PT_ERR_OK || strcmp(c->listen_fault.text, fault.text) != 0))
+        log_text(LOG_ERROR, "listen", "%s", fault.text);
+    if (!ok)
         listening_release(&l);
-    }
     serve(c, &l, &fault);
     listening_release(&l);
     return fault.err == PT_ERR_OK;

@@ -6,6 +6,7 @@
 #include "daemon/control.h"
 #include "daemon/memory.h"
 #include "daemon/state.h"
+#include "daemon/truth.h"
 #include "gateway/gateway.h"
 #include "net/loop.h"
 #include "relay/relay.h"
@@ -39,6 +40,7 @@ struct process {
     struct loop_thread loops[LOOPS_MAX];
     unsigned loop_count;
     struct memory_plan memory;
+    struct truth truth;
     bool memory_short; /* the main thread's own */
     struct api *api;
     int64_t started_us;

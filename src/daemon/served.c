@@ -126,8 +126,8 @@ static void fail(struct api_served *out, const struct look *l, const char *what,
     }
 }
 
-static void shake_hands(struct look *l, struct api_served *out, struct tls_certificate **out_seen,
-                        struct served_texts *texts)
+static void shake_hands(struct look *l, struct api_served *out, const char *signatures,
+                        struct tls_certificate **out_seen, struct served_texts *texts)
 {
     struct tls_client *client = NULL;
     struct tls_connection *c = NULL;
@@ -135,7 +135,7 @@ static void shake_hands(struct look *l, struct api_served *out, struct tls_certi
     struct tls_info info;
     unsigned wanted;
     enum pt_err err =
-        tls_client_new(&client, &(struct tls_client_config){ .verify = false }, &fault);
+        tls_client_new(&client, &(struct tls_client_config){ .signatures = signatures }, &fault);
 
     if (err == PT_ERR_OK)
         c = tls_connection_connect(client, l->fd, STR_NULL, STR("self"));
@@ -158,12 +158,38 @@ static void shake_hands(struct look *l, struct api_served *out, struct tls_certi
     tls_client_unref(client);
 }
 
-void served_look(struct api_served *out, struct tls_certificate **out_seen,
+/* Up to the point where TLS begins. False: it does not come to that. */
+static bool say_hello(struct look *l, struct api_served *out)
+{
+    int code = ask(l, NULL);
+
+    if (code != 220) {
+        /* Connection control has no exception for ourselves. */
+        out->unknown = code == 421 || code == 554;
+        fail(out, l, "the listener does not greet", code);
+        return false;
+    }
+    if ((code = ask(l, "EHLO localhost\r\n")) != 250) {
+        fail(out, l, "EHLO was refused", code);
+        return false;
+    }
+    out->starttls = strstr(l->in, "STARTTLS") != NULL;
+    if (!out->starttls) {
+        PT_IGNORE(ask(l, "QUIT\r\n"), "a client that says goodbye");
+        return false;
+    }
+    if ((code = ask(l, "STARTTLS\r\n")) != 220) {
+        out->unknown = code == 454; /* too many handshakes now */
+        fail(out, l, "STARTTLS was refused", code);
+    }
+    return code == 220;
+}
+
+void served_look(struct api_served *out, const char *signatures, struct tls_certificate **out_seen,
                  struct served_texts *texts)
 {
     struct look *l = calloc(1, sizeof *l);
     struct net_endpoint to;
-    int code = 0;
 
     *out_seen = NULL;
     *texts = (struct served_texts){ .version = "" };
@@ -175,18 +201,10 @@ void served_look(struct api_served *out, struct tls_certificate **out_seen,
         return;
     }
     l->until_ns = clock_mono_ns() + PATIENCE_MS * INT64_C(1000000);
-    if (!dial(l, &to) || (code = ask(l, NULL)) != 220)
-        fail(out, l, "the listener does not greet", code);
-    else if ((code = ask(l, "EHLO localhost\r\n")) != 250)
-        fail(out, l, "EHLO was refused", code);
-    else
-        out->starttls = strstr(l->in, "STARTTLS") != NULL;
-    if (out->starttls && (code = ask(l, "STARTTLS\r\n")) != 220)
-        fail(out, l, "STARTTLS was refused", code);
-    else if (out->starttls)
-        shake_hands(l, out, out_seen, texts);
-    else if (!out->error[0])
-        PT_IGNORE(ask(l, "QUIT\r\n"), "a client that says goodbye");
+    if (!dial(l, &to))
+        fail(out, l, "the listener cannot be reached", 0);
+    else if (out->implicit || say_hello(l, out))
+        shake_hands(l, out, signatures, out_seen, texts);
     if (l->fd >= 0)
         close(l->fd);
     free(l);

@@ -11,9 +11,10 @@ struct served_texts {
 };
 
 /*
- * Connects to out->address ("0.0.0.0" and "[::]" mean loopback), says EHLO and STARTTLS, and shakes
- * hands without verifying. Fills starttls, version, cipher (which lie in `texts`) and error;
+ * Connects to out->address ("0.0.0.0" and "[::]" mean loopback), says EHLO and STARTTLS (with
+ * out->implicit: nothing), and shakes hands without verifying, with these signature algorithms
+ * (NULL: all). Fills unknown, starttls, version, cipher (which lie in `texts`) and error;
  * `*out_seen` is the certificate, a reference for the caller, or NULL. Waits some seconds at most.
  */
-void served_look(struct api_served *out, struct tls_certificate **out_seen,
+void served_look(struct api_served *out, const char *signatures, struct tls_certificate **out_seen,
                  struct served_texts *texts);

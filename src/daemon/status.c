@@ -6,6 +6,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/process.h"
+#include "daemon/status_tls.h"
 #include "net/host.h"
 
 #ifndef OVERLAYFS_SUPER_MAGIC
@@ -15,19 +17,35 @@
 static void warn(struct api_status *out, bool red, const char *remedy, const char *fmt, ...)
     PT_PRINTF(4, 5);
 
-static void warn(struct api_status *out, bool red, const char *remedy, const char *fmt, ...)
+static void add_warning(struct api_status *out, bool red, const char *remedy, const char *fmt,
+                        va_list args)
 {
     struct api_warning *w;
-    va_list args;
 
     if (out->warning_count == API_WARNINGS_MAX)
         return;
     w = &out->warnings[out->warning_count++];
-    va_start(args, fmt);
     vsnprintf(w->text, sizeof w->text, fmt, args);
-    va_end(args);
     snprintf(w->remedy, sizeof w->remedy, "%s", remedy);
     w->red = red;
+}
+
+static void warn(struct api_status *out, bool red, const char *remedy, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    add_warning(out, red, remedy, fmt, args);
+    va_end(args);
+}
+
+void status_warn(struct api_status *out, bool red, const char *remedy, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    add_warning(out, red, remedy, fmt, args);
+    va_end(args);
 }
 
 static void settings_warnings(struct control *c, struct api_status *out)
@@ -216,6 +234,7 @@ void process_status(struct process *p, struct api_status *out)
 
     if (!atomic_load(&p->serving)) {
         not_serving(p, out);
+        status_tls(p, NULL, out);
         disk(p, out);
         return;
     }
@@ -232,6 +251,7 @@ void process_status(struct process *p, struct api_status *out)
     spool(p, out);
     disk(p, out);
     memory(p, &g, &r, out);
+    status_tls(p, &g, out);
     if (log_dropped() > 0)
         warn(out, false, "look at the disk of STATE/log", "%llu log lines were dropped",
              (unsigned long long)log_dropped());
