@@ -7,7 +7,7 @@ Real processes on free ports, every state folder private and on a disk. Nothing 
 for an event, and fails with log and transcripts when it does not come.
 """
 
-from .client import Client, ConversationError
+from .client import Client, ConversationError, any_certificate
 from .clock import Clock
 from .dsn import Notice, read_notice
 from .hop import CLOSE, RESET, SILENT, Hop
@@ -36,6 +36,7 @@ __all__ = [
     "ROOT",
     "SILENT",
     "Sink",
+    "any_certificate",
     "free_port",
     "make_message",
     "read_notice",

@@ -5,6 +5,7 @@
 """
 
 import socket
+import ssl
 from dataclasses import dataclass
 
 
@@ -28,6 +29,14 @@ class Reply:
         return "\n".join(self.lines)
 
 
+def any_certificate(**more) -> ssl.SSLContext:
+    """A context that takes whatever certificate is shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT, **more)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class Client:
     def __init__(
         self,
@@ -37,13 +46,16 @@ class Client:
         timeout: float = 20.0,
         source: str | None = None,
         greeting: int | None = 220,
+        tls: ssl.SSLContext | None = None,
     ):
-        """Connects and, unless `greeting` is None, expects it."""
+        """Connects, with `tls` shakes hands at once, and expects the greeting unless that is None."""
         self.transcript: list[str] = []
         self._buffer = b""
         self._socket = socket.create_connection(
             (host, port), timeout=timeout, source_address=(source, 0) if source else None
         )
+        if tls is not None:
+            self.shakes_hands(tls)
         if greeting is not None:
             self.greeting = self.expect(greeting)
 
@@ -60,6 +72,34 @@ class Client:
         """Goes away the rude way: the server sees a reset."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self._socket.close()
+
+    # ---- TLS ----
+
+    def shakes_hands(
+        self,
+        context: ssl.SSLContext,
+        *,
+        name: str | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLSocket:
+        """The TLS handshake; `tls` is the socket then."""
+        assert not self._buffer, f"said in clear before the handshake: {self._buffer!r}"
+        self._socket = context.wrap_socket(self._socket, server_hostname=name, session=session)
+        self.transcript.append(f"C: (TLS: {self._socket.version()}, {self._socket.cipher()[0]})")
+        return self._socket
+
+    def starts_tls(self, context: ssl.SSLContext | None = None, **more) -> "Client":
+        """EHLO, STARTTLS, the handshake, EHLO; without a context any certificate will do."""
+        self.hello()
+        self.says("STARTTLS").expect(220, enhanced="2.0.0")
+        self.shakes_hands(context or any_certificate(), **more)
+        self.hello()
+        return self
+
+    @property
+    def tls(self) -> ssl.SSLSocket:
+        assert isinstance(self._socket, ssl.SSLSocket)
+        return self._socket
 
     # ---- speaking ----
 
@@ -162,7 +202,7 @@ class Client:
             self._fail(
                 f"expected silence, got {octets[:200]!r}" if octets else "the connection was closed"
             )
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             pass
         finally:
             self._socket.settimeout(20)

@@ -269,6 +269,10 @@ class Postern:
     def json(self, *words: str):
         return json.loads(self.cli(*words, "--json"))
 
+    def failed(self, *words: str | Path) -> str:
+        """Standard output of a command that ends with 1."""
+        return run_postern(*words, state=self.state, status=1).stdout
+
     def api(
         self, method: str, path: str, body=None, *, headers: dict | None = None
     ) -> tuple[int, object]:
