@@ -78,12 +78,37 @@ static void begin_transaction(struct smtp_server *s)
     s->max_recipients = s->config->max_recipients;
 }
 
+/* ---- refusals ---- */
+
+static bool is_limit(const struct smtp_reply *reply)
+{
+    return reply == &smtp_reply_need_tls || reply == &smtp_reply_too_large ||
+           reply == &smtp_reply_too_many_recipients || reply == &smtp_reply_too_many_messages ||
+           reply == &smtp_reply_too_many_errors || reply == &smtp_reply_too_many_refused;
+}
+
+void smtp_server_say(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply)
+{
+    struct str tail = s->config->refusal_tail;
+    struct smtp_reply with = *reply;
+    char text[SMTP_REPLY_LINE_MAX];
+
+    if (tail.n > 0 && is_limit(reply)) {
+        pt_assert(reply->text.n + tail.n <= sizeof text);
+        memcpy(text, reply->text.p, reply->text.n);
+        memcpy(text + reply->text.n, tail.p, tail.n);
+        with.text = (struct str){ text, reply->text.n + tail.n };
+        s->limited = reply;
+    }
+    smtp_reply_write(out, &with);
+}
+
 /* ---- endings ---- */
 
 void smtp_server_close(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply)
 {
     smtp_server_drop_transaction(s);
-    smtp_reply_write(out, reply);
+    smtp_server_say(s, out, reply);
     smtp_server_enter(s, STATE_CLOSED);
     smtp_server_release(s);
 }
@@ -106,7 +131,7 @@ bool smtp_server_count_error(struct smtp_server *s, struct buf *out)
 void smtp_server_mistake(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply)
 {
     if (!smtp_server_count_error(s, out))
-        smtp_reply_write(out, reply);
+        smtp_server_say(s, out, reply);
 }
 
 void smtp_server_refuse(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply)
@@ -218,15 +243,18 @@ struct smtp_server_step smtp_server_feed(struct smtp_server *s, struct str in, s
     do {
         left = t.in.n;
         was = s->state;
-        advance(s, &t);
-    } while (t.content.n == 0 && (t.in.n != left || s->state != was));
+        if (!s->limited)
+            advance(s, &t);
+    } while (!s->limited && t.content.n == 0 && (t.in.n != left || s->state != was));
     step = (struct smtp_server_step){
         .want = t.content.n ? SMTP_WANT_CONTENT : states[s->state].want,
         .reset = s->reset,
+        .refused = s->limited,
         .taken = in.n - t.in.n,
         .content = t.content,
     };
     s->reset = false;
+    s->limited = NULL;
     return step;
 }
 

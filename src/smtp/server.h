@@ -22,7 +22,8 @@
  *         if (step.reset)
  *             drop the envelope and the content that were being collected;
  *         switch (step.want) {
- *         case SMTP_WANT_MORE:    read more, come again (nothing of `in` is left)
+ *         case SMTP_WANT_MORE:    read more, come again (nothing of `in` is left, unless
+ *                                 step.refused: then feed the rest at once)
  *         case SMTP_WANT_CONTENT: append step.content to the message; feed the rest at once
  *         case SMTP_WANT_HELO … SMTP_WANT_COMMIT:
  *                                 decide, smtp_server_answer(), then feed the rest of `in`, even
@@ -75,6 +76,9 @@ struct smtp_server_config {
     /* Until then only EHLO, NOOP, STARTTLS and QUIT. The verdict on MAIL is asked for all the same,
      * since another refusal may come first; a positive one is answered 530. */
     bool requires_tls;
+    /* Stands at the end of what the machine itself refuses by one of these limits (not of what it
+     * says about mistakes in the protocol); may differ each time, see smtp_server_step. */
+    struct str refusal_tail;
 };
 
 #define SMTP_SERVER_MAX_ERRORS 20u
@@ -98,6 +102,10 @@ struct smtp_server_step {
      * content, …), seen before `want`. The driver drops what it kept of it. Never set for a
      * transaction that the driver itself ended: by its answer to COMMIT, by fail_content(). */
     bool reset;
+    /* The machine has refused something by a limit, in these words and with the refusal_tail; NULL:
+     * it has not. Told at once: whatever `want` is, the rest of `in` is still to be fed, and the
+     * next refusal uses the tail that is in the config by then. */
+    const struct smtp_reply *refused;
     size_t taken;       /* octets of `in` used up */
     struct str content; /* borrowed from `in` */
 };
@@ -111,6 +119,7 @@ struct smtp_server {
     const struct smtp_server_config *config;
     const struct smtp_reply *end;     /* answers a coming command, see smtp_server_end() */
     const struct smtp_reply *failure; /* answers the end of content that is being dropped */
+    const struct smtp_reply *limited; /* said with a tail, to be told with the next step */
     char *held; /* heap: a partial line, the line that is asked about, or a failure in words */
     char *name; /* heap: the name in HELO or EHLO */
     uint64_t max_size; /* of this transaction: the limits when MAIL was taken */

@@ -84,7 +84,8 @@ static void run_RCPT(struct smtp_server *s, struct turn *t, struct str args)
     if (wrong)
         mistake(s, t, wrong);
     else if (s->max_recipients && s->recipients >= s->max_recipients)
-        say(t, &smtp_reply_too_many_recipients); /* no error: the rest goes in another message */
+        /* No error: the rest goes in another message. */
+        smtp_server_say(s, t->out, &smtp_reply_too_many_recipients);
     else
         smtp_server_enter(s, STATE_ASK_RCPT);
 }

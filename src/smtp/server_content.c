@@ -45,7 +45,7 @@ static void keep_failure(struct smtp_server *s, const struct smtp_reply *reply)
 static void write_failure(struct smtp_server *s, struct buf *out)
 {
     if (s->failure)
-        smtp_reply_write(out, s->failure);
+        smtp_server_say(s, out, s->failure);
     else
         buf_add(out, s->held, s->held_n);
     smtp_server_release(s);

@@ -55,6 +55,9 @@ void smtp_server_drop_transaction(struct smtp_server *s);
 /* A reply and the end of the session. */
 void smtp_server_close(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply);
 
+/* Writes a reply; one that refuses by a limit gets its tail. */
+void smtp_server_say(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply);
+
 /* Counts an error of the client's. True: it was one too many, and the session is over. */
 bool smtp_server_count_error(struct smtp_server *s, struct buf *out);
 
