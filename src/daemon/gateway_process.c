@@ -160,7 +160,8 @@ static enum pt_err start_mail(struct process *p, struct pt_fault *fault)
                                                        .loops = p->loop_count,
                                                        .sessions_max = descriptors_for_sessions(),
                                                        .memory_max = p->memory.receiving,
-                                                       .handshaker = p->handshaker });
+                                                       .handshaker = p->handshaker,
+                                                       .tracking = p->tracking });
     if (!p->gateway || !make_loops(p) || !run_loops(p))
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory or descriptors to start");
     control_serve(&p->control, p->gateway, p->relay);
@@ -263,10 +264,15 @@ static uint32_t console_uid(const struct daemon_options *o)
 /* Without its spool the gateway takes no mail, but the administrator gets in and sees why. */
 static enum pt_err start(struct process *p, const struct daemon_options *o, struct pt_fault *fault)
 {
+    char tracking[STATE_PATH_SIZE];
     struct api_deps deps;
 
     pthread_mutex_init(&p->truth.lock, NULL);
     control_init(&p->control, &p->state);
+    state_path(&p->state, "tracking", tracking);
+    p->tracking = tracking_new(tracking);
+    if (!p->tracking)
+        return pt_fault_set(fault, PT_ERR_NOMEM, "no memory or threads to start");
     if (o->apply)
         control_apply_file(&p->control, o->apply);
     control_keep_defaults(&p->control);
@@ -383,6 +389,7 @@ int gateway_process_run(struct daemon_options *o)
     }
     api_free(p.api);
     end_mail(&p);
+    tracking_free(p.tracking);
     control_done(&p.control);
     log_text(LOG_INFO, "stopped", "the gateway has ended");
     log_close();

@@ -151,6 +151,22 @@ static void tls(struct process *p, const struct gateway_stats *g, struct buf *ou
     pthread_mutex_unlock(&c->lock);
 }
 
+/* ---- who was refused ---- */
+
+static void tracking(struct process *p, struct buf *out)
+{
+    struct tracking_stats t;
+
+    tracking_get_stats(p->tracking, &t);
+    metrics_counter(out, "postern_refusals_kept_total",
+                    "Refusals whose reference can be looked up.", t.refusals);
+    metrics_counter(out, "postern_refusals_not_kept_total",
+                    "Refusals of which only some are kept, because they were too many at once.",
+                    t.refusals_lost);
+    metrics_counter(out, "postern_clients_not_kept_total",
+                    "Clients there was no room for when they came.", t.clients_lost);
+}
+
 /* ---- the queue ---- */
 
 static void delivery_tls(const struct relay_stats *r, struct buf *out)
@@ -259,6 +275,7 @@ void process_metrics(struct process *p, struct buf *out)
     process(p, out);
     settings(p, out);
     disk(p, out);
+    tracking(p, out);
     if (!atomic_load(&p->serving))
         return;
     gateway_get_stats(p->gateway, &g);

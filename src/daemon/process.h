@@ -12,6 +12,7 @@
 #include "relay/relay.h"
 #include "spool/spool.h"
 #include "tls/handshake.h"
+#include "tracking/tracking.h"
 
 /*
  * daemon/process: the parts of a running gateway. Within the room only.
@@ -37,6 +38,7 @@ struct process {
     struct gateway *gateway;
     struct tls_handshaker *handshaker; /* of clients */
     struct tls_handshaker *outgoing;   /* of next hops */
+    struct tracking *tracking;         /* from the start to the end */
     struct loop_thread loops[LOOPS_MAX];
     unsigned loop_count;
     struct memory_plan memory;

@@ -167,6 +167,16 @@ static void disk(const struct process *p, struct api_status *out)
              "container");
 }
 
+static void tracking(struct process *p, struct api_status *out)
+{
+    struct tracking_stats t;
+
+    tracking_get_stats(p->tracking, &t);
+    if (t.fault.err != PT_ERR_OK)
+        warn(out, false, "mend what the text names; it is tried again by itself, and mail flows",
+             "references of refusals and facts of clients are not kept: %s", t.fault.text);
+}
+
 static void spool(struct process *p, struct api_status *out)
 {
     struct spool_stats s;
@@ -232,6 +242,7 @@ void process_status(struct process *p, struct api_status *out)
     struct gateway_stats g;
     struct relay_stats r;
 
+    tracking(p, out);
     if (!atomic_load(&p->serving)) {
         not_serving(p, out);
         status_tls(p, NULL, out);

@@ -5,6 +5,7 @@
 #include "base/msgid.h"
 #include "gateway/limits.h"
 #include "gateway/loop.h"
+#include "gateway/record.h"
 #include "gateway/replies.h"
 #include "gateway/secure.h"
 #include "gateway/session.h"
@@ -36,27 +37,72 @@ static void drop_transaction(struct session *s)
     s->transaction = NULL;
 }
 
-/* `ref`: the reply carries the reference of this decision. */
-static void log_rejected(const struct session *s, const char *what, struct str address,
-                         const struct smtp_reply *reply, const char *rule, bool ref)
+/* What was refused. */
+struct refused {
+    const char *command, *what; /* of what `address` is, in the log */
+    struct str address, sender, recipient;
+    const struct policy_snapshot *snapshot; /* that decided */
+    const struct policy_verdict *verdict;   /* NULL: policy had nothing against it … */
+    const char *step;                       /* … but something was short */
+};
+
+static void log_rejected(const struct session *s, const struct refused *r,
+                         const struct smtp_reply *reply)
 {
-    char client[NET_ENDPOINT_SIZE], ref_text[POLICY_REF_SIZE];
+    char client[NET_ENDPOINT_SIZE], ref[POLICY_REF_SIZE];
     struct log_line line;
 
     net_endpoint_format(&s->client, client);
+    policy_ref_format(s->loop->next_ref, ref);
     log_begin(&line, LOG_INFO, "rejected");
     log_cstr(&line, "client", client);
     log_str(&line, "helo", smtp_server_helo(&s->smtp));
-    log_str(&line, what, address);
-    log_cstr(&line, "rule", rule);
+    log_str(&line, r->what, r->address);
+    log_cstr(&line, "rule", r->verdict ? policy_rule_name(r->verdict->rule) : r->step);
     log_u64(&line, "code", reply->code);
     log_str(&line, "reply", reply->text);
-    if (ref) {
-        policy_ref_format(s->loop->next_ref, ref_text);
-        log_cstr(&line, "ref", ref_text);
-        gateway_loop_ref_used(s->loop);
-    }
+    log_cstr(&line, "ref", ref);
     log_end(&line);
+}
+
+/* Logs and records it; the reference in `reply` is used up. */
+static void note(struct session *s, const struct refused *r, const struct smtp_reply *reply)
+{
+    log_rejected(s, r, reply);
+    record_refusal(s->loop, &(struct record_refusal){ .client = &s->client,
+                                                      .session = s,
+                                                      .snapshot = r->snapshot,
+                                                      .verdict = r->verdict,
+                                                      .step = r->step,
+                                                      .reply = reply,
+                                                      .command = r->command,
+                                                      .sender = r->sender,
+                                                      .recipient = r->recipient });
+}
+
+/* Answers with what policy says, or with a reply of our own. */
+static void refuse(struct session *s, const struct refused *r, const struct smtp_reply *reply)
+{
+    struct record_words words;
+
+    reply = r->verdict ? &r->verdict->reply : record_words(s->loop, reply, &words);
+    note(s, r, reply);
+    answer(s, reply);
+}
+
+/* A transaction that something of ours was too short for. */
+static void refuse_message(struct session *s, const char *command, const char *step,
+                           const struct smtp_reply *reply)
+{
+    struct str sender = s->transaction->message->reverse_path;
+
+    refuse(s,
+           &(struct refused){ .command = command,
+                              .what = "reverse_path",
+                              .address = sender,
+                              .sender = sender,
+                              .step = step },
+           reply);
 }
 
 /* ---- the commands ---- */
@@ -66,25 +112,30 @@ static void on_mail(struct session *s)
     struct policy_facts facts = facts_of(s);
     struct limits_facts room;
     struct policy_verdict v;
+    struct refused r = { .command = "MAIL", .what = "reverse_path", .step = "memory" };
 
     facts.messages = s->messages;
     facts.size = s->smtp.asked.mail.size;
     facts.sender = s->smtp.asked.mail.reverse_path;
+    record_mail(s, facts.sender);
     limits_count(s, ACCESS_MESSAGES, &facts, &room);
     policy_verdict_init(&v, false);
     policy_mail(s->loop->snapshot, &facts, &v);
     limits_note(s->loop, &facts, &v);
+    r.address = r.sender = facts.sender;
     if (v.action != POLICY_ACCEPT) {
-        log_rejected(s, "reverse_path", facts.sender, &v.reply, policy_rule_name(v.rule), true);
-        answer(s, &v.reply);
+        r.verdict = &v;
+        r.snapshot = s->loop->snapshot;
+        refuse(s, &r, NULL);
         return;
     }
     /* A message under way elsewhere must be able to end: new ones wait first. */
     if (!atomic_load_explicit(&s->loop->gateway->memory_short, memory_order_relaxed))
         s->transaction = transaction_new(s, &s->smtp.asked.mail);
-    if (!s->transaction)
-        log_rejected(s, "reverse_path", facts.sender, &reply_memory, "memory", false);
-    answer(s, s->transaction ? NULL : &reply_memory);
+    if (s->transaction)
+        answer(s, NULL);
+    else
+        refuse(s, &r, &reply_memory);
 }
 
 static void on_rcpt(struct session *s)
@@ -93,20 +144,31 @@ static void on_rcpt(struct session *s)
     struct transaction *t = s->transaction;
     struct limits_facts room;
     struct policy_verdict v;
+    struct refused r = { .command = "RCPT", .what = "recipient", .step = "memory" };
 
     facts.recipients = t->message->recipient_count;
-    facts.sender = t->message->reverse_path;
-    facts.recipient = s->smtp.asked.rcpt.address;
+    facts.sender = r.sender = t->message->reverse_path;
+    facts.recipient = r.address = r.recipient = s->smtp.asked.rcpt.address;
+    record_rcpt(s, facts.recipient);
     limits_count(s, ACCESS_RECIPIENTS, &facts, &room);
     policy_verdict_init(&v, false);
     policy_rcpt(t->snapshot, &facts, &v);
     limits_note(s->loop, &facts, &v);
     if (v.action != POLICY_ACCEPT) {
-        log_rejected(s, "recipient", facts.recipient, &v.reply, policy_rule_name(v.rule), true);
-        answer(s, &v.reply);
+        r.verdict = &v;
+        r.snapshot = t->snapshot;
+        refuse(s, &r, NULL);
         return;
     }
-    answer(s, transaction_add_recipient(t, &s->smtp.asked.rcpt) ? NULL : &reply_memory);
+    if (transaction_add_recipient(t, &s->smtp.asked.rcpt))
+        answer(s, NULL);
+    else
+        refuse(s, &r, &reply_memory);
+}
+
+static const char *step_for(enum pt_err err)
+{
+    return err == PT_ERR_NOSPACE ? "disk space" : err == PT_ERR_NOMEM ? "memory" : "storage";
 }
 
 static const struct smtp_reply *reply_for(enum pt_err err)
@@ -121,6 +183,23 @@ static const struct smtp_reply *reply_for(enum pt_err err)
     }
 }
 
+/* The client is told at the end of what it sends. */
+static void fail_content(struct session *s, enum pt_err err)
+{
+    struct str sender = s->transaction->message->reverse_path;
+    struct record_words words;
+    const struct smtp_reply *reply = record_words(s->loop, reply_for(err), &words);
+
+    smtp_server_fail_content(&s->smtp, reply);
+    note(s,
+         &(struct refused){ .command = "DATA",
+                            .what = "reverse_path",
+                            .address = sender,
+                            .sender = sender,
+                            .step = step_for(err) },
+         reply);
+}
+
 static void on_content(struct session *s, struct str content)
 {
     struct transaction *t = s->transaction;
@@ -130,8 +209,7 @@ static void on_content(struct session *s, struct str content)
             s->phase = SESSION_BEHIND;
         return;
     }
-    smtp_server_fail_content(&s->smtp,
-                             reply_for(t->file_error != PT_ERR_OK ? t->file_error : PT_ERR_NOMEM));
+    fail_content(s, t->file_error != PT_ERR_OK ? t->file_error : PT_ERR_NOMEM);
     drop_transaction(s);
 }
 
@@ -141,9 +219,8 @@ static void on_complete(struct session *s)
 
     mime_header_end(&t->header);
     if (t->header.received >= RECEIVED_MAX) {
-        log_rejected(s, "reverse_path", t->message->reverse_path, &reply_loop, "mail loop", false);
         GATEWAY_COUNT(s->loop->counters.rejected_messages, 1);
-        answer(s, &reply_loop);
+        refuse_message(s, "DATA", "mail loop", &reply_loop);
         drop_transaction(s);
         return;
     }
@@ -154,7 +231,7 @@ static void on_complete(struct session *s)
         return;
     }
     GATEWAY_COUNT(s->loop->counters.rejected_messages, 1);
-    answer(s, &reply_memory);
+    refuse_message(s, "DATA", "memory", &reply_memory);
     drop_transaction(s);
 }
 
@@ -197,8 +274,7 @@ void converse_committed(struct session *s, enum pt_err result)
 
     if (result != PT_ERR_OK) {
         GATEWAY_COUNT(s->loop->counters.rejected_messages, 1);
-        log_rejected(s, "reverse_path", m->reverse_path, reply_for(result), "storage", false);
-        answer(s, reply_for(result));
+        refuse_message(s, "DATA", step_for(result), reply_for(result));
         drop_transaction(s);
         return;
     }
@@ -210,6 +286,7 @@ void converse_committed(struct session *s, enum pt_err result)
     if (smtp_server_tls(&s->smtp))
         GATEWAY_COUNT(s->loop->counters.messages_tls, 1);
     GATEWAY_COUNT(s->loop->counters.octets, m->size);
+    record_message(s, m->size, m->recipient_count);
     log_received(s, t);
     answer(s, &ok);
     drop_transaction(s);
@@ -226,9 +303,42 @@ bool converse_still_permitted(const struct session *s, struct policy_verdict *ou
 
 /* ---- the conversation ---- */
 
+/* The machine has refused by itself, with the loop's reference. */
+static void note_own(struct session *s, const struct smtp_reply *said)
+{
+    static const struct {
+        const struct smtp_reply *reply;
+        const char *command;
+        int rule; /* enum policy_rule; -1: `step` */
+        const char *step;
+    } rows[] = {
+        { &smtp_reply_need_tls, NULL, POLICY_RULE_REQUIRED_TLS, NULL },
+        { &smtp_reply_too_many_messages, "MAIL", POLICY_RULE_MAX_MESSAGES, NULL },
+        { &smtp_reply_too_large, NULL, POLICY_RULE_MAX_MESSAGE_SIZE, NULL },
+        { &smtp_reply_too_many_recipients, "RCPT", POLICY_RULE_MAX_RECIPIENTS, NULL },
+        { &smtp_reply_too_many_errors, NULL, -1, "too many errors" },
+        { &smtp_reply_too_many_refused, "RCPT", -1, "too many refused recipients" },
+    };
+    struct refused r = { .what = "command", .step = "limit of the session" };
+    struct record_words words;
+
+    for (size_t i = 0; i < PT_ARRAY_LEN(rows); i++)
+        if (rows[i].reply == said) {
+            r.command = rows[i].command;
+            r.step =
+                rows[i].rule < 0 ? rows[i].step : policy_rule_name((enum policy_rule)rows[i].rule);
+        }
+    r.address = str_of(r.command ? r.command : "");
+    if (s->transaction)
+        r.sender = s->transaction->message->reverse_path;
+    note(s, &r, record_words(s->loop, said, &words));
+}
+
 /* Does what the machine wants; true as long as it can be fed again at once. */
 static bool act(struct session *s, const struct smtp_server_step *step)
 {
+    if (step->refused)
+        note_own(s, step->refused);
     if (step->reset)
         drop_transaction(s);
     switch (step->want) {
@@ -242,7 +352,10 @@ static bool act(struct session *s, const struct smtp_server_step *step)
         on_rcpt(s);
         return true;
     case SMTP_WANT_DATA:
-        answer(s, transaction_begin_content(s->transaction) ? NULL : &reply_memory);
+        if (transaction_begin_content(s->transaction))
+            answer(s, NULL);
+        else
+            refuse_message(s, "DATA", "memory", &reply_memory);
         return true;
     case SMTP_WANT_CONTENT:
         on_content(s, step->content);
@@ -256,10 +369,15 @@ static bool act(struct session *s, const struct smtp_server_step *step)
             answer(s, NULL);
             return false;
         }
-        log_rejected(s, "command", STR("STARTTLS"), &reply_tls_busy, "TLS handshakes", false);
-        answer(s, &reply_tls_busy);
+        refuse(s,
+               &(struct refused){ .command = "STARTTLS",
+                                  .what = "command",
+                                  .address = STR("STARTTLS"),
+                                  .step = "TLS handshakes" },
+               &reply_tls_busy);
         return true;
     case SMTP_WANT_MORE:
+        return step->refused != NULL;
     case SMTP_WANT_CLOSE:
         break;
     }

@@ -52,7 +52,11 @@ static const struct smtp_reply *farewell(struct session *s, const struct policy_
 static void no_longer_permitted(struct session *s, const struct policy_verdict *v)
 {
     log_not_permitted(s, v);
-    gateway_loop_ref_used(s->loop);
+    record_refusal(s->loop, &(struct record_refusal){ .client = &s->client,
+                                                      .session = s,
+                                                      .snapshot = s->loop->snapshot,
+                                                      .verdict = v,
+                                                      .reply = &v->reply });
     s->ending = SESSION_NOT_PERMITTED;
     s->how = "not permitted any more";
     if (smtp_server_end(&s->smtp, &s->loop->out, farewell(s, v), SMTP_WHEN_AFTER))

@@ -7,7 +7,6 @@
 #include "base/block.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/rng.h"
 #include "gateway/loop.h"
 #include "gateway/replies.h"
 #include "gateway/session.h"
@@ -69,6 +68,7 @@ struct gateway *gateway_new(const struct gateway_config *config)
     g->loops_max = config->loops;
     g->spool = config->spool;
     g->handshaker = config->handshaker;
+    g->tracking = config->tracking;
     g->sessions_max = config->sessions_max;
     atomic_init(&g->next_session, (uint64_t)clock_wall_us());
     g->memory.max = config->memory_max;
@@ -288,6 +288,17 @@ static void send_reply(int fd, const struct smtp_reply *reply)
     buf_done(&out);
 }
 
+/* For a reason of our own. */
+static void turn_away(struct gateway_loop *l, int fd, const struct net_endpoint *peer,
+                      const struct smtp_reply *reply, const char *why)
+{
+    struct record_words words;
+
+    reply = record_words(l, reply, &words);
+    send_reply(fd, reply);
+    record_refusal(l, &(struct record_refusal){ .client = peer, .step = why, .reply = reply });
+}
+
 void gateway_loop_accepted(struct net_acceptor *a, int fd, const struct net_endpoint *peer)
 {
     struct gateway_acceptor *ga = PT_CONTAINER_OF(a, struct gateway_acceptor, acceptor);
@@ -296,7 +307,7 @@ void gateway_loop_accepted(struct net_acceptor *a, int fd, const struct net_endp
     uint8_t where = 0;
 
     if (l->draining) {
-        send_reply(fd, &reply_shutting_down);
+        turn_away(l, fd, peer, &reply_shutting_down, "shutting down");
         net_linger_take(l->linger, fd);
         return;
     }
@@ -304,7 +315,10 @@ void gateway_loop_accepted(struct net_acceptor *a, int fd, const struct net_endp
     if (!admit(l, peer, &v, &where)) {
         count_refused(l, &v);
         gateway_refused_tell(l, peer, &v);
-        gateway_loop_ref_used(l);
+        record_connected(l, &peer->addr);
+        record_refusal(
+            l, &(struct record_refusal){
+                   .client = peer, .snapshot = l->snapshot, .verdict = &v, .reply = &v.reply });
         /* What is said in clear where TLS is expected is only taken for an attack. */
         if (!ga->listener->tls)
             send_reply(fd, &v.reply);
@@ -312,16 +326,21 @@ void gateway_loop_accepted(struct net_acceptor *a, int fd, const struct net_endp
         return;
     }
     GATEWAY_COUNT(l->counters.connections, 1);
+    record_connected(l, &peer->addr);
     session_start(l, fd, peer, ga->listener->tls, where);
 }
 
 void gateway_loop_turned_away(struct net_acceptor *a, int fd)
 {
     struct gateway_acceptor *ga = PT_CONTAINER_OF(a, struct gateway_acceptor, acceptor);
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    struct net_endpoint peer;
 
     GATEWAY_COUNT(ga->loop->counters.over_limit, 1);
-    if (!ga->listener->tls)
-        send_reply(fd, &reply_no_descriptors);
+    if (!ga->listener->tls && getpeername(fd, (struct sockaddr *)&address, &size) == 0 &&
+        net_from_sockaddr((struct sockaddr *)&address, &peer))
+        turn_away(ga->loop, fd, &peer, &reply_no_descriptors, "descriptors");
     PT_IGNORE(shutdown(fd, SHUT_WR), "the client may be gone");
 }
 
@@ -344,6 +363,7 @@ static void take_snapshot(struct gateway_loop *l, struct policy_snapshot *snapsh
         .max_messages = s->message_rules.max_messages_per_connection,
         .max_errors = SMTP_SERVER_MAX_ERRORS,
         .max_refused = SMTP_SERVER_MAX_REFUSED,
+        .refusal_tail = l->config.refusal_tail,
         .offers_tls = l->tls && s->tls.incoming,
         .requires_tls = s->tls.incoming && s->tls.incoming_required,
     };
@@ -440,20 +460,6 @@ static void on_publish(struct mail *mail)
 
 /* ---- a loop: turns ---- */
 
-static uint64_t first_ref(const struct gateway_loop *l)
-{
-    struct rng rng;
-    uint64_t steps = l->gateway->loops_max;
-
-    rng_seed_from_system(&rng);
-    return rng_below(&rng, (UINT64_C(1) << 40) / steps) * steps + net_loop_index(l->loop);
-}
-
-void gateway_loop_ref_used(struct gateway_loop *l)
-{
-    l->next_ref = (l->next_ref + l->gateway->loops_max) & ((UINT64_C(1) << 40) - 1);
-}
-
 void gateway_loop_submit(struct gateway_loop *l, struct spool_op *op)
 {
     op->next = NULL;
@@ -525,7 +531,7 @@ struct gateway_loop *gateway_loop_new(struct gateway *g, struct net_loop *loop)
     gateway_refused_init(&l->refused, loop);
     l->gateway = g;
     l->loop = loop;
-    l->next_ref = first_ref(l);
+    record_init(l);
     l->publish.run = on_publish;
     buf_init(&l->out, OUT_MAX);
     buf_init(&l->scratch, SCRATCH_MAX);
@@ -548,6 +554,7 @@ void gateway_loop_free(struct gateway_loop *l)
     net_timer_stop(&l->sweep);
     net_timer_stop(&l->grace);
     gateway_refused_done(&l->refused);
+    record_done(l);
     net_linger_free(l->linger);
     access_hits_free(l->hits);
     policy_snapshot_unref(l->snapshot);

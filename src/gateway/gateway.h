@@ -10,6 +10,7 @@
 #include "policy/policy.h"
 #include "spool/spool.h"
 #include "tls/handshake.h"
+#include "tracking/tracking.h"
 
 /*
  * gateway: the sessions of all clients.
@@ -32,6 +33,7 @@ struct gateway_config {
      * wait, replies that are not read. When it is spent, MAIL is answered 452 4.3.1. */
     uint64_t memory_max;
     struct tls_handshaker *handshaker; /* outlives the gateway; NULL: no TLS at all */
+    struct tracking *tracking;         /* the same; NULL: nothing is recorded */
 };
 
 struct gateway *gateway_new(const struct gateway_config *config); /* NULL: memory is short */

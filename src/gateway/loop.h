@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "gateway/gateway.h"
 #include "gateway/limits.h"
+#include "gateway/record.h"
 #include "gateway/refused.h"
 #include "net/linger.h"
 #include "smtp/server.h"
@@ -33,6 +34,7 @@ struct gateway_counters {
 struct gateway {
     struct spool *spool;
     struct tls_handshaker *handshaker;
+    struct tracking *tracking;     /* NULL: nothing is recorded */
     struct budget memory;          /* for what clients send, until it is stored */
     atomic_bool memory_short;      /* the whole process has little left: no new transactions */
     _Atomic uint32_t sessions;     /* the one count of all loops, exact */
@@ -98,9 +100,13 @@ struct gateway_loop {
     /* Messages of this turn for the commit thread. */
     struct spool_op *submit_first, *submit_last;
 
-    /* Names the next refusal. Each loop counts in steps of its own from a random start, so that no
-     * two refusals of a run have the same and a restart begins elsewhere. */
+    /* Names the next refusal, and the same as it stands at the end of a reply. */
     uint64_t next_ref;
+    char ref_tail[8 + POLICY_REF_SIZE];
+
+    struct tracking_feed *feed; /* NULL: nothing is recorded */
+    struct net_timer record;    /* until what has gathered is handed over */
+    bool recording;
 
     struct live_walk *walks; /* who is reading the list of sessions */
 
@@ -145,9 +151,6 @@ void gateway_loop_turned_away(struct net_acceptor *a, int fd);
 
 /* A session leaves the list. (live.c) */
 void gateway_live_session_gone(struct gateway_loop *l, const struct session *s);
-
-/* The reference `next_ref` was given to a client. */
-void gateway_loop_ref_used(struct gateway_loop *l);
 
 /* Hands an operation to the commit thread at the end of this turn. */
 void gateway_loop_submit(struct gateway_loop *l, struct spool_op *op);

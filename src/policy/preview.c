@@ -145,6 +145,8 @@ static const char *list_name(uint8_t list)
         return "networks";
     case POLICY_LIST_RELAY_DOMAINS:
         return "relay_domains";
+    case POLICY_LIST_EXEMPT:
+        return "exempt";
     default:
         return NULL;
     }
