@@ -24,7 +24,7 @@ enum {
 
 #define V1 "/api/v1"
 
-#define CHANGE "dry_run comment confirm_within"
+#define CHANGE "dry_run preview comment confirm_within"
 #define PAGE "limit cursor"
 #define QUEUE_FILTER "destination sender recipient state held older_than newer_than order "
 #define IMPORT "replace valid_only confirm " CHANGE
@@ -64,6 +64,11 @@ const struct http_route api_routes[] = {
       "add and remove single entries" },
     { HTTP_METHOD_POST, V1 "/connections/test", api_connections_test, SMALL, NULL,
       "would this client be let in, and which entry decides" },
+    { HTTP_METHOD_POST, V1 "/connections/preview", api_settings_preview, SETTINGS_DOCUMENT_MAX,
+      "limit",
+      "which clients of the last days would be refused or let in under a draft: a merge patch (RFC "
+      "7396) of the settings",
+      "application/merge-patch+json application/json" },
     { HTTP_METHOD_GET, V1 "/connections/live", api_live_get, 0, "address " PAGE,
       "the clients that are connected now, the oldest first" },
     { HTTP_METHOD_GET, V1 "/connections/live/{id}", api_live_item_get, 0, NULL, "one of them" },

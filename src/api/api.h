@@ -9,11 +9,14 @@
 #include "net/addr.h"
 #include "policy/explain_view.h"
 #include "policy/list_view.h"
+#include "policy/preview_view.h"
 #include "settings/audit.h"
 #include "settings/schema.h"
 #include "settings/settings.h"
 #include "settings/store.h"
 #include "tls/certificate_view.h"
+#include "tracking/client_view.h"
+#include "tracking/refusal_view.h"
 
 /*
  * api: the HTTP API of the gateway, on STATE/api.sock.
@@ -407,6 +410,16 @@ struct api_deps {
     enum pt_err (*tls_check)(void *ctx, struct str next_hop, struct str domain,
                              void (*show)(void *user, const struct api_tls_check *seen), void *user,
                              struct pt_fault *fault);
+
+    /* What a reference leads to. PT_ERR_INVALID: it is none. PT_ERR_AGAIN: it was given out, but
+     * not kept; *span says when. PT_ERR_NOTFOUND: it was not given out in the time that is kept. */
+    enum pt_err (*refusal_find)(void *ctx, struct str ref, struct tracking_refusal *out,
+                                struct tracking_span *span, struct pt_fault *fault);
+
+    /* Shows all clients of the last days; false from `show`: enough. */
+    enum pt_err (*clients_each)(void *ctx,
+                                bool (*show)(void *user, const struct tracking_client *c),
+                                void *user, struct pt_fault *fault);
 
     /* Would this client be let in under the settings in force? */
     void (*test_address)(void *ctx, const struct net_addr *address, struct api_decision *out);

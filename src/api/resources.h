@@ -6,6 +6,7 @@
 #include "http/server.h"
 #include "http/work.h"
 #include "policy/list_view.h"
+#include "policy/preview_view.h"
 
 /*
  * api/resources: the handlers behind the routes; private to this room.
@@ -34,6 +35,7 @@ extern const size_t api_route_count;
 void api_settings_get(struct http_exchange *x);
 void api_settings_put(struct http_exchange *x);
 void api_settings_patch(struct http_exchange *x);
+void api_settings_preview(struct http_exchange *x);
 void api_confirm_get(struct http_exchange *x);
 void api_confirm_post(struct http_exchange *x);
 void api_confirm_delete(struct http_exchange *x);
@@ -133,6 +135,16 @@ void api_ban_set(struct http_exchange *x);
 void api_ban_get(struct http_exchange *x);
 void api_ban_lift(struct http_exchange *x);
 void api_limits_get(struct http_exchange *x);
+/* preview.c */
+
+/* Whom the second would refuse or let in, of the clients of the last days; NULL: memory is short.
+ */
+json_t *api_preview_json(struct http_exchange *x, const struct policy_snapshot *before,
+                         const struct policy_snapshot *after);
+
+/* Adds a warning where the second locks out who asks, or everybody. */
+void api_preview_warn(struct http_exchange *x, const struct policy_snapshot *before,
+                      const struct policy_snapshot *after, json_t **warnings);
 
 /* openapi.c */
 void api_openapi_get(struct http_exchange *x);

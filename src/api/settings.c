@@ -25,6 +25,18 @@ enum {
 
 /* ---- small things ---- */
 
+/* POST /connections/preview */
+static bool is_preview(const struct http_exchange *x)
+{
+    return str_ends_nocase(str_of(x->match.route->pattern), STR("/connections/preview"));
+}
+
+/* Nothing is to be changed. */
+static bool is_dry_run(const struct http_exchange *x)
+{
+    return is_preview(x) || http_exchange_query_flag(x, "dry_run");
+}
+
 void api_set_etag(struct http_exchange *x, uint64_t revision)
 {
     char tag[32];
@@ -82,7 +94,7 @@ bool api_if_match(struct http_exchange *x, uint64_t current, uint64_t *out_expec
     api_set_etag(x, current);
     http_problem(x, 412, "The settings have changed meanwhile: revision %" PRIu64 " is in force.",
                  current);
-    if (!http_exchange_query_flag(x, "dry_run"))
+    if (!is_dry_run(x))
         api_audit_refused(x, "settings.change", STR(""), PT_ERR_CONFLICT,
                           STR("made from a revision that is not in force any more"));
     return false;
@@ -115,19 +127,42 @@ void api_answer_refused(struct http_exchange *x, const struct settings_errors *e
     http_problem_errors(x, e->line ? 400 : 422, detail, errors);
 }
 
+/* What the change means for the clients of the last days. */
+static void add_consequences(struct http_exchange *x, const struct api_change *change,
+                             const struct policy_snapshot *before,
+                             const struct api_change_result *result, json_t **body,
+                             json_t **warnings)
+{
+    struct api *a = api_of(x);
+    struct policy_snapshot *after = change->dry_run
+                                        ? a->deps.draft_snapshot(a->deps.ctx, result->settings)
+                                        : a->deps.snapshot(a->deps.ctx);
+
+    if (before && after) {
+        if (change->dry_run && (is_preview(x) || http_exchange_query_flag(x, "preview")))
+            api_json_set(body, "preview", api_preview_json(x, before, after));
+        api_preview_warn(x, before, after, warnings);
+    }
+    policy_snapshot_unref(after);
+}
+
 static void answer_done(struct http_exchange *x, const struct api_change *change,
+                        const struct policy_snapshot *before,
                         const struct api_change_result *result, json_t *body)
 {
+    json_t *warnings = api_problems_json(result->errors.warnings, result->errors.warning_count);
+
+    add_consequences(x, change, before, result, &body, &warnings);
     api_json_set(&body, "revision", json_integer((json_int_t)result->revision));
     api_json_set(&body, "dry_run", json_boolean(change->dry_run));
     api_json_set(&body, "pending", api_pending_json(x));
-    api_json_set(&body, "warnings",
-                 api_problems_json(result->errors.warnings, result->errors.warning_count));
+    api_json_set(&body, "warnings", warnings);
     api_set_etag(x, result->revision);
     http_answer_json(x, 200, body);
 }
 
 static void answer_change(struct http_exchange *x, enum pt_err err, const struct api_change *change,
+                          const struct policy_snapshot *before,
                           const struct api_change_result *result, const struct pt_fault *fault,
                           json_t *body)
 {
@@ -135,7 +170,7 @@ static void answer_change(struct http_exchange *x, enum pt_err err, const struct
 
     switch (err) {
     case PT_ERR_OK:
-        answer_done(x, change, result, json_incref(body));
+        answer_done(x, change, before, result, json_incref(body));
         return;
     case PT_ERR_CONFLICT:
         api_set_etag(x, result->revision);
@@ -236,6 +271,7 @@ void api_settings_change(struct http_exchange *x, struct api_change *change, jso
                          bool again)
 {
     struct api_change_result result;
+    struct policy_snapshot *before;
     struct settings_audit row;
     struct api_actor actor;
     struct pt_fault fault;
@@ -253,19 +289,21 @@ void api_settings_change(struct http_exchange *x, struct api_change *change, jso
     if (http_exchange_query(x, "comment").n > 0)
         change->comment = http_exchange_query(x, "comment");
     row.detail = change->comment;
-    change->dry_run = http_exchange_query_flag(x, "dry_run");
+    change->dry_run = is_dry_run(x);
     if (!confirm_within(x, &change->confirm_within)) {
         json_decref(body);
         return;
     }
     change->audit = &row;
+    before = api_of(x)->deps.snapshot(api_of(x)->deps.ctx);
     err = apply(x, change, &result, &fault);
     if (!err && !change->dry_run)
         log_change(change, &result);
     else if (err && !change->dry_run && !(again && err == PT_ERR_CONFLICT))
         record_refusal(x, &row, &result, err, &fault);
-    answer_change(x, err, change, &result, &fault, body);
+    answer_change(x, err, change, before, &result, &fault, body);
     json_decref(body);
+    policy_snapshot_unref(before);
     result_done(&result);
 }
 
@@ -370,7 +408,7 @@ static bool merge(struct http_exchange *x, const struct settings *s, char **out)
         api_answer_refused(x, &errors);
     else if (err)
         api_problem(x, err, NULL);
-    if (err && !http_exchange_query_flag(x, "dry_run"))
+    if (err && !is_dry_run(x))
         api_audit_refused(x, "settings.change", STR(""), err,
                           errors.error_count ? str_of(errors.errors[0].detail) : STR(""));
     settings_errors_done(&errors);
@@ -393,6 +431,7 @@ static bool try_patch(struct http_exchange *x, bool last)
         change.expected = s->revision;
         change.document = str_of(document);
         change.stored_form = true;
+        change.confirmed = is_preview(x) ? SETTINGS_CONFIRM_ALL : 0;
         api_settings_change(x, &change, json_object(), !conditional && !last);
         again = !conditional && x->response.status == 409 &&
                 api_revision_in_force(x) != change.expected;
@@ -414,6 +453,13 @@ static void patch_job(struct http_exchange *x)
 }
 
 void api_settings_patch(struct http_exchange *x)
+{
+    api_job(x, patch_job);
+}
+
+/* A patch that changes nothing, with what it would mean. What must be confirmed counts as
+ * confirmed. */
+void api_settings_preview(struct http_exchange *x)
 {
     api_job(x, patch_job);
 }

@@ -2,16 +2,36 @@
  * cli/call: the API from the command line's side.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/command.h"
 #include "cli/output.h"
+#include "net/addr.h"
 
 enum { CALL_TIMEOUT_MS = 310000 };
+
+/* Who has logged in from elsewhere is warned of locking that address out. The gateway believes it
+ * for nothing else. */
+static const char *logged_in_from(char room[NET_ADDR_SIZE])
+{
+    struct str text = str_of(getenv("SSH_CLIENT"));
+    ptrdiff_t space = text.n ? str_find(text, ' ', 0) : -1;
+    struct net_addr address;
+
+    if (space < 0 || !net_addr_parse(str_head(text, (size_t)space), &address))
+        return NULL;
+    net_addr_format(&address, room);
+    return room;
+}
 
 enum pt_err cli_call(struct cli *c, const struct http_call *call, struct http_reply *out,
                      struct pt_fault *fault)
 {
+    struct http_call mine = *call;
+    char client[NET_ADDR_SIZE];
+
+    mine.client = logged_in_from(client);
     if (!c->client) {
         int n = snprintf(c->socket, sizeof c->socket, "%s/api.sock", c->state);
 
@@ -21,7 +41,7 @@ enum pt_err cli_call(struct cli *c, const struct http_call *call, struct http_re
         if (!c->client)
             return pt_fault_set(fault, PT_ERR_NOMEM, "out of memory");
     }
-    return http_client_call(c->client, call, out, fault);
+    return http_client_call(c->client, &mine, out, fault);
 }
 
 /* "POINTER: DETAIL" for each of the errors. */

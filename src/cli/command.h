@@ -83,6 +83,9 @@ json_t *cli_queue_page(struct cli *c, const char *filter, const char *cursor, ui
 json_t *cli_trace_events(struct cli *c, const char *id);
 void cli_trace_print(const json_t *events);
 
+/* The preview in the answer to a dry run. */
+void cli_preview_print(const json_t *preview);
+
 /* Says what a problem document says. Returns CLI_FAILED. */
 int cli_problem(const struct http_reply *reply);
 

@@ -83,12 +83,13 @@ const struct cli_command cli_commands[] = {
         .text = "A missing key has its default. With one wrong value nothing is changed, and each "
                 "is named.\n"
                 "FILE may be - for standard input. When the gateway is down the document is "
-                "stored, and in\nforce from its next start.\n\n"
+                "stored, and in\nforce from its next start. --dry-run tells which clients of the "
+                "last days would be refused or\nlet in.\n\n"
                 "  postern settings apply settings.json --dry-run\n"
                 "  postern settings apply settings.json --comment 'new next hop'",
         .options = { DRY_RUN,
                      FLAG("--yes", "confirm what must be confirmed, such as an open relay"),
-                     COMMENT, WITHIN },
+                     COMMENT, WITHIN, JSON },
         .min_args = 1,
         .max_args = 1,
         .run = cli_settings_apply,
@@ -301,7 +302,11 @@ const struct cli_command cli_commands[] = {
             "By the code that decides in a session, with what the client has done by now. Behind "
             "the rule\nthat decides stands what would have come next. With --draft as if "
             "that settings document\nwere in force.\n\n"
-            "`explain ref XXXX-XXXX` tells what the reference in a refusal stands for.\n\n"
+            "`explain ref XXXX-XXXX` tells what the reference at the end of a refusal leads to: "
+            "client, time,\nrule, the entry that decided with its comment and who added it, and "
+            "the "
+            "envelope. References are\nkept for 30 days; of a flood of refusals only some.\n\n"
+            "  postern explain ref 7K2M-Q4XD\n"
             "  postern explain 192.0.2.1 --from a@example.org --to b@example.com\n"
             "  postern explain 2001:db8::1 --draft settings.json",
         .options = { VALUE("--helo", "NAME", "the name in HELO or EHLO"),

@@ -165,16 +165,23 @@ static void print_warnings(const json_t *warnings)
     }
 }
 
-static int report_change(const json_t *result)
+static int report_change(const struct cli *c, const json_t *result)
 {
     uint64_t number = (uint64_t)json_integer_value(json_object_get(result, "revision"));
     const json_t *pending = json_object_get(result, "pending");
 
     print_warnings(json_object_get(result, "warnings"));
-    if (json_is_true(json_object_get(result, "dry_run")))
+    if (c->json) {
+        out_json(result, true);
+        return CLI_OK;
+    }
+    if (json_is_true(json_object_get(result, "dry_run"))) {
         puts("valid; nothing was changed");
-    else
+        if (json_is_object(json_object_get(result, "preview")))
+            cli_preview_print(json_object_get(result, "preview"));
+    } else {
         printf("revision %" PRIu64 " is in force\n", number);
+    }
     if (json_is_object(pending))
         printf("it goes back by itself in %" PRId64
                " s unless confirmed: postern settings confirm\n",
@@ -189,7 +196,7 @@ static void add_query(const struct cli *c, const char *within, struct buf *targe
     char mark = '?';
 
     if (cli_option(c, "--dry-run")) {
-        BUF_LIT(target, "?dry_run=true");
+        BUF_LIT(target, "?dry_run=true&preview=true");
         mark = '&';
     }
     if (comment) {
@@ -220,7 +227,7 @@ static int change(struct cli *c, struct http_call *call)
         status = cli_problem(&reply);
     } else {
         result = http_reply_json(&reply);
-        status = result ? report_change(result) : cli_fail("the gateway's answer is not JSON");
+        status = result ? report_change(c, result) : cli_fail("the gateway's answer is not JSON");
         json_decref(result);
     }
     http_reply_done(&reply);

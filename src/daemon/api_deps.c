@@ -11,6 +11,7 @@
 #include "daemon/process.h"
 #include "daemon/status.h"
 #include "daemon/tls_check.h"
+#include "daemon/tracking_api.h"
 #include "daemon/version.h"
 #include "gateway/live_view.h"
 #include "relay/queue_view.h"
@@ -417,6 +418,8 @@ void process_api_deps(struct process *p, struct api_deps *deps)
         .tls_remove = certificates_remove,
         .tls_served = certificates_served,
         .tls_check = tls_check,
+        .refusal_find = tracking_refusal_find,
+        .clients_each = tracking_clients_each,
         .test_address = test_address,
         .client = limits_client,
         .draft_snapshot = limits_draft_snapshot,

@@ -221,6 +221,8 @@ enum pt_err http_client_call(struct http_client *c, const struct http_call *call
         headers = add_header(headers, "Content-Type", call->type, &failed);
     if (call->if_match)
         headers = add_header(headers, "If-Match", call->if_match, &failed);
+    if (call->client)
+        headers = add_header(headers, "Postern-Client", call->client, &failed);
     BUF_LIT(&url, "http://localhost");
     buf_add_str(&url, str_of(call->target));
     if (!err && (failed || url.failed || !buf_cstr(&url)))

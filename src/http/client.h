@@ -28,6 +28,7 @@ struct http_call {
     struct str body;
     const char *if_match; /* NULL: none */
     const char *accept;   /* media type; NULL: any */
+    const char *client;   /* an address in whose name it is asked (Postern-Client); NULL: none */
     /* When set, the octets of a 200 go there as they come instead of into the reply's body;
      * false ends the call. No limit of size or time applies then. */
     bool (*sink)(void *ctx, struct str octets);

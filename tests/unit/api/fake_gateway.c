@@ -360,6 +360,29 @@ static void test_address(void *ctx, const struct net_addr *address, struct api_d
         snprintf(out->entry, sizeof out->entry, "127.0.0.0/8");
 }
 
+static enum pt_err refusal_find(void *ctx, struct str ref, struct tracking_refusal *out,
+                                struct tracking_span *span, struct pt_fault *fault)
+{
+    *out = fake.refusal;
+    *span = (struct tracking_span){ 1700000000000000, 1700000060000000, 500, 400 };
+    return fake.refusal_err;
+}
+
+static enum pt_err clients_each(void *ctx,
+                                bool (*show_client)(void *user, const struct tracking_client *c),
+                                void *user, struct pt_fault *fault)
+{
+    for (uint32_t i = 0; i < fake.client_count; i++)
+        if (!show_client(user, &fake.clients[i]))
+            break;
+    return PT_ERR_OK;
+}
+
+static struct policy_snapshot *draft_snapshot(void *ctx, const struct settings *s)
+{
+    return policy_snapshot_new(s, NULL, 0);
+}
+
 struct api *fake_start(void)
 {
     struct settings_host host = { .hostname = "fake.example" };
@@ -386,6 +409,9 @@ struct api *fake_start(void)
         .connection_end = connection_end,
         .status = status,
         .metrics = metrics,
+        .refusal_find = refusal_find,
+        .clients_each = clients_each,
+        .draft_snapshot = draft_snapshot,
         .test_address = test_address,
     };
     struct settings_errors errors;

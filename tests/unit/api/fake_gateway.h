@@ -27,6 +27,11 @@ struct fake_gateway {
     struct api_queue_filter filter; /* its texts are gone */
     unsigned counts;
     uint32_t first_recipient, recipients_max;
+    /* What refusal_find() gives, and the clients of the last days. */
+    struct tracking_refusal refusal;
+    enum pt_err refusal_err;
+    struct tracking_client clients[8];
+    uint32_t client_count;
 };
 
 extern struct fake_gateway fake;

@@ -589,7 +589,7 @@ static void the_description_has_what_is_there(void **state)
     const json_t *paths = json_object_get(v, "paths"), *put, *show;
 
     put = json_object_get(json_object_get(paths, "/api/v1/settings"), "put");
-    assert_int_equal(json_array_size(json_object_get(put, "parameters")), 3);
+    assert_int_equal(json_array_size(json_object_get(put, "parameters")), 4);
     assert_non_null(json_object_get(put, "requestBody"));
     show = json_object_get(json_object_get(paths, "/api/v1/queue/{id}"), "get");
     assert_string_equal(text_at(json_array_get(json_object_get(show, "parameters"), 0), "in"),
@@ -608,7 +608,7 @@ static void the_description_has_what_is_there(void **state)
         assert_non_null(member(list, "post", "requestBody", "content", "text/plain", NULL));
         assert_non_null(member(list, "patch", "requestBody", "content", "application/json",
                                "schema", "properties", "remove", NULL));
-        assert_int_equal(json_array_size(member(list, "post", "parameters", NULL)), 6);
+        assert_int_equal(json_array_size(member(list, "post", "parameters", NULL)), 7);
     }
     json_decref(v);
 }

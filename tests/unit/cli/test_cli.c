@@ -398,7 +398,7 @@ static void a_problem_is_told_plainly(void **state)
     assert_string_equal(r->err, "postern: There is no message with that ID \\x1b in the queue.\n");
     r = apply("{}", "--dry-run");
     assert_int_equal(r->status, 1);
-    run_has(asked, "PUT /api/v1/settings?dry_run=true ");
+    run_has(asked, "PUT /api/v1/settings?dry_run=true&preview=true ");
     assert_string_equal(r->err, "postern: 2 values\n  /a: one\n  /b: two\n");
 }
 
