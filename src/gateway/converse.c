@@ -136,6 +136,8 @@ static void on_mail(struct session *s)
         answer(s, NULL);
     else
         refuse(s, &r, &reply_memory);
+    if (!smtp_server_in_transaction(&s->smtp))
+        drop_transaction(s); /* the machine does not begin one in clear where TLS is required */
 }
 
 static void on_rcpt(struct session *s)

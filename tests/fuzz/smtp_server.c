@@ -131,7 +131,8 @@ static void ask(struct driver *d, enum smtp_want want)
         demand(!d->transaction);
         note(d, "MAIL", s->asked.mail.reverse_path);
         note(d, "ENVID", s->asked.mail.envid);
-        d->transaction = yes;
+        /* In clear where TLS is required no verdict begins one. */
+        d->transaction = yes && (!s->config->requires_tls || smtp_server_tls(s));
         buf_clear(&d->content);
         break;
     case SMTP_WANT_RCPT:
