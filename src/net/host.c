@@ -46,20 +46,29 @@ uint32_t net_host_interfaces(struct net_interface *out, uint32_t max)
     return n;
 }
 
+/* The kernel is asked which address it would send from: to one of its own, that one. No packet goes
+ * out. */
+static bool is_own(const struct net_addr *a)
+{
+    struct net_endpoint e = { .addr = *a, .port = 25 };
+    struct sockaddr_storage address;
+    socklen_t length = net_to_sockaddr(&e, &address);
+    int fd = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool own = fd >= 0 && connect(fd, (struct sockaddr *)&address, length) == 0;
+
+    length = sizeof address;
+    own = own && getsockname(fd, (struct sockaddr *)&address, &length) == 0 &&
+          net_from_sockaddr((struct sockaddr *)&address, &e) && net_addr_eq(&e.addr, a);
+    if (fd >= 0)
+        close(fd);
+    return own;
+}
+
 bool net_host_has_address(const struct net_addr *a)
 {
-    struct ifaddrs *all, *i;
-    bool has = a->family == NET_IPV4 && net_addr_is_loopback(a);
-
-    if (has || net_addr_is_link_local(a) || getifaddrs(&all) < 0)
-        return has;
-    for (i = all; i && !has; i = i->ifa_next) {
-        struct net_endpoint e;
-
-        has = i->ifa_addr && net_from_sockaddr(i->ifa_addr, &e) && net_addr_eq(&e.addr, a);
-    }
-    freeifaddrs(all);
-    return has;
+    if (net_addr_is_link_local(a))
+        return false;
+    return (a->family == NET_IPV4 && net_addr_is_loopback(a)) || is_own(a);
 }
 
 void net_host_name(char out[256])

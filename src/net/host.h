@@ -25,7 +25,7 @@ struct net_interface {
 uint32_t net_host_interfaces(struct net_interface *out, uint32_t max);
 
 /* Can a connection be made from this address: is it one of this host's, and no link-local one? All
- * of 127.0.0.0/8 is. Any thread. */
+ * of 127.0.0.0/8 is. Waits for nothing. Any thread. */
 bool net_host_has_address(const struct net_addr *a);
 
 /* This host's name as the system was told it. Never empty; no look-up. */

@@ -33,11 +33,13 @@ struct net_resolver {
     _Atomic bool stop;
 };
 
+enum { FAMILY_MAX = 8 }; /* addresses of one family that count */
+
 struct lookup_host {
     uint16_t priority;
     uint64_t order; /* at random, for hosts of one priority */
     char name[NET_NAME_SIZE];
-    struct net_addr addrs[8];
+    struct net_addr addrs[2 * FAMILY_MAX];
     unsigned addr_count;
 };
 
@@ -172,6 +174,30 @@ static int compare_hosts(const void *a, const void *b)
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
+static unsigned next_of(const struct lookup_host *h, unsigned from, enum net_family family)
+{
+    while (from < h->addr_count && h->addrs[from].family != family)
+        from++;
+    return from;
+}
+
+/* The families take turns, IPv6 first (RFC 8305 section 4): whichever is broken, the other is
+ * tried next. */
+static void interleave(struct lookup_host *h)
+{
+    static const enum net_family families[] = { NET_IPV6, NET_IPV4 };
+    unsigned at[] = { next_of(h, 0, NET_IPV6), next_of(h, 0, NET_IPV4) };
+    struct net_addr sorted[PT_ARRAY_LEN(h->addrs)];
+    unsigned n = 0;
+
+    for (unsigned turn = 0; n < h->addr_count; turn = !turn)
+        if (at[turn] < h->addr_count) {
+            sorted[n++] = h->addrs[at[turn]];
+            at[turn] = next_of(h, at[turn] + 1, families[turn]);
+        }
+    memcpy(h->addrs, sorted, n * sizeof *sorted);
+}
+
 static bool fill_targets(struct net_lookup *l)
 {
     struct net_query *q = l->query;
@@ -184,8 +210,9 @@ static bool fill_targets(struct net_lookup *l)
         return false;
     qsort(l->hosts, l->host_count, sizeof l->hosts[0], compare_hosts);
     for (unsigned i = 0; i < l->host_count; i++) {
-        const struct lookup_host *h = &l->hosts[i];
+        struct lookup_host *h = &l->hosts[i];
 
+        interleave(h);
         for (unsigned k = 0; k < h->addr_count && q->target_count < NET_TARGETS_MAX; k++) {
             struct net_target *t = &q->targets[q->target_count++];
 
@@ -271,11 +298,9 @@ static void on_addresses(void *ctx, int err, struct ub_result *r)
 
     free(question);
     if (usable(l->query, err, r, h->name)) {
-        for (int i = 0; r->data[i]; i++) {
+        for (int i = 0; r->data[i] && i < FAMILY_MAX; i++) {
             struct net_addr a = { 0 };
 
-            if (h->addr_count == PT_ARRAY_LEN(h->addrs))
-                break;
             if (r->qtype == ns_t_a && r->len[i] == 4)
                 a.family = NET_IPV4;
             else if (r->qtype == ns_t_aaaa && r->len[i] == 16)

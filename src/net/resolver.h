@@ -49,7 +49,7 @@ struct net_query {
     void (*done)(struct net_query *q);
 
     /* The answer. `targets` are sorted: best priority first, at random within one, the addresses of
-     * a host together. Free with net_query_clear(). */
+     * a host together, IPv6 and IPv4 by turns. Free with net_query_clear(). */
     enum pt_err result; /* OK; NOTFOUND: no such name, or no address; AGAIN: try later; CORRUPT */
     bool null_mx;       /* RFC 7505: the domain takes no mail; result is NOTFOUND */
     bool secure;        /* every answer was validated */

@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "relay/connection.h"
+#include "relay/ourselves.h"
 
-enum { CANDIDATES_MAX = 64, SMTP_PORT = 25 };
+enum { CANDIDATES_MAX = 64, SMTP_PORT = 25, FAMILY_MS = 500 };
 /* A next hop that failed is avoided for a minute; one that kept us waiting, for longer than it did,
  * lest every new connection waits for it again. */
 static const int64_t avoid_us = 60 * 1000000, avoid_silent_us = 900 * 1000000;
@@ -47,15 +48,26 @@ static bool can_reach(struct relay_conn *conn, const struct net_addr *addr, cons
     return false;
 }
 
+static bool is_circle(struct relay_conn *conn, const struct net_addr *addr, uint16_t port,
+                      const char *host)
+{
+    struct relay_ourselves us;
+
+    relay_ourselves(conn->rl->relay, &us);
+    if (!relay_is_ourselves(&us, &(struct net_endpoint){ *addr, port }, NULL))
+        return false;
+    note(conn, "4.4.6 %s: this is the gateway itself, mail would go in circles", host);
+    return true;
+}
+
 static void add(struct relay_conn *conn, const struct net_addr *addr, uint16_t port,
                 const char *host)
 {
     struct relay_dial *dial = &conn->dial;
     struct relay_candidate *c;
 
-    if (!can_reach(conn, addr, host))
+    if (!can_reach(conn, addr, host) || is_circle(conn, addr, port, host))
         return;
-
     if (dial->count == dial->room) {
         uint32_t room = dial->room ? dial->room * 2 : 4;
         struct relay_candidate *more;
@@ -75,6 +87,22 @@ static void add(struct relay_conn *conn, const struct net_addr *addr, uint16_t p
         dial->count++;
 }
 
+/* Where we are one of the mail exchangers, only better ones are asked. False: we are the best. */
+static bool leave_us_out(struct relay_conn *conn, struct net_query *q)
+{
+    struct relay_ourselves us;
+    uint32_t count;
+
+    relay_ourselves(conn->rl->relay, &us);
+    count = relay_targets_before_us(&us, q->targets, q->target_count);
+    if (count == 0 && q->target_count)
+        note(conn, "5.4.6 mail for %s would go in circles: its mail exchanger %s is this gateway",
+             conn->dest->domain, q->targets[0].host);
+    else
+        q->target_count = count;
+    return count || !q->target_count;
+}
+
 static void on_answer(struct net_query *q)
 {
     struct relay_question *question = PT_CONTAINER_OF(q, struct relay_question, query);
@@ -83,8 +111,10 @@ static void on_answer(struct net_query *q)
 
     rl->jobs--;
     if (conn) {
+        bool circle = question->mx && q->result == PT_ERR_OK && !leave_us_out(conn, q);
+
         conn->dial.question = NULL;
-        for (uint32_t i = 0; q->result == PT_ERR_OK && i < q->target_count; i++)
+        for (uint32_t i = 0; !circle && q->result == PT_ERR_OK && i < q->target_count; i++)
             add(conn, &q->targets[i].addr, question->port, q->targets[i].host);
         if (q->result != PT_ERR_OK)
             note(conn, "4.4.3 %s", q->reason[0] ? q->reason : "the name cannot be resolved");
@@ -92,6 +122,8 @@ static void on_answer(struct net_query *q)
             relay_conn_hopeless(conn, "5.1.10 the domain accepts no mail (null MX)");
         else if (question->mx && q->result == PT_ERR_NOTFOUND)
             relay_conn_hopeless(conn, "5.1.2 there is no such domain, or no host takes its mail");
+        else if (circle)
+            relay_conn_hopeless(conn, conn->reason);
         else
             relay_dial_next(conn);
     }
@@ -188,7 +220,7 @@ static struct relay_candidate *choose(struct relay_conn *conn)
     for (uint32_t i = 0; i < dial->count; i++) {
         struct relay_candidate *c = &dial->list[i];
 
-        if (c->tried || (c->skipped && !dial->second))
+        if (c->tried || c->hurried || (c->skipped && !dial->second))
             continue;
         if (!dial->second && failed_lately(conn, c)) {
             c->skipped = true;
@@ -196,6 +228,9 @@ static struct relay_candidate *choose(struct relay_conn *conn)
         }
         return c;
     }
+    for (uint32_t i = 0; dial->second && i < dial->count; i++)
+        if (!dial->list[i].tried)
+            return &dial->list[i];
     return NULL;
 }
 
@@ -270,6 +305,29 @@ static void no_socket(struct relay_conn *conn, int sys_errno)
     note(conn, "4.3.5 the route's source %s is not an address of this host any more", source);
 }
 
+/* Does its host have an address of the other family that was not tried? */
+static bool has_other_family(const struct relay_dial *dial, const struct relay_candidate *c)
+{
+    for (uint32_t i = 0; i < dial->count; i++) {
+        const struct relay_candidate *other = &dial->list[i];
+
+        if (!other->tried && !other->hurried && strcmp(other->host, c->host) == 0 &&
+            other->endpoint.addr.family != c->endpoint.addr.family)
+            return true;
+    }
+    return false;
+}
+
+/* How long the candidate is waited for, in milliseconds. */
+static int64_t patience(struct relay_conn *conn, struct relay_candidate *c)
+{
+    struct relay_dial *dial = &conn->dial;
+    uint32_t connect_ms = conn->rl->relay->config.connect_ms;
+
+    dial->brief = !c->hurried && has_other_family(dial, c) ? c : NULL;
+    return dial->brief ? PT_MIN(connect_ms, (uint32_t)FAMILY_MS) : connect_ms;
+}
+
 /* Begins to connect; false: it failed at once. */
 static bool begin(struct relay_conn *conn, struct relay_candidate *c)
 {
@@ -294,7 +352,7 @@ static bool begin(struct relay_conn *conn, struct relay_candidate *c)
         return false;
     }
     net_watch_want(&conn->watch, NET_WRITE);
-    relay_conn_set_deadline(conn, conn->rl->relay->config.connect_ms);
+    relay_conn_set_deadline(conn, patience(conn, c));
     return true;
 }
 
@@ -354,6 +412,10 @@ void relay_dial_timed_out(struct relay_conn *conn)
 {
     if (conn->stream.fd < 0)
         return; /* a question is under way; the resolver has its own limit */
+    if (conn->dial.brief) {
+        conn->dial.brief->hurried = true;
+        conn->dial.brief->tried = false;
+    }
     conn->timed_out = true;
     failed(conn, "connection timed out");
     relay_dial_next(conn);

@@ -10,7 +10,9 @@
  *
  * The candidates of a destination are its next hops in order of preference, each with all its
  * addresses, or its mail exchangers by priority. Names are resolved as they are needed. Endpoints
- * that failed lately are tried after all others.
+ * that failed lately are tried after all others. Of a host with IPv4 and IPv6 one family is waited
+ * for half a second at most while the other was not tried (RFC 8305). This gateway itself is no
+ * candidate, nor are mail exchangers that are not better than it (RFC 5321 5.1).
  */
 
 struct relay_conn;
@@ -20,6 +22,8 @@ struct relay_candidate {
     uint32_t hash;
     bool skipped; /* failed lately: for the second pass */
     bool tried;
+    bool hurried; /* was not waited for long, since its host has the other family too: once more
+                   * after all others */
     char *host;
 };
 
@@ -32,6 +36,7 @@ struct relay_dial {
     bool looked_up;                  /* nothing more to ask */
     bool second;                     /* the second pass */
     uint32_t prefer;                 /* endpoint to try first, or 0 */
+    struct relay_candidate *brief;   /* under way, and not waited for long; NULL: none */
     struct relay_question *question; /* under way */
 };
 

@@ -41,6 +41,14 @@ static void fill_defaults(struct relay_config *c)
     c->stop_ms = or_default(c->stop_ms, 20000);
 }
 
+/* Under the lock, or before there is another thread. */
+static void set_self(struct relay *r, const struct settings *s)
+{
+    snprintf(r->hostname, sizeof r->hostname, "%s", s->identity.hostname);
+    r->own = (struct net_endpoint){ s->interface.address, s->interface.port };
+    r->own_listen = (uint8_t)s->interface.listen;
+}
+
 struct relay *relay_new(const struct relay_config *config)
 {
     struct relay *r = calloc(1, sizeof *r);
@@ -59,7 +67,7 @@ struct relay *relay_new(const struct relay_config *config)
         relay_free(r);
         return NULL;
     }
-    snprintf(r->hostname, sizeof r->hostname, "%s", config->settings->identity.hostname);
+    set_self(r, config->settings);
     atomic_init(&r->outgoing_tls, config->settings->tls.outgoing);
     r->clients = config->clients ? relay_clients_ref(config->clients) : NULL;
     return r;
@@ -213,7 +221,7 @@ bool relay_set_settings(struct relay *r, const struct settings *settings)
         struct retry_policy retry = retry_policy_with(r->config.retry, settings);
 
         relay_sched_set_retry(&r->sched, &retry);
-        snprintf(r->hostname, sizeof r->hostname, "%s", settings->identity.hostname);
+        set_self(r, settings);
         atomic_store(&r->outgoing_tls, settings->tls.outgoing);
     }
     relay_unlock(r);

@@ -30,10 +30,12 @@ struct relay {
     struct relay_op *unsaved; /* under lock: outcomes to submit again, oldest first */
     struct relay_op **unsaved_end;
     uint64_t unsaved_count;
-    int64_t notices_from_us;       /* under lock: the spool had no room for what may come later */
-    char hostname[256];            /* under lock: for EHLO and notices */
-    struct relay_clients *clients; /* under lock: a reference, or NULL */
-    _Atomic bool outgoing_tls;     /* connections.tls.outgoing */
+    int64_t notices_from_us; /* under lock: the spool had no room for what may come later */
+    char hostname[256];      /* under lock: for EHLO and notices */
+    struct net_endpoint own; /* under lock, as is the next: see relay/ourselves.h */
+    uint8_t own_listen;
+    struct relay_clients *clients;                            /* under lock: a reference, or NULL */
+    _Atomic bool outgoing_tls;                                /* connections.tls.outgoing */
     _Atomic(struct relay_op *) returned_ops[RELAY_LOOPS_MAX]; /* used, one list per loop */
     struct spool *spool;
     struct relay_counters counters;

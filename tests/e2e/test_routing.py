@@ -1,6 +1,7 @@
 """Where mail goes, and how: what a route says beyond its next hops."""
 
 import contextlib
+import json
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ from lib import (
     ROOT,
     Hop,
     Island,
+    Names,
     Postern,
     make_message,
     read_notice,
@@ -328,3 +330,142 @@ def after_store(octets: bytes) -> bytes:
     ours = octets.index(b"by gw.example")
     start = octets.rindex(b"\nReceived: ", 0, ours) + 1
     return octets[start:].replace(b"\n", b"\r\n")
+
+
+# ---- what the DNS says ----
+
+
+@contextlib.contextmanager
+def world(records: dict, *, hops: dict[str, Hop]):
+    """A gateway in a network of its own, with a name server and next hops at port 25."""
+    with contextlib.ExitStack() as stack:
+        island = stack.enter_context(Island("192.0.2.10/24", "2001:db8::10/64"))
+        for address, hop in hops.items():
+            hop.port, hop.host = 25, address
+            island.run(hop.__enter__)
+            stack.push(hop)
+        names = Names(records)
+        island.run(names.__enter__)
+        stack.push(names)
+        gateway = stack.enter_context(
+            Postern(namespace=island.name, settings=names.settings)
+        )
+
+        def send_inside(*recipients):
+            with island.client("127.0.0.1", gateway.port) as client:
+                client.hello()
+                client.delivers(make_message(), "", *recipients)
+
+        gateway.send = send_inside
+        yield gateway
+
+
+def test_exchangers_are_tried_by_preference(root):
+    first, second = Hop({"CONNECT": "421 4.3.2 not now"}), Hop()
+    with world(
+        {
+            ("sink.example", "MX"): ["20 b.sink.example.", "10 a.sink.example."],
+            ("a.sink.example", "A"): ["127.0.0.11"],
+            ("b.sink.example", "A"): ["127.0.0.12"],
+        },
+        hops={"127.0.0.11": first, "127.0.0.12": second},
+    ) as gateway:
+        gateway.send("b@sink.example")
+        second.wait_for(1)
+        gateway.settle()
+        assert first.sessions >= 1 and not first.messages
+
+
+def test_without_mx_the_domain_itself_is_asked(root):
+    hop = Hop()
+    with world({("sink.example", "A"): ["127.0.0.11"]}, hops={"127.0.0.11": hop}) as gateway:
+        gateway.send("b@sink.example")
+        hop.wait_for(1)
+        gateway.settle()
+
+
+def test_ipv6_alone_serves(root):
+    hop = Hop()
+    with world({("sink.example", "AAAA"): ["2001:db8::10"]}, hops={"2001:db8::10": hop}) as gateway:
+        gateway.send("b@sink.example")
+        hop.wait_for(1)
+        gateway.settle()
+        assert hop.clients == ["2001:db8::10"]
+
+
+def test_a_family_that_leads_nowhere_is_passed_over(root):
+    """IPv6 first, as RFC 8305 has it; where it is silent IPv4 has the mail."""
+    hop = Hop()
+    with world(
+        {
+            ("sink.example", "A"): ["192.0.2.10"],
+            ("sink.example", "AAAA"): ["2001:db8::dead"],
+        },
+        hops={"192.0.2.10": hop},
+    ) as gateway:
+        gateway.send("b@sink.example")
+        hop.wait_for(1)
+        gateway.settle()
+        status, metrics = gateway.api("GET", "/metrics")
+        assert status == 200 and "postern_delivery_connect_failures_total 1\n" in metrics, metrics
+
+
+def bounced(gateway, recipient: str) -> str:
+    """The reason; the sender is nobody, so there is no notice."""
+
+    def found():
+        for raw in gateway.log_octets().splitlines():
+            line = json.loads(raw) if raw.startswith(b"{") else {}
+            if line.get("event") == "bounced" and line.get("recipients") == recipient:
+                return line["reply"]
+        return None
+
+    return gateway.wait_until(found, f"{recipient} bounced")
+
+
+def test_domains_that_take_no_mail_are_told_at_once(root):
+    with world(
+        {
+            ("null.example", "MX"): ["0 ."],
+            ("null.example", "A"): ["127.0.0.11"],
+            ("us.example", "MX"): ["10 gw.example.", "20 backup.example."],
+            ("gw.example", "A"): ["192.0.2.10"],
+            ("backup.example", "A"): ["127.0.0.11"],
+        },
+        hops={},
+    ) as gateway:
+        for domain, reason in (
+            ("null.example", "5.1.10"),
+            ("gone.example", "5.1.2"),
+            ("us.example", "5.4.6"),
+        ):
+            gateway.send(f"b@{domain}")
+            assert bounced(gateway, f"b@{domain}").startswith(reason)
+
+
+def test_a_backup_exchanger_passes_on_to_better_ones_only(root):
+    best, worse = Hop({"CONNECT": "421 4.3.2 not now"}), Hop()
+    with world(
+        {
+            ("sink.example", "MX"): ["10 best.example.", "20 gw.example.", "30 worse.example."],
+            ("best.example", "A"): ["127.0.0.11"],
+            ("gw.example", "A"): ["192.0.2.10"],
+            ("worse.example", "A"): ["127.0.0.12"],
+        },
+        hops={"127.0.0.11": best, "127.0.0.12": worse},
+    ) as gateway:
+        gateway.send("b@sink.example")
+        (recipient,) = put_off(gateway)
+        assert "not now" in recipient["reply"]
+        assert worse.sessions == 0
+        best.answers = {}
+        gateway.cli("queue", "retry", "--all")
+        best.wait_for(1)
+        gateway.settle()
+
+
+def test_trouble_with_the_dns_defers(root):
+    with world({("sick.example", "MX"): "SERVFAIL"}, hops={}) as gateway:
+        gateway.send("b@sick.example")
+        (recipient,) = put_off(gateway)
+        assert recipient["reply"].startswith("4.4.3 ") and "SERVFAIL" in recipient["reply"]

@@ -9,6 +9,7 @@ for an event, and fails with log and transcripts when it does not come.
 
 from .client import Client, ConversationError, any_certificate
 from .clock import Clock
+from .dns import Names
 from .dsn import Notice, read_notice
 from .hop import CLOSE, RESET, SILENT, Hop
 from .limits import MemoryLimit
@@ -29,6 +30,7 @@ __all__ = [
     "Hop",
     "Island",
     "MemoryLimit",
+    "Names",
     "Notice",
     "Outside",
     "Postern",

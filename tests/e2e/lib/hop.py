@@ -62,7 +62,7 @@ class Hop:
         self._names: dict[int, str] = {}  # SNI, by connection
         if tls:
             tls.sni_callback = lambda end, name, context: self._names.__setitem__(id(end), name)
-        self.port = port or free_port()
+        self.host, self.port = "127.0.0.1", port or free_port()
         self.transcript: list[str] = []
         self.sessions = 0
         self.clients: list[str] = []  # the addresses they came from
@@ -93,7 +93,11 @@ class Hop:
                 )
 
     def __enter__(self) -> "Hop":
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        self._listener = socket.create_server(
+            (self.host, self.port),
+            family=socket.AF_INET6 if ":" in self.host else socket.AF_INET,
+            backlog=512,
+        )
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 

@@ -16,6 +16,7 @@ static void fill(struct net_query *q, const struct fake_answer *a)
     q->targets = calloc(a->target_count + 1, sizeof *q->targets);
     pt_assert(q->targets);
     for (uint32_t i = 0; i < a->target_count; i++) {
+        q->targets[i].priority = a->priorities[i];
         q->targets[i].addr = a->targets[i].addr;
         snprintf(q->targets[i].host, sizeof q->targets[i].host, "%s", a->hosts[i]);
     }

@@ -13,6 +13,7 @@ struct fake_answer {
     const char *reason;
     struct net_endpoint targets[4]; /* ports are not looked at */
     const char *hosts[4];
+    uint16_t priorities[4];
     uint32_t target_count;
 };
 

@@ -1,3 +1,7 @@
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "fake_dns.h"
 #include "world.h"
 
@@ -176,6 +180,167 @@ static void a_source_that_went_away_defers_and_blames_no_next_hop(void **state)
     assert_int_equal(w->hop->sessions, 0);
 }
 
+/* ---- we are one of them ---- */
+
+static void target(struct fake_answer *a, const char *host, const char *addr, uint16_t priority)
+{
+    assert_true(net_addr_parse(str_of(addr), &a->targets[a->target_count].addr));
+    a->hosts[a->target_count] = host;
+    a->priorities[a->target_count++] = priority;
+}
+
+/* Nobody listens there. */
+static void only_exchangers_better_than_us_are_tried(void **state)
+{
+    struct world *w = *state;
+    struct fake_answer *a;
+    uint64_t id;
+
+    w->routes.settings.interface.port = 25;
+    w->routes.settings.interface.listen = SETTINGS_LISTEN_ADDRESS;
+    assert_true(net_addr_parse(STR("127.0.0.3"), &w->routes.settings.interface.address));
+    begin_mx(w);
+    a = know(NET_QUERY_MX, "example.com", PT_ERR_OK);
+    target(a, "best.example.com", "127.0.0.250", 10);
+    target(a, "equal.example.com", "127.0.0.251", 20);
+    target(a, "us.example.com", "127.0.0.3", 20);
+    target(a, "worse.example.com", "127.0.0.252", 30);
+    id = world_submit(w, "b@example.com");
+    UNTIL(w, world_stored(w, id, 0, SPOOL_QUEUED));
+    assert_non_null(strstr(reply(w, id), "best.example.com"));
+    assert_int_equal(world_stats(w).connects, 1);
+}
+
+static void mail_whose_best_exchanger_we_are_goes_back(void **state)
+{
+    static const struct {
+        const char *host, *addr;
+    } cases[] = {
+        { "other.example.com", "127.0.0.1" }, /* by address: we listen on the loopback */
+        { "other.example.com", "::1" },
+        { "GW.example", "192.0.2.99" }, /* by name */
+    };
+    struct world *w = *state;
+
+    w->routes.settings.interface.port = 25;
+    begin_mx(w);
+    for (size_t i = 0; i < PT_ARRAY_LEN(cases); i++) {
+        struct fake_answer *a;
+        uint64_t id;
+
+        fake_dns_count = 0;
+        a = know(NET_QUERY_MX, "example.com", PT_ERR_OK);
+        target(a, cases[i].host, cases[i].addr, 10);
+        target(a, "worse.example.com", "127.0.0.252", 30);
+        id = world_submit(w, "b@example.com");
+        UNTIL(w, world_stored(w, id, 0, SPOOL_FAILED));
+        assert_non_null(strstr(reply(w, id), "5.4.6 mail for example.com would go in circles"));
+    }
+    assert_int_equal(world_stats(w).connect_failures, 0);
+}
+
+static void a_next_hop_that_is_us_is_no_candidate(void **state)
+{
+    struct world *w = *state;
+    uint64_t id;
+
+    w->routes.settings.interface.port = w->hop->endpoint.port;
+    world_begin(w, false);
+    id = world_submit(w, "b@b.example");
+    UNTIL(w, world_stored(w, id, 0, SPOOL_QUEUED));
+    assert_string_equal(reply(w, id),
+                        "4.4.6 127.0.0.1: this is the gateway itself, mail would go in circles");
+    assert_int_equal(w->hop->sessions, 0);
+}
+
+/* ---- two families ---- */
+
+/* A listener whose queue is full says nothing to whoever comes: it is as if packets were lost. */
+struct silence {
+    int fds[8];
+    unsigned count;
+};
+
+static bool be_silent(struct silence *s, uint16_t port)
+{
+    struct sockaddr_in6 here = { .sin6_family = AF_INET6,
+                                 .sin6_addr = IN6ADDR_LOOPBACK_INIT,
+                                 .sin6_port = htons(port) };
+
+    s->count = 0;
+    for (unsigned i = 0; i < PT_ARRAY_LEN(s->fds); i++) {
+        int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+        if (fd < 0)
+            return false;
+        s->fds[s->count++] = fd;
+        if (i == 0 && (bind(fd, (struct sockaddr *)&here, sizeof here) < 0 || listen(fd, 0) < 0))
+            return false;
+        if (i > 0)
+            PT_IGNORE(connect(fd, (struct sockaddr *)&here, sizeof here) < 0, "under way");
+    }
+    return true;
+}
+
+static void end_silence(struct silence *s)
+{
+    while (s->count)
+        close(s->fds[--s->count]);
+}
+
+static uint64_t submit_to_both_families(struct world *w)
+{
+    struct fake_answer *a;
+
+    fake_dns_count = fake_dns_questions = 0;
+    w->config.resolver = FAKE_RESOLVER;
+    routes_add_hop(&w->routes, routes_add(&w->routes, "both.example"), "relay.example",
+                   w->hop->endpoint.port);
+    world_begin(w, false);
+    a = know(NET_QUERY_ADDRESSES, "relay.example", PT_ERR_OK);
+    target(a, "relay.example", "::1", 0);
+    target(a, "relay.example", "127.0.0.1", 0);
+    return world_submit(w, "b@both.example");
+}
+
+/* Without the other family it would be waited for much longer than this test waits. */
+static void a_silent_family_is_not_waited_for(void **state)
+{
+    struct world *w = *state;
+    struct silence s;
+    uint64_t id;
+
+    if (!be_silent(&s, w->hop->endpoint.port)) {
+        end_silence(&s);
+        skip();
+    }
+    w->config.connect_ms = 600000;
+    id = submit_to_both_families(w);
+    UNTIL(w, world_stored(w, id, 0, SPOOL_DELIVERED));
+    assert_int_equal(world_stats(w).connects, 2);
+    assert_int_equal(world_stats(w).connect_failures, 1);
+    end_silence(&s);
+}
+
+static void the_silent_one_has_its_time_when_the_other_fails(void **state)
+{
+    struct world *w = *state;
+    struct silence s;
+    uint64_t id;
+
+    if (!be_silent(&s, w->hop->endpoint.port)) {
+        end_silence(&s);
+        skip();
+    }
+    w->config.connect_ms = 20;
+    fake_hop_close_listener(w->hop);
+    id = submit_to_both_families(w);
+    UNTIL(w, world_stored(w, id, 0, SPOOL_QUEUED));
+    assert_int_equal(world_stats(w).connects, 3);
+    assert_non_null(strstr(reply(w, id), "relay.example ([::1]"));
+    end_silence(&s);
+}
+
 static void stopping_waits_for_questions_under_way(void **state)
 {
     struct world *w = *state;
@@ -223,6 +388,11 @@ int main(void)
         WORLD_TEST(deliveries_come_from_the_source_of_the_route),
         WORLD_TEST(addresses_of_the_other_family_are_skipped),
         WORLD_TEST(a_source_that_went_away_defers_and_blames_no_next_hop),
+        WORLD_TEST(only_exchangers_better_than_us_are_tried),
+        WORLD_TEST(mail_whose_best_exchanger_we_are_goes_back),
+        WORLD_TEST(a_next_hop_that_is_us_is_no_candidate),
+        WORLD_TEST(a_silent_family_is_not_waited_for),
+        WORLD_TEST(the_silent_one_has_its_time_when_the_other_fails),
         WORLD_TEST(stopping_waits_for_questions_under_way),
         WORLD_TEST(a_domain_without_route_waits_for_the_administrator),
     };
