@@ -315,7 +315,7 @@ def test_explain_on_the_command_line(gateway, tmp_path):
     assert "not JSON" in gateway.cli("explain", "::1", "--draft", str(draft), status=1)
     assert "/address" in gateway.cli("explain", "10.0.0.0/8", status=1)
     gateway.cli("explain", status=2)
-    assert "no such reference" in gateway.cli("explain", "ref", "0000-0000", status=1)
+    assert "no reference 0000-0000" in gateway.cli("explain", "ref", "0000-0000", status=1)
 
 
 @pytest.mark.parametrize(
