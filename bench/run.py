@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import incoming_tls
 import lists
 import load
 import own
@@ -148,7 +149,8 @@ TRAFFIC = {
 }
 OWN = ["slow-sync", "dead"]
 LISTS = ["table", "lists", "refused"]
-WORKLOADS = [*TRAFFIC, "written", "idle", "syscalls", *OWN, *LISTS]
+TLS = ["handshake", "idle-tls"]
+WORKLOADS = [*TRAFFIC, "written", "idle", "syscalls", *TLS, *OWN, *LISTS]
 
 
 class Bench:
@@ -180,6 +182,7 @@ class Bench:
                 self.with_running(sink, lambda running: self.run_each(running, some), tls)
         if "idle" in wanted:
             self.run_idle()
+        self.run_tls()
         if "postern" in self.options.servers:
             self.run_own()
             self.run_lists()
@@ -215,6 +218,18 @@ class Bench:
         with open(pem, "ab") as out:
             out.write(key.read_bytes())
         return load.FastSink(folder, self.options.binary.parent, pem)
+
+    def run_tls(self) -> None:
+        if "handshake" in self.options.workloads:
+            row = Row(
+                "full TLS handshake over STARTTLS, ECDSA P-256: server CPU, ms", *below(0.46, "ms")
+            )
+            incoming_tls.handshakes(self, row)
+            self.rows.append(row)
+        if "idle-tls" in self.options.workloads:
+            row = Row("idle TLS session, KB of memory", *below(17, "KB"))
+            incoming_tls.idle(self, row)
+            self.rows.append(row)
 
     def run_own(self) -> None:
         if "slow-sync" in self.options.workloads:
