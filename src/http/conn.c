@@ -83,6 +83,7 @@ static void write_head(struct http_conn *c, unsigned status, const char *type, u
     if (status != 204 && status != 304)
         buf_addf(&c->out, "Content-Length: %llu\r\n", (unsigned long long)length);
     BUF_LIT(&c->out, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
+    buf_add_str(&c->out, str_of(c->server->config.common_head));
     if (c->close_after)
         BUF_LIT(&c->out, "Connection: close\r\n");
     buf_add_str(&c->out, more);
@@ -214,7 +215,7 @@ static bool run_writing(struct http_conn *c)
         break;
     }
     if (x && x->response.more && c->body_left && !x->response.aborted) {
-        start_timer(c, c->server->config.deadline_ms);
+        start_timer(c, x->deadline_ms ? x->deadline_ms : c->server->config.deadline_ms);
         buf_clear(&x->response.body);
         c->body_done = 0;
         x->finished = false;
@@ -231,6 +232,8 @@ static bool run_writing(struct http_conn *c)
 
 static bool host_allowed(const struct http_server_config *config, struct str host)
 {
+    if (config->host_allowed)
+        return config->host_allowed(config->ctx, host);
     if (!config->hosts)
         return true;
     for (size_t i = 0; i < config->host_count; i++)
@@ -259,6 +262,10 @@ static bool route(struct http_conn *c)
                      x->room, &x->match);
     /* A body for nobody is read and dropped up to a point, so that the connection lives on. */
     body_max = x->match.route ? x->match.route->body_max : 4096;
+    if (config->body_max)
+        body_max = PT_MIN(config->body_max(x, body_max), body_max);
+    if (x->deadline_ms)
+        start_timer(c, x->deadline_ms);
     if (!http_reader_body(&x->reader, body_max)) {
         refuse(c, x->reader.status, x->reader.reason);
         return false;
@@ -330,7 +337,7 @@ static bool run_reading(struct http_conn *c)
     }
     if (c->in.n == 0) {
         /* Others get their turn, however much one client has to say. */
-        if (c->reads++ == READS_PER_TURN) {
+        if (c->reads++ >= READS_PER_TURN && !net_stream_pending(&c->stream)) {
             net_watch_want(&c->watch, NET_READ);
             return false;
         }
@@ -357,8 +364,9 @@ static bool run_reading(struct http_conn *c)
             return true;
         }
         c->x->conn = c;
-        c->x->peer_uid = c->peer_uid;
-        c->x->peer_pid = c->peer_pid;
+        c->x->peer_uid = c->peer.uid;
+        c->x->peer_pid = c->peer.pid;
+        c->x->peer = c->peer.endpoint;
         start_timer(c, c->server->config.deadline_ms);
     }
     consume(c);
@@ -459,22 +467,21 @@ static void on_timer(struct net_timer *t)
     conn_run(c);
 }
 
-void http_conn_start(struct http_server *s, int fd, uint32_t peer_uid, int32_t peer_pid)
+void http_conn_start(struct http_server *s, const struct net_stream *stream,
+                     const struct http_peer *peer)
 {
     struct http_conn *c = calloc(1, sizeof *c);
 
     if (!c) {
-        struct net_stream stream;
+        struct net_stream mine = *stream;
 
-        net_stream_socket(&stream, fd);
-        net_stream_close(&stream);
+        net_stream_close(&mine);
         return;
     }
     c->server = s;
-    c->peer_uid = peer_uid;
-    c->peer_pid = peer_pid;
-    net_stream_socket(&c->stream, fd);
-    net_watch_init(&c->watch, s->config.loop, fd, on_ready);
+    c->peer = *peer;
+    c->stream = *stream;
+    net_watch_init(&c->watch, s->config.loop, c->stream.fd, on_ready);
     net_timer_init(&c->timer, s->config.loop, on_timer);
     buf_init(&c->in, READ_SIZE);
     buf_init(&c->out, 64 * 1024);
@@ -482,4 +489,7 @@ void http_conn_start(struct http_server *s, int fd, uint32_t peer_uid, int32_t p
     s->connections++;
     start_timer(c, s->config.idle_ms);
     net_watch_want(&c->watch, NET_READ);
+    /* Read already, by the handshake: nobody will be told of it. */
+    if (net_stream_pending(&c->stream))
+        conn_run(c);
 }

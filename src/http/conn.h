@@ -14,6 +14,13 @@
  * not turn our close into a reset that eats the answer.
  */
 
+/* Who is at the other end: of a Unix socket, or of a TCP connection. */
+struct http_peer {
+    uint32_t uid;
+    int32_t pid;
+    struct net_endpoint endpoint;
+};
+
 enum http_conn_state { CONN_READING, CONN_WAITING, CONN_WRITING, CONN_DRAINING };
 
 struct http_conn {
@@ -34,8 +41,7 @@ struct http_conn {
     bool head_made; /* the response's head was put into `out` */
     bool close_after;
     bool dispatching; /* a handler is being called */
-    uint32_t peer_uid;
-    int32_t peer_pid;
+    struct http_peer peer;
 };
 
 struct http_server {
@@ -48,8 +54,9 @@ struct http_server {
     _Atomic unsigned live; /* exchanges */
 };
 
-/* Takes the socket. */
-void http_conn_start(struct http_server *s, int fd, uint32_t peer_uid, int32_t peer_pid);
+/* Takes the stream. */
+void http_conn_start(struct http_server *s, const struct net_stream *stream,
+                     const struct http_peer *peer);
 
 void http_conn_close(struct http_conn *c);
 

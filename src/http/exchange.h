@@ -7,6 +7,7 @@
 #include "base/mailbox.h"
 #include "http/reader.h"
 #include "http/route.h"
+#include "net/addr.h"
 
 /*
  * http/exchange: a request and the response in the making.
@@ -45,8 +46,10 @@ struct http_exchange {
     void *ctx;  /* the server's */
     void *user; /* the handler's; freed by user_free when the exchange ends */
     void (*user_free)(void *user);
-    uint32_t peer_uid; /* over a Unix socket: who asks, and the process; */
-    int32_t peer_pid;  /* 0: not known */
+    uint32_t peer_uid;        /* over a Unix socket: who asks, and the process; */
+    int32_t peer_pid;         /* 0: not known */
+    struct net_endpoint peer; /* over TCP: who asks; else of no family */
+    unsigned deadline_ms;     /* not 0: for the rest of this request, instead of the server's */
     /* private from here on */
     struct http_reader reader;
     struct http_match match;

@@ -156,10 +156,11 @@ static bool may_ask(struct http_server *s, int fd, const struct ucred *peer)
     return false;
 }
 
-static void welcome(struct http_listener *l, int fd)
+static void welcome(struct http_listener *l, int fd, const struct net_endpoint *from)
 {
     struct http_server *s = l->server;
     struct ucred peer = { .uid = UINT32_MAX };
+    struct net_stream stream;
     socklen_t n = sizeof peer;
 
     if (l->is_unix) {
@@ -177,7 +178,12 @@ static void welcome(struct http_listener *l, int fd)
         turn_away(s, fd, 503, "Too many connections.");
         return;
     }
-    http_conn_start(s, fd, peer.uid, peer.pid);
+    if (!l->is_unix && s->config.accepted) {
+        s->config.accepted(s->config.ctx, fd, from);
+        return;
+    }
+    net_stream_socket(&stream, fd);
+    http_conn_start(s, &stream, &(struct http_peer){ peer.uid, peer.pid, *from });
 }
 
 static void on_pause_over(struct net_timer *t)
@@ -190,10 +196,15 @@ static void on_connect(struct net_watch *w, unsigned ready)
     struct http_listener *l = PT_CONTAINER_OF(w, struct http_listener, watch);
 
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage sa = { 0 };
+        struct net_endpoint from = { 0 };
+        socklen_t n = sizeof sa;
+        int fd = accept4(l->fd, (struct sockaddr *)&sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
-            welcome(l, fd);
+            if (!net_from_sockaddr((struct sockaddr *)&sa, &from))
+                from = (struct net_endpoint){ 0 };
+            welcome(l, fd, &from);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
@@ -271,5 +282,19 @@ enum pt_err http_server_listen_fd_take(struct http_server *s, int fd, struct pt_
 
 void http_server_serve_take(struct http_server *s, int fd)
 {
-    http_conn_start(s, fd, UINT32_MAX, 0);
+    struct net_stream stream;
+
+    net_stream_socket(&stream, fd);
+    http_conn_start(s, &stream, &(struct http_peer){ .uid = UINT32_MAX });
+}
+
+void http_server_serve_stream_take(struct http_server *s, const struct net_stream *stream,
+                                   const struct net_endpoint *peer)
+{
+    struct net_stream mine = *stream;
+
+    if (s->stopping || !make_room(s))
+        net_stream_close(&mine);
+    else
+        http_conn_start(s, &mine, &(struct http_peer){ .uid = UINT32_MAX, .endpoint = *peer });
 }

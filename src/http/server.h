@@ -8,6 +8,7 @@
 #include "http/route.h"
 #include "net/addr.h"
 #include "net/loop.h"
+#include "net/stream.h"
 
 /*
  * http/server: a small HTTP/1.1 server on one loop.
@@ -30,12 +31,23 @@ struct http_server_config {
      * another site cannot reach us by a name of its own (DNS rebinding): else 421. NULL: any. */
     const char *const *hosts;
     size_t host_count;
+    /* The same asked of a function, which then decides alone; NULL: `hosts` does. */
+    bool (*host_allowed)(void *ctx, struct str host);
+    /* Header lines of every answer, refusals included, each ended by CRLF; outlives the server.
+     * NULL: none. */
+    const char *common_head;
     unsigned max_connections; /* beyond it idle ones are closed, then new ones refused; 0: 64 */
     unsigned deadline_ms;     /* of a request; 0: 60,000 */
     unsigned idle_ms;         /* between requests; 0: 15,000 */
     /* Called before the handler, after the body was read; false: it has filled the answer and the
      * handler is not called. NULL: none. Also the place for common headers. */
     bool (*before)(struct http_exchange *x);
+    /* Called when the head of a request is complete: the octets of body that are taken from this
+     * client, at most the route's `route_max`. NULL: those. May set x->deadline_ms. */
+    size_t (*body_max)(struct http_exchange *x, size_t route_max);
+    /* Takes each socket accepted over TCP, for what comes before HTTP on it, and gives it back by
+     * http_server_serve_stream_take() or closes it. NULL: HTTP comes first. */
+    void (*accepted)(void *ctx, int fd, const struct net_endpoint *peer);
     /* Over Unix sockets: may this peer ask at all? NULL: http_peer_is_ours(). */
     bool (*peer_allowed)(void *ctx, uint32_t uid, uint32_t gid);
 };
@@ -66,6 +78,10 @@ PT_NODISCARD enum pt_err http_server_listen_fd_take(struct http_server *s, int f
 /* A connected, non-blocking socket, which is taken: for tests and for what is accepted elsewhere.
  */
 void http_server_serve_take(struct http_server *s, int fd);
+
+/* The same for a stream over such a socket, and who is at its other end. */
+void http_server_serve_stream_take(struct http_server *s, const struct net_stream *stream,
+                                   const struct net_endpoint *peer);
 
 /* Stops listening and closes idle connections; requests under way are still answered. */
 void http_server_stop(struct http_server *s);
