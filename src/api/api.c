@@ -113,6 +113,8 @@ const struct http_route api_routes[] = {
       "give it up and tell the sender" },
     { HTTP_METHOD_GET, V1 "/audit", api_audit_get, 0, "since until actor action " PAGE,
       "who did what, newest first" },
+    { HTTP_METHOD_POST, V1 "/audit", api_audit_post, SMALL, NULL,
+      "write down what the console has done; for its own user alone" },
     { HTTP_METHOD_GET, V1 "/tls/certificates", api_certificates_get, 0, NULL,
       "the uploaded certificates" },
     { HTTP_METHOD_POST, V1 "/tls/certificates", api_certificates_post, UPLOAD, NULL,

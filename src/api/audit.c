@@ -164,6 +164,87 @@ void api_audit_refused(struct http_exchange *x, const char *action, struct str t
                  settings_audit_outcome_name(row.outcome), fault.text);
 }
 
+/* ---- what the console does ---- */
+
+static bool outcome_named(struct str name, enum settings_audit_outcome *out)
+{
+    static const enum settings_audit_outcome all[] = { SETTINGS_AUDIT_DONE, SETTINGS_AUDIT_REFUSED,
+                                                       SETTINGS_AUDIT_FAILED };
+
+    for (size_t i = 0; i < PT_ARRAY_LEN(all); i++) {
+        if (str_eq(name, str_of(settings_audit_outcome_name(all[i])))) {
+            *out = all[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "admins.add": room and verb in small letters. */
+static bool is_action(struct str s)
+{
+    bool dot = false;
+
+    for (size_t i = 0; i < s.n; i++) {
+        dot |= s.p[i] == '.';
+        if (s.p[i] != '.' && s.p[i] != '_' && (s.p[i] < 'a' || s.p[i] > 'z'))
+            return false;
+    }
+    return dot && s.n < 64;
+}
+
+static struct str member(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+
+    return (struct str){ json_string_value(value), json_string_length(value) };
+}
+
+static void post_row(struct http_exchange *x, const json_t *body)
+{
+    struct pt_fault fault = { 0 };
+    struct settings_audit row;
+    struct api_actor actor;
+    char action[64];
+    uint64_t id;
+    enum pt_err err;
+
+    api_actor_of(x, &actor);
+    row = api_audit_row(&actor, action, member(body, "target"));
+    row.detail = member(body, "detail");
+    if (!is_action(member(body, "action")) ||
+        !outcome_named(member(body, "outcome"), &row.outcome)) {
+        http_problem(x, 422, "A row needs an action and an outcome.");
+        return;
+    }
+    snprintf(action, sizeof action, "%.*s", STR_FMT(member(body, "action")));
+    err = add(api_of(x), &row, &id, &fault);
+    if (err == PT_ERR_OK)
+        http_answer_json(x, 201, json_pack("{s:I}", "id", (json_int_t)id));
+    else
+        api_problem(x, err, fault.text);
+}
+
+static void post_job(struct http_exchange *x)
+{
+    json_t *body;
+
+    if (x->peer_uid != api_of(x)->deps.console_uid ||
+        !clean_header(x, "postern-actor", SETTINGS_AUDIT_ACTOR_MAX).n) {
+        http_problem(x, 403, "Only the console writes here.");
+        return;
+    }
+    body = http_exchange_json(x, NULL);
+    if (body)
+        post_row(x, body);
+    json_decref(body);
+}
+
+void api_audit_post(struct http_exchange *x)
+{
+    api_job(x, post_job);
+}
+
 /* ---- showing ---- */
 
 struct listing {

@@ -38,3 +38,7 @@ void api_audit_refused(struct http_exchange *x, const char *action, struct str t
 
 /* GET /api/v1/audit */
 void api_audit_get(struct http_exchange *x);
+
+/* POST /api/v1/audit: the console writes down what it does itself (accounts, tokens, log-ins) in
+ * the name of its administrator. Nobody else may: 403. */
+void api_audit_post(struct http_exchange *x);
