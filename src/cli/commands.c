@@ -28,11 +28,14 @@ const struct cli_command cli_commands[] = {
     {
         .name = "run",
         .summary = "gateway and console in the foreground, supervised",
-        .text = "Prints one line, `ready smtp=HOST:PORT console=URL`, once both serve. SIGTERM: "
-                "stops\naccepting, finishes what is in flight, ends with status 0.\n\n"
+        .text = "Prints one line, `ready smtp=HOST:PORT console=URL`, once both serve, and before "
+                "it, as long\nas the console has no account, `setup URL` with a link that makes "
+                "the first one. SIGTERM:\nstops accepting, finishes what is in flight, ends with "
+                "status 0.\n\n"
                 "  postern run\n"
                 "  postern run --state ./try --console 127.0.0.1:8025 --apply settings.json",
-        .options = { VALUE("--console", "HOST:PORT", "where the console listens (127.0.0.1:8025)"),
+        .options = { VALUE("--console", "HOST:PORT",
+                           "where the console listens (127.0.0.1:8025); beyond loopback by HTTPS"),
                      APPLY },
     },
     {
@@ -46,7 +49,7 @@ const struct cli_command cli_commands[] = {
         .name = "console",
         .summary = "the console alone, for service managers",
         .options = { VALUE("--console", "HOST:PORT",
-                           "where it listens (127.0.0.1:8025); loopback only") },
+                           "where it listens (127.0.0.1:8025); beyond loopback by HTTPS") },
     },
 
     {

@@ -43,12 +43,17 @@ static void on_signal(int number)
     console_stop(running_console);
 }
 
-static void console_ready(void *ctx, const char *url)
+static void console_ready(void *ctx, const char *url, const char *setup_url)
 {
     struct daemon_options *o = ctx;
-    char line[300];
+    char line[1024];
 
-    snprintf(line, sizeof line, "%s\n", url);
+    /* Alone it says itself what `postern run` says for it otherwise. */
+    if (setup_url && o->ready_fd < 0) {
+        printf("setup %s\n", setup_url);
+        PT_IGNORE(fflush(stdout) != 0, "nobody reads it");
+    }
+    snprintf(line, sizeof line, "%s%s%s\n", url, setup_url ? " " : "", setup_url ? setup_url : "");
     notify_supervisor(&o->ready_fd, line);
     notify_service("READY=1");
 }

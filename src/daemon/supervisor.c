@@ -26,7 +26,7 @@ struct child {
     const char *command; /* "gateway", "console" */
     pid_t pid;           /* 0: not running */
     int ready_fd;        /* reads the child's line; -1: said, or not running */
-    char ready[256];     /* what it said */
+    char ready[1024];    /* what it said */
     size_t ready_len;
     bool is_ready;
     int64_t started_ms, start_at_ms;
@@ -122,6 +122,19 @@ static void announce(struct supervisor *s)
     fflush(stdout);
 }
 
+/* The console's line is its URL and, as long as there is no account, the link that makes the first
+ * one: another one at each of its starts. */
+static void take_setup(struct child *c)
+{
+    char *space = strchr(c->ready, ' ');
+
+    if (!space)
+        return;
+    *space = 0;
+    printf("setup %s\n", space + 1);
+    fflush(stdout);
+}
+
 static void read_ready(struct supervisor *s, struct child *c)
 {
     ssize_t n = read(c->ready_fd, c->ready + c->ready_len, sizeof c->ready - 1 - c->ready_len);
@@ -135,6 +148,8 @@ static void read_ready(struct supervisor *s, struct child *c)
     c->ready[strcspn(c->ready, "\n")] = 0;
     close(c->ready_fd);
     c->ready_fd = -1;
+    if (c == &s->console)
+        take_setup(c);
     announce(s);
 }
 

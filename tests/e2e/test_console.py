@@ -1,12 +1,29 @@
 """The console: accounts, the first log-in, roles, tokens, and what strangers try."""
 
+import contextlib
 import json
 import os
+import re
+import socket
+import ssl
 import stat
+import subprocess
+import time
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from lib import Postern, free_port, run_postern, temporary_folder
+from lib import (
+    BINARY,
+    Browser,
+    Postern,
+    free_port,
+    make_message,
+    run_postern,
+    temporary_folder,
+)
+
+pytestmark = pytest.mark.asan
 
 PASSWORD = "correct horse battery"
 
@@ -77,3 +94,644 @@ def test_accounts_are_changed_while_it_runs():
         assert gateway.json("admin", "list")["total"] == 1
         status, rows = gateway.api("GET", "/api/v1/audit?action=admins")
         assert status == 200 and rows["items"][0]["target"] == "ann"
+
+
+# ---- the first log-in ----
+
+
+def console_url(gateway) -> str:
+    return gateway.ready_line().rsplit("console=", 1)[1]
+
+
+def setup_lines(gateway) -> list[str]:
+    return [line[len("setup ") :] for line in gateway.lines if line.startswith("setup ")]
+
+
+def set_up(gateway, **fields):
+    """Opens the link and fills in its form; the browser and the answer."""
+    browser = Browser(console_url(gateway))
+    link = urlsplit(setup_lines(gateway)[-1])
+    page = browser.get(f"{link.path}?{link.query}")
+    assert page.status == 200 and "<form" in page.text
+    filled = {
+        "token": parse_qs(link.query)["token"][0],
+        "name": "ann",
+        "password": PASSWORD,
+        "again": PASSWORD,
+    }
+    return browser, browser.form("/setup", filled | fields)
+
+
+def test_the_link_of_the_first_start_makes_one_administrator():
+    with Postern(free_port()) as gateway:
+        assert [line.split()[0] for line in gateway.lines] == ["setup", "ready"]
+        link = setup_lines(gateway)[0]
+        assert link.startswith(console_url(gateway) + "setup?token=")
+        wrong = Browser(console_url(gateway))
+        assert wrong.get("/setup?token=" + "A" * 43).status == 403
+        assert set_up(gateway, token="")[1].status == 403
+        assert set_up(gateway, again="other")[1].status == 422
+        assert set_up(gateway, password="short", again="short")[1].status == 422
+        bad = set_up(gateway, name="<script>alert(1)</script>")[1]
+        assert bad.status == 422 and b"<script" not in bad.body and b"&lt;script" in bad.body
+        assert gateway.json("admin", "list")["items"] == []
+
+        browser, done = set_up(gateway)
+        assert done.status == 303 and done.headers["Location"] == "/" and browser.cookie
+        assert "administrator" in browser.get("/").text
+        assert [i["role"] for i in gateway.json("admin", "list")["items"]] == ["administrator"]
+        target = f"/setup?{urlsplit(link).query}"
+        assert browser.get(target).status == 403
+        again = browser.form(
+            "/setup",
+            {
+                "token": parse_qs(urlsplit(link).query)["token"][0],
+                "name": "eve",
+                "password": PASSWORD,
+                "again": PASSWORD,
+            },
+        )
+        assert again.status == 403 and gateway.json("admin", "list")["total"] == 1
+        gateway.restart()
+        assert setup_lines(gateway) == []
+
+
+def test_each_start_has_another_link_until_there_is_an_account():
+    with Postern(free_port()) as gateway:
+        first = setup_lines(gateway)[0]
+        gateway.restart()
+        second = setup_lines(gateway)[0]
+        browser = Browser(console_url(gateway))
+        old, new = (urlsplit(link).query for link in (first, second))
+        assert old != new
+        assert browser.get(f"/setup?{old}").status == 403
+        assert browser.get(f"/setup?{new}").status == 200
+        gateway.cli("admin", "add", "ann", stdin=PASSWORD)
+        assert browser.get(f"/setup?{new}").status == 403
+
+
+def test_damaged_accounts_open_no_door():
+    with Postern(free_port()) as gateway:
+        gateway.cli("admin", "add", "ann", stdin=PASSWORD)
+        (gateway.state / "console" / "accounts.json").write_text("{")
+        gateway.restart()
+        assert setup_lines(gateway) == []
+        browser = Browser(console_url(gateway))
+        browser.log_in("ann", PASSWORD, 503)
+        assert "damaged" in gateway.log()
+
+
+# ---- sessions ----
+
+
+@pytest.fixture(scope="module")
+def gateway():
+    with Postern(free_port()) as gateway:
+        for name, role in (("ann", "administrator"), ("oli", "operator"), ("vic", "viewer")):
+            gateway.cli("admin", "add", name, "--role", role, stdin=PASSWORD)
+        yield gateway
+
+
+@pytest.fixture
+def browser(gateway):
+    return Browser(console_url(gateway))
+
+
+@pytest.fixture
+def ann(browser):
+    browser.log_in("ann", PASSWORD)
+    return browser
+
+
+def test_a_log_in_gives_a_cookie_and_a_token(gateway, browser):
+    answer = browser.log_in("ann", PASSWORD)
+    cookie = answer.headers["Set-Cookie"]
+    assert re.fullmatch(
+        r"postern_session=[\w-]{43}; Path=/; HttpOnly; SameSite=Strict", cookie
+    ), cookie
+    assert set(answer.json) == {"csrf"} and browser.cookie not in answer.text
+    me = browser.get("/api/v1/me").json
+    assert (me["name"], me["role"], me["by"], me["csrf"]) == (
+        "ann",
+        "administrator",
+        "session",
+        browser.csrf,
+    )
+    assert browser.get("/api/v1/status").json["health"] in ("green", "yellow", "red")
+    browser.csrf, csrf = None, browser.csrf
+    refused = browser.ask("POST", "/api/v1/connections/test", {"address": "192.0.2.1"})
+    assert refused.status == 403 and "X-CSRF-Token" in refused.text
+    browser.csrf = csrf[:-1] + ("A" if csrf[-1] != "A" else "B")
+    assert browser.ask("PUT", "/api/v1/settings", {}).status == 403
+    browser.csrf = csrf
+    allowed = browser.ask("POST", "/api/v1/connections/test", {"address": "192.0.2.1"})
+    assert allowed.status == 200 and allowed.json["decision"] == "accept"
+    assert browser.ask("POST", "/api/v1/logout").status == 204
+    assert browser.cookie is None
+    rows = ann_rows(gateway, "console.login")
+    assert rows[0]["outcome"] == "done" and rows[0]["origin"] == "console, client 127.0.0.1"
+
+
+def ann_rows(gateway, action: str) -> list[dict]:
+    return gateway.api("GET", f"/api/v1/audit?actor=ann&action={action}")[1]["items"]
+
+
+@pytest.mark.parametrize(
+    "name, password",
+    [("ann", "wrong"), ("nobody", PASSWORD), ("", ""), ("ann", ""), ("ann\x00", PASSWORD)],
+)
+def test_a_wrong_log_in_says_neither_what_nor_why(gateway, name, password):
+    browser = Browser(console_url(gateway), "127.0.0.9")
+    answer = browser.log_in(name, password, 401 if "\0" not in name else 400)
+    assert browser.cookie is None
+    if "\0" not in name:
+        assert answer.json["detail"] == "Name or password is wrong."
+    Browser(console_url(gateway), "127.0.0.9").log_in("ann", PASSWORD)
+
+
+def test_a_session_is_over_after_the_log_out(ann):
+    cookie = ann.cookie
+    ann.ask("POST", "/api/v1/logout")
+    ann.cookie = cookie
+    assert ann.get("/api/v1/me").status == 401
+
+
+def test_log_out_everywhere(gateway, ann):
+    other = Browser(console_url(gateway))
+    other.log_in("ann", PASSWORD)
+    assert ann.ask("POST", "/api/v1/logout?everywhere=true").status == 204
+    assert other.get("/api/v1/me").status == 401
+
+
+def test_no_identifier_of_before_is_worth_anything(gateway, browser):
+    """Session fixation: what the request came with is never what it leaves with."""
+    browser.cookie = planted = "A" * 43
+    browser.log_in("ann", PASSWORD)
+    first = browser.cookie
+    assert first != planted
+    browser.log_in("ann", PASSWORD)
+    assert browser.cookie not in (first, planted)
+    for old in (first, planted):
+        stale = Browser(console_url(gateway))
+        stale.cookie = old
+        assert stale.get("/api/v1/me").status == 401
+
+
+def test_a_second_cookie_of_the_name_makes_none(ann):
+    both = f"postern_session={ann.cookie}; postern_session={'A' * 43}"
+    assert ann.get("/api/v1/me", cookie=both).status == 401
+    assert ann.get("/api/v1/me", cookie=f"a=b; postern_session={ann.cookie}").status == 200
+
+
+@pytest.mark.parametrize("change", ["password", "role", "removal", "own password"])
+def test_a_session_ends_when_its_account_changes(gateway, ann, change):
+    name = f"x-{change.replace(' ', '-')}"
+    made = ann.ask(
+        "POST", "/api/v1/admins", {"name": name, "role": "administrator", "password": PASSWORD}
+    )
+    assert made.status == 201 and made.json["name"] == name and set(made.json) == {"name", "role", "created"}
+    victim, second = Browser(console_url(gateway)), Browser(console_url(gateway))
+    victim.log_in(name, PASSWORD)
+    second.log_in(name, PASSWORD)
+    if change == "password":
+        gateway.cli("admin", "passwd", name, stdin="another password")
+    elif change == "role":
+        assert ann.ask("PATCH", f"/api/v1/admins/{name}", {"role": "viewer"}).status == 200
+    elif change == "removal":
+        assert ann.ask("DELETE", f"/api/v1/admins/{name}").status == 204
+    else:
+        body = {"password": "not it", "new_password": "another password"}
+        assert second.ask("PUT", "/api/v1/me/password", body).status == 422
+        body["password"] = PASSWORD
+        assert second.ask("PUT", "/api/v1/me/password", body).status == 200
+        assert second.get("/api/v1/me").status == 200
+    assert victim.get("/api/v1/me").status == 401
+    if change != "removal":
+        gateway.cli("admin", "remove", name)
+
+
+def test_pages_log_in_and_out_without_a_script(gateway, browser):
+    assert browser.get("/").headers["Location"] == "/login"
+    page = browser.get("/login")
+    assert page.status == 200 and "<script" not in page.text and "style=" not in page.text
+    wrong = browser.form("/login", {"name": "ann", "password": "<b>wrong"})
+    assert wrong.status == 401 and "<b>" not in wrong.text
+    assert browser.form("/login", {"name": "ann"}).status == 400
+    done = browser.form("/login", {"name": "ann", "password": PASSWORD})
+    assert done.status == 303 and browser.cookie
+    start = browser.get("/").text
+    csrf = re.search(r'name="csrf" value="([^"]+)"', start)[1]
+    assert browser.form("/logout", {"csrf": "A" * 43}).status == 403
+    assert browser.get("/").status == 200
+    assert browser.form("/logout", {"csrf": csrf}).headers["Location"] == "/login"
+    assert browser.get("/").status == 303
+
+
+# ---- throttling ----
+
+
+def test_tries_are_slowed_for_one_address_and_nobody_is_locked_out(gateway):
+    guesser = Browser(console_url(gateway), "127.0.0.66")
+    answers = [
+        guesser.ask("POST", "/api/v1/login", {"name": "ann", "password": f"guess {n}"})
+        for n in range(12)
+    ]
+    statuses = [answer.status for answer in answers]
+    assert statuses[:6] == [401] * 6 and 429 in statuses[6:]
+    late = next(answer for answer in answers if answer.status == 429)
+    assert 0 < int(late.headers["Retry-After"]) <= 12
+    # Not even the right password is looked at, and from elsewhere it still is.
+    assert (
+        guesser.ask("POST", "/api/v1/login", {"name": "ann", "password": PASSWORD}).status == 429
+    )
+    Browser(console_url(gateway), "127.0.0.67").log_in("ann", PASSWORD)
+
+
+# ---- tokens ----
+
+
+def test_a_token_is_told_once_and_works_until_it_is_removed(gateway, ann):
+    wish = {"name": "back up", "role": "operator", "expires": "2099-01-01T00:00:00Z"}
+    made = ann.ask("POST", "/api/v1/tokens", wish)
+    assert made.status == 201
+    secret, ident = made.json["token"], made.json["id"]
+    listed = ann.get("/api/v1/tokens")
+    assert secret not in listed.text
+    assert [t["name"] for t in listed.json["items"] if t["id"] == ident] == ["back up"]
+    assert secret not in (gateway.state / "console" / "accounts.json").read_text()
+    program = Browser(console_url(gateway))
+    program.bearer = secret
+    me = program.get("/api/v1/me").json
+    assert (me["name"], me["role"], me["by"]) == ("ann", "operator", "token") and "csrf" not in me
+    # No cookie, so nothing to forge: no token against that is asked for.
+    assert (
+        program.ask("POST", "/api/v1/queue/retry", {"ids": ["00000000001"]}).status not in (401, 403)
+    )
+    assert program.ask("PUT", "/api/v1/settings", {}).status == 403
+    assert program.get("/api/v1/admins").status == 403
+    assert ann.ask("DELETE", f"/api/v1/tokens/{ident}").status == 204
+    assert program.get("/api/v1/me").status == 401
+    actions = [r["action"] for r in ann_rows(gateway, "tokens")]
+    assert actions[:2] == ["tokens.remove", "tokens.add"]
+
+
+def test_a_token_is_worth_no_more_than_who_made_it(gateway):
+    oli = Browser(console_url(gateway))
+    oli.log_in("oli", PASSWORD)
+    refused = oli.ask("POST", "/api/v1/tokens", {"name": "t", "role": "administrator"})
+    assert refused.status == 422 and refused.json["errors"][0]["pointer"] == "/role"
+    for body, pointer in (
+        ({"name": ""}, "/name"),
+        ({"name": "a\nb"}, "/name"),
+        ({"name": "t", "expires": "tomorrow"}, "/expires"),
+        ({"name": "t", "expires": "2001-01-01T00:00:00Z"}, "/expires"),
+        ({"name": "t", "nonsense": 1}, "/nonsense"),
+    ):
+        answer = oli.ask("POST", "/api/v1/tokens", body)
+        assert answer.status == 422 and answer.json["errors"][0]["pointer"] == pointer
+    made = oli.ask("POST", "/api/v1/tokens", {"name": "t"}).json
+    vic = Browser(console_url(gateway))
+    vic.log_in("vic", PASSWORD)
+    assert vic.ask("DELETE", f"/api/v1/tokens/{made['id']}").status == 404
+    assert made["id"] not in [t["id"] for t in vic.get("/api/v1/tokens").json["items"]]
+    assert oli.ask("DELETE", f"/api/v1/tokens/{made['id']}").status == 204
+
+
+# ---- accounts over the API ----
+
+
+def test_the_last_administrator_stays(gateway, ann):
+    assert ann.ask("DELETE", "/api/v1/admins/ann").status == 409
+    assert ann.ask("PATCH", "/api/v1/admins/ann", {"role": "viewer"}).status == 409
+    assert ann.ask("DELETE", "/api/v1/admins/nobody").status == 404
+    names = [a["name"] for a in ann.get("/api/v1/admins").json["items"]]
+    assert "ann" in names
+    for body in (
+        {"name": "a b", "role": "viewer", "password": PASSWORD},
+        {"name": "zoe", "role": "god", "password": PASSWORD},
+        {"name": "zoe", "role": "viewer", "password": "short"},
+        {"name": "zoe", "role": "viewer", "password": PASSWORD, "admin": True},
+    ):
+        assert ann.ask("POST", "/api/v1/admins", body).status == 422
+    taken = {"name": "vic", "role": "viewer", "password": PASSWORD}
+    assert ann.ask("POST", "/api/v1/admins", taken).status == 409
+
+
+# ---- who may what ----
+
+OWN_PATHS = [
+    ("POST", "/api/v1/logout"),
+    ("GET", "/api/v1/me"),
+    ("PUT", "/api/v1/me/password"),
+    ("GET", "/api/v1/tokens"),
+    ("POST", "/api/v1/tokens"),
+    ("DELETE", "/api/v1/tokens/t1"),
+    ("GET", "/api/v1/admins"),
+    ("POST", "/api/v1/admins"),
+    ("PATCH", "/api/v1/admins/ann"),
+    ("DELETE", "/api/v1/admins/ann"),
+    ("GET", "/api/v1/none"),
+    ("GET", "/api/v1/"),
+    ("GET", "/api/v1"),
+    ("OPTIONS", "/api/v1/settings"),
+]
+
+
+def described(gateway) -> list[tuple[str, str]]:
+    """Every method and path of the OpenAPI document, with a value for each name in it."""
+    paths = gateway.api("GET", "/api/v1/openapi.json")[1]["paths"]
+    return [
+        (method.upper(), re.sub(r"\{[^}]*\}", "00000000001", path))
+        for path, item in paths.items()
+        for method in item
+        if method in ("get", "put", "post", "patch", "delete")
+    ]
+
+
+def test_without_log_in_every_path_is_401(gateway):
+    everything = described(gateway) + OWN_PATHS
+    assert len(everything) > 40
+    stale, forged = Browser(console_url(gateway)), Browser(console_url(gateway))
+    stale.cookie, stale.csrf, forged.bearer = "A" * 43, "A" * 43, "A" * 43
+    for method, path in everything:
+        for who in (Browser(console_url(gateway)), stale, forged):
+            answer = who.ask(method, path, {} if method in ("PUT", "POST", "PATCH") else None)
+            if path in ("/healthz", "/readyz"):
+                assert answer.status == 200
+                continue
+            assert answer.status == 401, (method, path, answer.status)
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_roles_hold_for_every_path(gateway):
+    computes = {"/api/v1/connections/test", "/api/v1/connections/preview", "/api/v1/explain"}
+    for name in ("vic", "oli"):
+        browser = Browser(console_url(gateway))
+        browser.log_in(name, PASSWORD)
+        for method, path in described(gateway):
+            if path in ("/healthz", "/readyz"):
+                continue
+            queue = path.startswith("/api/v1/queue/") or path == "/api/v1/log/flush"
+            may = method == "GET" or path in computes or (name == "oli" and queue)
+            body = {} if method in ("PUT", "POST", "PATCH") else None
+            status = browser.ask(method, path, body).status
+            assert (status != 403) == may, (name, method, path, status)
+            assert status != 401
+
+
+def test_only_the_console_says_who_an_administrator_is(gateway, ann):
+    ann.ask(
+        "DELETE",
+        "/api/v1/queue/00000000001",
+        postern_actor="eve",
+        postern_client="203.0.113.1",
+    )
+    row = gateway.api("GET", "/api/v1/audit?action=queue")[1]["items"][0]
+    assert (row["actor"], row["origin"]) == ("ann", "console, client 127.0.0.1")
+    forged = {"action": "admins.add", "target": "eve", "outcome": "done", "detail": ""}
+    assert ann.ask("POST", "/api/v1/audit", forged).status == 403
+    assert gateway.api("POST", "/api/v1/audit", forged)[0] == 403
+
+
+# ---- what passes through ----
+
+
+def test_settings_are_read_and_changed_with_their_tags(ann):
+    read = ann.get("/api/v1/settings")
+    tag = read.headers["ETag"]
+    patch = {"identity": {"greeting": "ESMTP as the console says"}}
+    done = ann.ask(
+        "PATCH", "/api/v1/settings?comment=by%20the%20console%20%26%20more", patch, if_match=tag
+    )
+    assert done.status == 200, done.text
+    stale = ann.ask("PATCH", "/api/v1/settings", patch, if_match=tag)
+    assert stale.status == 412 and stale.headers["Content-Type"] == "application/problem+json"
+    revision = ann.get("/api/v1/settings/revisions?limit=1").json["items"][0]
+    assert (revision["author"], revision["comment"]) == ("ann", "by the console & more")
+    wrong = ann.ask("PATCH", "/api/v1/settings", {"identity": {"nonsense": 1}})
+    assert wrong.status == 422 and wrong.json["errors"][0]["pointer"] == "/identity/nonsense"
+
+
+def test_long_bodies_pass_both_ways_whole(gateway, ann):
+    lines = "".join(f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}\n" for n in range(60000))
+    assert len(lines) > 600000
+    sent = ann.ask(
+        "POST", "/api/v1/connections/lists/deny?dry_run=false", lines, content_type="text/plain"
+    )
+    assert sent.status == 200 and sent.json["added"] == 60000, sent.text
+    got = ann.get("/api/v1/connections/lists/deny", accept="text/plain")
+    assert got.status == 200 and got.headers["Content-Type"].startswith("text/plain")
+    assert [e for e in got.text.splitlines() if not e.startswith("#")] == lines.splitlines()
+    ann.ask("POST", "/api/v1/connections/lists/deny?replace=true", "", content_type="text/plain")
+
+
+def test_a_message_passes_byte_for_byte(gateway, ann):
+    content = make_message(body=b"0123456789 <script>\r\n" * 300_000)
+    with gateway.client() as client:
+        client.hello()
+        client.delivers(content, "a@source.example", "b@sink.example")
+    (item,) = ann.get("/api/v1/queue").json["items"]
+    straight = gateway.api("GET", f"/api/v1/queue/{item['id']}/content")[1]
+    got = ann.get(f"/api/v1/queue/{item['id']}/content")
+    assert got.headers["Content-Type"] == "message/rfc822"
+    assert got.body.endswith(content) and got.text == straight
+    head = ann.ask("HEAD", f"/api/v1/queue/{item['id']}/content")
+    assert head.status == 200 and int(head.headers["Content-Length"]) == len(got.body)
+    assert head.body == b""
+    assert ann.ask("DELETE", f"/api/v1/queue/{item['id']}").status in (200, 204)
+
+
+def test_a_stranger_sends_no_long_body(gateway, browser):
+    answer = browser.raw(
+        b"POST /api/v1/connections/lists/deny HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: text/plain\r\nContent-Length: 50000000\r\n\r\n" + b"a" * 1000
+    )
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("name, status", [("vic", 413), ("ann", 200)])
+def test_only_administrators_send_very_long_bodies(browser, name, status):
+    browser.log_in(name, PASSWORD)
+    octets = (
+        f"POST /api/v1/connections/lists/deny?dry_run=true HTTP/1.1\r\nHost: localhost\r\n"
+        f"Cookie: postern_session={browser.cookie}\r\nX-CSRF-Token: {browser.csrf}\r\n"
+        "Content-Type: text/plain\r\nContent-Length: 6000000\r\nConnection: close\r\n\r\n"
+    )
+    body = b"# nothing at all\n" * 400_000
+    answer = browser.raw(octets.encode() + (body[:6_000_000] if status == 200 else b""))
+    assert answer.split(b" ")[1] == str(status).encode(), answer[:300]
+
+
+def test_without_the_gateway_the_console_says_so():
+    with Postern(free_port()) as gateway:
+        gateway.cli("admin", "add", "ann", stdin=PASSWORD)
+        gateway.stop()
+        with console_alone(gateway.state) as url:
+            browser = Browser(url)
+            browser.log_in("ann", PASSWORD)
+            assert browser.get("/healthz").status == 200
+            assert browser.get("/readyz").status == 503
+            assert browser.get("/api/v1/status").status == 503
+            wish = {"name": "t"}
+            refused = browser.ask("POST", "/api/v1/tokens", wish)
+            assert refused.status == 503 and "audit" in refused.text
+            assert browser.get("/api/v1/tokens").json["items"] == []
+
+
+@contextlib.contextmanager
+def console_alone(state, listen: str = "127.0.0.1:{port}"):
+    port = free_port()
+    listen = listen.format(port=port)
+    process = subprocess.Popen(
+        [str(BINARY), "console", "--state", str(state), "--console", listen],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        for _ in range(600):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            assert process.poll() is None
+            time.sleep(0.05)
+        secure = not listen.startswith("127.")
+        yield f"http{'s' if secure else ''}://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+        process.stdout.close()
+
+
+# ---- what strangers try ----
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/v1/../../etc/passwd",
+        "/api/v1/%2e%2e/%2e%2e/healthz",
+        "/api/v1/queue/..%2f..%2fsettings",
+        "/api/v1/queue/a%5cb",
+        "/api/v1//settings",
+        "/api/v1/settings/",
+        "/api/v1/./settings",
+        "/api/v1/queue/%0d%0aPostern-Actor:%20eve",
+    ],
+)
+def test_a_path_that_is_not_plain_is_no_resource(ann, target):
+    octets = (
+        f"GET {target} HTTP/1.1\r\nHost: localhost\r\nCookie: postern_session={ann.cookie}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    answer = ann.raw(octets.encode())
+    assert answer.split(b" ")[1] == b"404", answer
+
+
+def test_a_query_cannot_end_the_line(gateway, ann):
+    answer = ann.get("/api/v1/queue?sender=%0d%0aX-Evil:%201&cursor=%23%26%3f")
+    assert answer.status in (200, 400, 422) and "X-Evil" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({"sec_fetch_site": "cross-site"}, 403),
+        ({"sec_fetch_site": "same-site"}, 403),
+        ({"sec_fetch_site": "same-origin"}, 401),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({}, 401),
+    ],
+)
+def test_pages_of_other_sites_log_nobody_in(gateway, headers, status):
+    browser = Browser(console_url(gateway), "127.0.0.77")
+    answer = browser.ask(
+        "POST", "/api/v1/login", {"name": "nobody", "password": "x"}, **headers
+    )
+    assert answer.status == status
+    browser.source = "127.0.0.78"
+    form = browser.form("/login", {"name": "nobody", "password": "x"}, **headers)
+    assert form.status == status
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io"])
+def test_it_answers_to_no_other_name(ann, host):
+    assert ann.get("/api/v1/status", host=host).status == 421
+
+
+def test_every_answer_has_its_headers(ann):
+    for target in ("/", "/login", "/none", "/api/v1/status", "/api/v1/none", "/healthz"):
+        headers = ann.get(target).headers
+        assert headers["Content-Security-Policy"], target
+        policy = headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in policy and "default-src 'none'" in policy
+        assert "unsafe" not in policy and "script-src" not in policy
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Cache-Control"] == "no-store"
+        assert "Strict-Transport-Security" not in headers
+    for refused in (
+        ann.get("/", host="evil.example"),
+        ann.ask("PUT", "/login"),
+        ann.ask("POST", "/login", origin="https://evil.example"),
+    ):
+        assert refused.status in (403, 405, 421)
+        assert "frame-ancestors 'none'" in refused.headers["Content-Security-Policy"]
+
+
+# ---- HTTPS ----
+
+
+def certificate_of(url: str) -> bytes:
+    parts = urlsplit(url)
+    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((parts.hostname, parts.port)))
+
+
+def test_https_with_a_certificate_made_at_the_first_start():
+    with temporary_folder() as folder:
+        state = folder / "state"
+        run_postern("admin", "add", "ann", state=state, stdin=PASSWORD)
+        with console_alone(state, "0.0.0.0:{port}") as url:
+            browser = Browser(url)
+            answer = browser.log_in("ann", PASSWORD)
+            assert answer.headers["Set-Cookie"].endswith("; Secure")
+            assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
+            assert browser.get("/api/v1/me").json["name"] == "ann"
+            plain = Browser(url).raw(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert not plain.startswith(b"HTTP/")
+            first = certificate_of(url)
+        pem = state / "console" / "self-signed.pem"
+        assert stat.S_IMODE(os.stat(pem).st_mode) == 0o600
+        with console_alone(state, "https://127.0.0.1:{port}") as url:
+            assert certificate_of(url) == first  # made once
+        pem.rename(state / "console" / "certificate.pem")
+        with console_alone(state, "https://127.0.0.1:{port}") as url:
+            assert certificate_of(url) == first  # one's own
+            trusting = ssl.create_default_context(cafile=state / "console" / "certificate.pem")
+            parts = urlsplit(url)
+            with (
+                socket.create_connection((parts.hostname, parts.port), 30) as connection,
+                trusting.wrap_socket(connection, server_hostname="127.0.0.1") as secure,
+            ):
+                assert secure.version() == "TLSv1.3"
+        (state / "console" / "certificate.pem").write_text("nonsense")
+        run = run_postern(
+            "console", "--console", "https://127.0.0.1:0", state=state, status=None
+        )
+        assert run.returncode != 0 and "certificate.pem cannot be used" in run.stderr
+
+
+def test_a_long_body_over_https():
+    with Postern(free_port()) as gateway:
+        gateway.cli("admin", "add", "ann", stdin=PASSWORD)
+        with console_alone(gateway.state, "https://127.0.0.1:{port}") as url:
+            browser = Browser(url)
+            browser.log_in("ann", PASSWORD)
+            lines = "".join(f"10.1.{n >> 8}.{n & 255}\n" for n in range(20000))
+            sent = browser.ask(
+                "POST", "/api/v1/connections/lists/deny", lines, content_type="text/plain"
+            )
+            assert sent.status == 200 and sent.json["added"] == 20000
+            got = browser.get("/api/v1/connections/lists/deny", accept="text/plain")
+            assert got.text.count("\n10.1.") + got.text.startswith("10.1.") == 20000

@@ -9,6 +9,7 @@ for an event, and fails with log and transcripts when it does not come.
 
 from .client import Client, ConversationError, any_certificate
 from .clock import Clock
+from .console import Browser
 from .dns import Names
 from .dsn import Notice, read_notice
 from .hop import CLOSE, RESET, SILENT, Hop
@@ -22,6 +23,7 @@ from .sink import Sink
 
 __all__ = [
     "BINARY",
+    "Browser",
     "CLOSE",
     "Client",
     "Clock",

@@ -24,8 +24,11 @@ static char state_directory[256];
 static struct net_endpoint at;
 static int ready[2];
 
-static void note_url(void *ctx, const char *url)
+static char setup_url[600];
+
+static void note_url(void *ctx, const char *url, const char *link)
 {
+    snprintf(setup_url, sizeof setup_url, "%s", link ? link : "");
     at.port = (uint16_t)atoi(strrchr(url, ':') + 1);
     if (write(ready[1], "", 1) != 1)
         abort();
@@ -101,9 +104,9 @@ static void has(const char *answer, const char *text)
         fail_msg("no \"%s\" in: %s", text, answer);
 }
 
-static void the_page_is_there_and_strict(void **state)
+static void the_pages_are_there_and_strict(void **state)
 {
-    const char *answer = ask("GET", "/", "localhost:8025");
+    const char *answer = ask("GET", "/login", "localhost:8025");
 
     has(answer, "HTTP/1.1 200 OK\r\n");
     has(answer, "Content-Type: text/html; charset=utf-8\r\n");
@@ -111,21 +114,38 @@ static void the_page_is_there_and_strict(void **state)
     has(answer, "frame-ancestors 'none'");
     has(answer, "X-Content-Type-Options: nosniff\r\n");
     has(answer, "Referrer-Policy: no-referrer\r\n");
-    has(answer, "Postern runs");
-    has(answer, "postern status");
+    has(answer, "Nobody has an account yet");
     assert_null(strstr(answer, "<script"));
+    assert_null(strstr(answer, "Strict-Transport-Security"));
+    answer = ask("GET", "/", "localhost:8025");
+    has(answer, "HTTP/1.1 303 See Other\r\n");
+    has(answer, "Location: /login\r\n");
 }
 
 static void the_policy_names_the_style_that_is_there(void **state)
 {
-    const char *start = strstr(console_page, "<style>") + strlen("<style>");
     unsigned char hash[SHA256_DIGEST_LENGTH], text[64];
     char policy[100];
 
-    SHA256((const unsigned char *)start, (size_t)(strstr(start, "</style>") - start), hash);
+    SHA256((const unsigned char *)console_style, strlen(console_style), hash);
     EVP_EncodeBlock(text, hash, sizeof hash);
     snprintf(policy, sizeof policy, "'sha256-%s'", (const char *)text);
     assert_string_equal(policy, CONSOLE_STYLE_HASH);
+}
+
+static void the_link_opens_the_form_and_no_other_does(void **state)
+{
+    const char *target = strstr(setup_url, "/setup?token=");
+    char other[600];
+
+    assert_non_null(target);
+    has(ask("GET", target, "localhost"), "name=\"token\"");
+    snprintf(other, sizeof other, "%s", target);
+    other[strlen(other) - 1] ^= 1;
+    has(ask("GET", other, "localhost"), "HTTP/1.1 403 Forbidden\r\n");
+    other[strlen(other) - 1] = 0;
+    has(ask("GET", other, "localhost"), "HTTP/1.1 403 Forbidden\r\n");
+    has(ask("GET", "/setup", "localhost"), "HTTP/1.1 403 Forbidden\r\n");
 }
 
 static void nobody_is_logged_in(void **state)
@@ -134,7 +154,10 @@ static void nobody_is_logged_in(void **state)
         { "GET", "/api/v1/settings" },
         { "PUT", "/api/v1/settings?dry_run=true" },
         { "DELETE", "/api/v1/queue/123" },
-        { "POST", "/api/v1/login" },
+        { "GET", "/api/v1/login" },
+        { "POST", "/api/v1/audit" },
+        { "GET", "/api/v1/../../etc/passwd" },
+        { "GET", "/metrics" },
         { "PATCH", "/api/v1/anything/at/all" },
         { "OPTIONS", "/api/v1/settings" },
         { "GET", "/api/v1" },
@@ -200,7 +223,7 @@ static void a_ready_gateway_is_told_in_words_of_our_own(void **state)
     net_loop_free(loop);
 }
 
-static void only_loopback_is_listened_on(void **state)
+static void an_address_and_a_port_are_needed(void **state)
 {
     static const struct {
         const char *listen;
@@ -211,15 +234,17 @@ static void only_loopback_is_listened_on(void **state)
         { "127.1.2.3:0", PT_ERR_OK },
         { "[::1]:8025", PT_ERR_OK },
         { "localhost:8025", PT_ERR_OK },
-        { "0.0.0.0:8025", PT_ERR_DENIED },
-        { "[::]:8025", PT_ERR_DENIED },
-        { "192.0.2.1:8025", PT_ERR_DENIED },
+        { "0.0.0.0:8025", PT_ERR_OK },
+        { "[::]:8025", PT_ERR_OK },
+        { "192.0.2.1:8025", PT_ERR_OK },
         { "127.0.0.1", PT_ERR_INVALID },
         { ":8025", PT_ERR_INVALID },
         { "127.0.0.1:", PT_ERR_INVALID },
         { "127.0.0.1:99999", PT_ERR_INVALID },
         { "127.0.0.1:+1", PT_ERR_INVALID },
         { "gw.example:8025", PT_ERR_INVALID },
+        { "https://[::1]:8025", PT_ERR_OK },
+        { "http://127.0.0.1:8025", PT_ERR_INVALID },
     };
 
     for (size_t i = 0; i < PT_ARRAY_LEN(cases); i++) {
@@ -233,13 +258,14 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(the_page_is_there_and_strict),
+        T(the_pages_are_there_and_strict),
         cmocka_unit_test(the_policy_names_the_style_that_is_there),
+        T(the_link_opens_the_form_and_no_other_does),
         T(nobody_is_logged_in),
         T(other_paths_and_methods_are_problems),
         T(readiness_is_the_gateways),
         T(a_ready_gateway_is_told_in_words_of_our_own),
-        cmocka_unit_test(only_loopback_is_listened_on),
+        cmocka_unit_test(an_address_and_a_port_are_needed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

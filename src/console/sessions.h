@@ -1,0 +1,46 @@
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "console/accounts.h"
+
+/*
+ * console/sessions: who is logged in with a browser.
+ *
+ * In memory only, under the hash of the identifier. A session ends when it was idle too long, when
+ * it is too old, at a log-out, and when its account changed (another serial, or gone). The caller
+ * holds a lock around all of it and gives the time (monotonic).
+ */
+
+struct sessions;
+
+enum {
+    SESSIONS_MAX = 1024,
+    SESSIONS_OF_ONE_MAX = 32, /* beyond it the one idle longest ends */
+    SESSION_IDLE_S = 30 * 60,
+    SESSION_LIFE_S = 12 * 60 * 60,
+};
+
+struct session {
+    unsigned char hash[32];
+    char csrf[ACCOUNT_SECRET_SIZE];
+    char name[ACCOUNT_NAME_MAX + 1]; /* empty: the place is free */
+    uint64_t serial;
+    int64_t since_ns, seen_ns;
+};
+
+struct sessions *sessions_new(void); /* NULL when memory is short */
+void sessions_free(struct sessions *s);
+
+/* A new session with identifiers nobody has seen before; `id` receives what goes into the cookie.
+ * The result is valid until the lock is given back. */
+const struct session *sessions_add(struct sessions *s, const struct account *account,
+                                   int64_t now_ns, char id[ACCOUNT_SECRET_SIZE]);
+
+/* The session of an identifier, with its clock of idleness set anew; NULL: there is none (any
+ * more). `accounts` NULL: only whether it is there, without looking at its account. */
+const struct session *sessions_find(struct sessions *s, const struct accounts *accounts,
+                                    struct str id, int64_t now_ns);
+
+void sessions_end(struct sessions *s, struct str id);
+void sessions_end_all(struct sessions *s, struct str name);

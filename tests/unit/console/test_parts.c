@@ -1,0 +1,269 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "console/page.h"
+#include "console/roles.h"
+#include "console/sessions.h"
+#include "console/throttle.h"
+
+enum { S = 1000000000 };
+
+/* ---- sessions ---- */
+
+static struct account people[] = {
+    { .name = "ann", .role = ROLE_ADMINISTRATOR, .serial = 1 },
+    { .name = "bob", .role = ROLE_VIEWER, .serial = 2 },
+};
+static const struct accounts accounts = { .list = people, .count = 2 };
+
+static void a_session_ends_when_it_is_idle_or_old(void **state)
+{
+    struct sessions *s = sessions_new();
+    char id[ACCOUNT_SECRET_SIZE];
+    int64_t now = 5 * (int64_t)S;
+
+    sessions_add(s, &people[0], now, id);
+    assert_non_null(sessions_find(s, &accounts, str_of(id), now + SESSION_IDLE_S * (int64_t)S));
+    assert_null(
+        sessions_find(s, &accounts, str_of(id), now + (2 * SESSION_IDLE_S + 1) * (int64_t)S));
+    assert_null(sessions_find(s, &accounts, str_of(id), now));
+
+    sessions_add(s, &people[0], now, id);
+    for (int64_t t = 0; t <= SESSION_LIFE_S; t += SESSION_IDLE_S)
+        assert_non_null(sessions_find(s, &accounts, str_of(id), now + t * S));
+    assert_null(sessions_find(s, &accounts, str_of(id), now + (SESSION_LIFE_S + 1) * (int64_t)S));
+    sessions_free(s);
+}
+
+static void a_session_ends_with_its_account_as_it_was(void **state)
+{
+    struct sessions *s = sessions_new();
+    char ann[ACCOUNT_SECRET_SIZE], bob[ACCOUNT_SECRET_SIZE];
+    const struct accounts without = { .list = people, .count = 1 };
+
+    sessions_add(s, &people[0], 0, ann);
+    sessions_add(s, &people[1], 0, bob);
+    people[0].serial = 3;
+    assert_null(sessions_find(s, &accounts, str_of(ann), 0));
+    people[0].serial = 1;
+    assert_null(sessions_find(s, &accounts, str_of(ann), 0));
+    assert_non_null(sessions_find(s, &accounts, str_of(bob), 0));
+    assert_null(sessions_find(s, &without, str_of(bob), 0));
+    sessions_free(s);
+}
+
+static void log_out_ends_one_or_all(void **state)
+{
+    struct sessions *s = sessions_new();
+    char first[ACCOUNT_SECRET_SIZE], second[ACCOUNT_SECRET_SIZE], bob[ACCOUNT_SECRET_SIZE];
+
+    sessions_add(s, &people[0], 0, first);
+    sessions_add(s, &people[0], 0, second);
+    sessions_add(s, &people[1], 0, bob);
+    assert_string_not_equal(first, second);
+    sessions_end(s, str_of(first));
+    assert_null(sessions_find(s, &accounts, str_of(first), 0));
+    assert_non_null(sessions_find(s, &accounts, str_of(second), 0));
+    sessions_end_all(s, STR("ann"));
+    assert_null(sessions_find(s, &accounts, str_of(second), 0));
+    assert_non_null(sessions_find(s, &accounts, str_of(bob), 0));
+    sessions_free(s);
+}
+
+static void many_sessions_of_one_push_out_its_own(void **state)
+{
+    struct sessions *s = sessions_new();
+    char bob[ACCOUNT_SECRET_SIZE], ids[SESSIONS_OF_ONE_MAX + 1][ACCOUNT_SECRET_SIZE];
+
+    sessions_add(s, &people[1], 0, bob);
+    for (int i = 0; i <= SESSIONS_OF_ONE_MAX; i++)
+        sessions_add(s, &people[0], i + 1, ids[i]);
+    assert_null(sessions_find(s, &accounts, str_of(ids[0]), 100));
+    assert_non_null(sessions_find(s, &accounts, str_of(ids[1]), 100));
+    assert_non_null(sessions_find(s, &accounts, str_of(bob), 100));
+    sessions_free(s);
+}
+
+static void what_is_no_identifier_finds_nothing(void **state)
+{
+    struct sessions *s = sessions_new();
+    char id[ACCOUNT_SECRET_SIZE];
+
+    sessions_add(s, &people[0], 0, id);
+    assert_null(sessions_find(s, &accounts, STR_NULL, 0));
+    assert_null(sessions_find(s, &accounts, STR(""), 0));
+    assert_null(sessions_find(s, &accounts, str_head(str_of(id), 42), 0));
+    id[3] ^= 1;
+    assert_null(sessions_find(s, &accounts, str_of(id), 0));
+    sessions_free(s);
+}
+
+/* ---- throttling ---- */
+
+static struct net_addr addr(const char *text)
+{
+    struct net_addr a;
+
+    assert_true(net_addr_parse(str_of(text), &a));
+    return a;
+}
+
+static void an_address_has_some_tries_and_then_waits(void **state)
+{
+    struct throttle *t = throttle_new();
+    struct net_addr a = addr("192.0.2.1"), b = addr("192.0.2.2");
+
+    for (int i = 0; i < THROTTLE_ADDRESS_TRIES; i++)
+        assert_int_equal(throttle_try(t, &a, STR("ann"), S), 0);
+    assert_int_equal(throttle_try(t, &a, STR("ann"), S), THROTTLE_ADDRESS_S);
+    assert_int_equal(throttle_try(t, &a, STR("bob"), S), THROTTLE_ADDRESS_S);
+    assert_int_equal(throttle_try(t, &b, STR("ann"), S), 0);
+    assert_int_equal(throttle_try(t, &a, STR("ann"), (1 + THROTTLE_ADDRESS_S) * (int64_t)S), 0);
+    throttle_free(t);
+}
+
+static void a_network_of_ipv6_is_one_address(void **state)
+{
+    struct throttle *t = throttle_new();
+    struct net_addr a;
+    char text[40];
+
+    for (int i = 0; i < THROTTLE_ADDRESS_TRIES; i++) {
+        snprintf(text, sizeof text, "2001:db8::%x", i + 1);
+        a = addr(text);
+        assert_int_equal(throttle_try(t, &a, STR("ann"), S), 0);
+    }
+    a = addr("2001:db8::ffff");
+    assert_int_not_equal(throttle_try(t, &a, STR("ann"), S), 0);
+    a = addr("2001:db8:0:1::1");
+    assert_int_equal(throttle_try(t, &a, STR("ann"), S), 0);
+    throttle_free(t);
+}
+
+/* Many addresses are slowed for the account; its owner is not, and other accounts are not. */
+static void strangers_do_not_lock_the_owner_out(void **state)
+{
+    struct throttle *t = throttle_new();
+    struct net_addr home = addr("198.51.100.7"), local = addr("127.0.0.1"), a;
+    unsigned refused = 0;
+    char text[40];
+
+    assert_int_equal(throttle_try(t, &home, STR("ann"), S), 0);
+    throttle_good(t, &home, STR("ann"));
+    for (int i = 0; i < 200; i++) {
+        snprintf(text, sizeof text, "203.0.113.%d", i);
+        a = addr(text);
+        refused += throttle_try(t, &a, STR("ann"), S) != 0;
+    }
+    assert_int_equal(refused, 200 - THROTTLE_ACCOUNT_TRIES);
+    assert_int_equal(throttle_try(t, &home, STR("ann"), S), 0);
+    assert_int_equal(throttle_try(t, &local, STR("ann"), S), 0);
+    a = addr("203.0.113.250");
+    assert_int_equal(throttle_try(t, &a, STR("bob"), S), 0);
+    /* No limit lasts longer than its interval. */
+    assert_int_equal(throttle_try(t, &a, STR("ann"), S), THROTTLE_ACCOUNT_S);
+    assert_int_equal(throttle_try(t, &a, STR("ann"), (1 + THROTTLE_ACCOUNT_S) * (int64_t)S), 0);
+    throttle_free(t);
+}
+
+/* Who has an account does not buy tries at another with it. */
+static void a_good_try_gives_back_itself_alone(void **state)
+{
+    struct throttle *t = throttle_new();
+    struct net_addr a = addr("192.0.2.1");
+    int tries = 0;
+
+    while (throttle_try(t, &a, STR("ann"), S) == 0 && tries < 100) {
+        tries++;
+        if (throttle_try(t, &a, STR("bob"), S) != 0)
+            break;
+        throttle_good(t, &a, STR("bob"));
+    }
+    assert_in_range(tries, THROTTLE_ADDRESS_TRIES - 1, THROTTLE_ADDRESS_TRIES);
+    throttle_free(t);
+}
+
+/* ---- roles ---- */
+
+static void each_role_may_what_it_may(void **state)
+{
+    static const struct {
+        const char *method, *path;
+        enum account_role needed;
+    } cases[] = {
+        { "GET", "/api/v1/settings", ROLE_VIEWER },
+        { "HEAD", "/api/v1/queue/1/content", ROLE_VIEWER },
+        { "PUT", "/api/v1/settings", ROLE_ADMINISTRATOR },
+        { "POST", "/api/v1/connections/test", ROLE_VIEWER },
+        { "POST", "/api/v1/connections/test/x", ROLE_ADMINISTRATOR },
+        { "POST", "/api/v1/queue/retry", ROLE_OPERATOR },
+        { "POST", "/api/v1/queue/0B2F4K6M8Q1/hold", ROLE_OPERATOR },
+        { "POST", "/api/v1/queue/a/b/c", ROLE_ADMINISTRATOR },
+        { "POST", "/api/v1/queue//", ROLE_ADMINISTRATOR },
+        { "DELETE", "/api/v1/queue/1", ROLE_OPERATOR },
+        { "DELETE", "/api/v1/queue", ROLE_ADMINISTRATOR },
+        { "DELETE", "/api/v1/connections/live/1", ROLE_ADMINISTRATOR },
+        { "POST", "/api/v1/audit", ROLE_NONE },
+        { "GET", "/api/v1/audit", ROLE_VIEWER },
+        { "?", "/api/v1/queue/1", ROLE_ADMINISTRATOR },
+    };
+
+    for (size_t i = 0; i < PT_ARRAY_LEN(cases); i++)
+        if (role_needed(cases[i].method, str_of(cases[i].path)) != cases[i].needed)
+            fail_msg("%s %s", cases[i].method, cases[i].path);
+}
+
+/* ---- pages ---- */
+
+static void text_of_strangers_is_no_markup(void **state)
+{
+    struct buf b;
+
+    buf_init(&b, 1000);
+    page_text(&b, STR("<script>\"&'</script>"));
+    assert_string_equal(buf_cstr(&b), "&lt;script&gt;&quot;&amp;&#39;&lt;/script&gt;");
+    buf_done(&b);
+}
+
+static void a_field_of_a_form_is_found_once(void **state)
+{
+    char room[8];
+    struct str value = STR_NULL;
+
+    assert_true(page_field(STR("a=1&name=x%20+y&b="), "name", room, sizeof room, &value));
+    assert_true(str_eq(value, STR("x  y")));
+    assert_true(page_field(STR("name="), "name", room, sizeof room, &value));
+    assert_int_equal(value.n, 0);
+    assert_false(page_field(STR("a=1"), "name", room, sizeof room, &value));
+    assert_false(page_field(STR("name"), "name", room, sizeof room, &value));
+    assert_false(page_field(STR("name=1&name=2"), "name", room, sizeof room, &value));
+    assert_false(page_field(STR("name=%zz"), "name", room, sizeof room, &value));
+    assert_false(page_field(STR("name=%00"), "name", room, sizeof room, &value));
+    assert_false(page_field(STR("name=123456789"), "name", room, sizeof room, &value));
+    assert_false(page_field(STR(""), "name", room, sizeof room, &value));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_session_ends_when_it_is_idle_or_old),
+        cmocka_unit_test(a_session_ends_with_its_account_as_it_was),
+        cmocka_unit_test(log_out_ends_one_or_all),
+        cmocka_unit_test(many_sessions_of_one_push_out_its_own),
+        cmocka_unit_test(what_is_no_identifier_finds_nothing),
+        cmocka_unit_test(an_address_has_some_tries_and_then_waits),
+        cmocka_unit_test(a_network_of_ipv6_is_one_address),
+        cmocka_unit_test(strangers_do_not_lock_the_owner_out),
+        cmocka_unit_test(a_good_try_gives_back_itself_alone),
+        cmocka_unit_test(each_role_may_what_it_may),
+        cmocka_unit_test(text_of_strangers_is_no_markup),
+        cmocka_unit_test(a_field_of_a_form_is_found_once),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
