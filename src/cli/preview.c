@@ -43,16 +43,17 @@ static void print_side(const char *title, const json_t *side)
     static const char *const titles[] = { "CLIENT",   "HELO",      "CONNECTIONS",
                                           "MESSAGES", "LAST SEEN", "RULE" };
     const json_t *items = json_object_get(side, "items"), *row;
-    int64_t clients = number_of(side, "clients");
+    int64_t clients = number_of(side, "clients"), messages = number_of(side, "messages");
+    int64_t connections = number_of(side, "connections");
     struct out_table t;
     char time[32];
     size_t i;
 
     if (clients == 0)
         return;
-    printf("\n%s: %" PRId64 " client%s, %" PRId64 " connections, %" PRId64 " messages\n", title,
-           clients, clients == 1 ? "" : "s", number_of(side, "connections"),
-           number_of(side, "messages"));
+    printf("\n%s: %" PRId64 " client%s, %" PRId64 " connection%s, %" PRId64 " message%s\n", title,
+           clients, clients == 1 ? "" : "s", connections, connections == 1 ? "" : "s", messages,
+           messages == 1 ? "" : "s");
     out_table_init(&t, titles, 6, 0xc);
     json_array_foreach(items, i, row)
     {

@@ -346,6 +346,7 @@ static bool act(struct session *s, const struct smtp_server_step *step)
     switch (step->want) {
     case SMTP_WANT_HELO:
         answer(s, NULL);
+        record_helo(s);
         return true;
     case SMTP_WANT_MAIL:
         on_mail(s);

@@ -124,6 +124,14 @@ void record_connected(struct gateway_loop *l, const struct net_addr *client)
         c->connections++;
 }
 
+void record_helo(const struct session *s)
+{
+    struct tracking_client *c = client_of(s->loop, &s->client.addr);
+
+    if (c)
+        set_helo(c, s);
+}
+
 void record_mail(const struct session *s, struct str reverse_path)
 {
     struct tracking_client *c = client_of(s->loop, &s->client.addr);
@@ -132,7 +140,6 @@ void record_mail(const struct session *s, struct str reverse_path)
         return;
     c->mail = true;
     c->tls = smtp_server_tls(&s->smtp);
-    set_helo(c, s);
     tracking_add_name(c->senders, &c->sender_count, TRACKING_SENDERS, domain_of(reverse_path));
 }
 

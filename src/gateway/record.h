@@ -43,6 +43,7 @@ const struct smtp_reply *record_words(const struct gateway_loop *l, const struct
 /* ---- what clients do ---- */
 
 void record_connected(struct gateway_loop *l, const struct net_addr *client);
+void record_helo(const struct session *s);
 void record_mail(const struct session *s, struct str reverse_path);
 void record_rcpt(const struct session *s, struct str address);
 void record_message(const struct session *s, uint64_t size, uint32_t recipients);

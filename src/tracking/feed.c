@@ -160,11 +160,9 @@ struct tracking_client *tracking_feed_client(struct tracking_feed *f, const stru
         return NULL;
     b = f->at;
     slot = slot_of(f, b, client);
-    if (!*slot && b->client_count == TRACKING_BATCH_CLIENTS && tracking_feed_hand_over(f)) {
-        b = f->at;
-        slot = slot_of(f, b, client);
-    }
     if (!*slot) {
+        /* Not handed over before its time: strangers with very many addresses must not keep the
+         * disk busy. */
         if (b->client_count == TRACKING_BATCH_CLIENTS) {
             b->clients_lost++;
             return NULL;

@@ -24,6 +24,8 @@ struct tracking_feed;
 enum {
     TRACKING_PER_SECOND = 100, /* refusals of a feed that are kept, */
     TRACKING_PER_CLIENT = 20,  /* and of one client in a minute */
+    TRACKING_CLIENTS_AT_ONCE =
+        1024, /* clients that a feed holds between two times of handing over */
 };
 
 /* Opens what is in `directory` (it is copied) and starts the thread. Trouble with the disk is no

@@ -8,7 +8,7 @@
 /* tracking/tracking_private: what passes from a feed to the thread. For this room only. */
 
 enum {
-    TRACKING_BATCH_CLIENTS = 1024,
+    TRACKING_BATCH_CLIENTS = TRACKING_CLIENTS_AT_ONCE,
     TRACKING_BATCH_SLOTS = 2048,
     TRACKING_BATCH_REFUSALS = 64,
     TRACKING_RATES = 1024,
