@@ -5,6 +5,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -55,13 +56,13 @@ void tls_name_text(X509_NAME *name, char *out, size_t size)
 
 struct tls_certificate *tls_certificate_ref(struct tls_certificate *c)
 {
-    __atomic_fetch_add(&c->refs, 1, __ATOMIC_RELAXED);
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
     return c;
 }
 
 void tls_certificate_unref(struct tls_certificate *c)
 {
-    if (!c || __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL))
+    if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
     X509_free(c->leaf);
     sk_X509_pop_free(c->chain, X509_free);

@@ -1,6 +1,7 @@
 #include "tls/context.h"
 
 #include <openssl/err.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -193,13 +194,13 @@ enum pt_err tls_server_new(struct tls_server **out, const struct tls_server_conf
 
 struct tls_server *tls_server_ref(struct tls_server *s)
 {
-    __atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
     return s;
 }
 
 void tls_server_unref(struct tls_server *s)
 {
-    if (!s || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL))
+    if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
     SSL_CTX_free(s->ctx);
     for (uint32_t i = 0; i < s->certificate_count; i++)
@@ -268,13 +269,13 @@ enum pt_err tls_client_new(struct tls_client **out, const struct tls_client_conf
 
 struct tls_client *tls_client_ref(struct tls_client *c)
 {
-    __atomic_fetch_add(&c->refs, 1, __ATOMIC_RELAXED);
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
     return c;
 }
 
 void tls_client_unref(struct tls_client *c)
 {
-    if (!c || __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL))
+    if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
     SSL_CTX_free(c->ctx);
     tls_resume_free(c->resume);
