@@ -272,9 +272,9 @@ def test_what_the_system_allows_is_shown_and_kept(root, tool):
     limited = (tool("prlimit"), "--nofile=200:200")
     with Sink() as sink, Postern(sink, wrap=limited) as gateway:
         allowed = gateway.api("GET", "/api/v1/status")[1]["sessions"]
-        assert allowed["limit"] is None and allowed["system_limit"] == 150
+        assert allowed["limit"] is None and allowed["system_limit"] == 88
         assert "as the system allows" in gateway.cli("status")
-        clients = [gateway.client() for _ in range(150)]
+        clients = [gateway.client() for _ in range(88)]
         for _ in range(40):
             with gateway.client(greeting=None) as surplus:
                 surplus.expect(421, "4.3.2")
