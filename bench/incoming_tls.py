@@ -149,7 +149,7 @@ def handshakes(bench, row) -> None:
     middle = sorted(bare_values)[len(bare_values) // 2]
     bench.lines.append(
         f"A full handshake costs `openssl s_server`, which does nothing else, {middle:.3f} ms "
-        f"({min(bare_values):.3f}–{max(bare_values):.3f}); all servers give one ticket a session."
+        f"({min(bare_values):.3f}–{max(bare_values):.3f}); each is set up to give one ticket a session."
     )
 
 
@@ -163,27 +163,12 @@ def idle(bench, row) -> None:
             server = made(bench, name, sink, pem, count + 50)
             try:
                 shake(server, "shake", 40)
-                held, octets = hold(server, count)
+                held, octets = proc.memory_of_sessions(
+                    server.pid, [HERE / "tls_client.py", "hold", str(server.port), str(count)]
+                )
             finally:
                 server.stop()
         if held:
             row.add(name, octets / held / 1024)
         row.notes[name] = f"{held:,} held" if held else "none held"
         bench.say(f"idle TLS: {name} {held} held, {octets / max(held, 1):.0f} octets each")
-
-
-def hold(server, count: int) -> tuple[int, int]:
-    before = proc.memory(server.pid)
-    client = subprocess.Popen(
-        [sys.executable, HERE / "tls_client.py", "hold", str(server.port), str(count)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=proc.die_with_parent,
-    )
-    assert client.stdin is not None and client.stdout is not None
-    held = int(client.stdout.readline().split()[1])
-    octets = proc.memory(server.pid) - before
-    client.stdin.close()
-    client.wait()
-    return held, octets

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,25 @@ def memory(root: int) -> int:
             continue
         total += int(text.partition("\nPss:")[2].split()[0]) * 1024
     return total
+
+
+def memory_of_sessions(root: int, command: list[str | Path]) -> tuple[int, int]:
+    """Sessions held by a process of their own, which says "held N" and holds them until its standard
+    input is closed; how many there were, and what memory they took of the tree of `root`."""
+    before = memory(root)
+    client = subprocess.Popen(
+        [sys.executable, *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_parent,
+    )
+    assert client.stdin is not None and client.stdout is not None
+    held = int(client.stdout.readline().split()[1])
+    octets = memory(root) - before
+    client.stdin.close()
+    client.wait()
+    return held, octets
 
 
 def reset_peak(root: int) -> None:

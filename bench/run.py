@@ -398,7 +398,10 @@ class Bench:
                 server.start()
                 try:
                     load.run(Shape(4096, 4), server, sink, 40)
-                    held, octets = hold(server, count)
+                    held, octets = proc.memory_of_sessions(
+                        server.pid,
+                        [HERE / "idle_client.py", "127.0.0.1", str(server.port), str(count)],
+                    )
                 finally:
                     server.stop()
             if held:
@@ -408,24 +411,6 @@ class Bench:
                 row.notes[name] = "none held"
             self.say(f"idle: {name} {held} held, {octets / max(held, 1):.0f} octets each")
         self.rows.append(row)
-
-
-def hold(server, count: int) -> tuple[int, int]:
-    """Holds sessions from a process of their own; how many there were and what memory they took."""
-    before = proc.memory(server.pid)
-    client = subprocess.Popen(
-        [sys.executable, HERE / "idle_client.py", "127.0.0.1", str(server.port), str(count)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=proc.die_with_parent,
-    )
-    assert client.stdin is not None and client.stdout is not None
-    held = int(client.stdout.readline().split()[1])
-    octets = proc.memory(server.pid) - before
-    client.stdin.close()
-    client.wait()
-    return held, octets
 
 
 def sync_rate(folder: Path, seconds: float = 1.0) -> float:

@@ -33,6 +33,12 @@ static inline bool str_eq(struct str a, struct str b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+/* The same text, or both NULL. */
+static inline bool cstr_eq(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
 static inline struct str str_from(struct str s, size_t offset)
 {
     return (struct str){ s.p + offset, s.n - offset };

@@ -12,18 +12,6 @@
 
 enum { FILE_MAX = 64 << 20, REMARKS_SHOWN = 20, PAGE = 1000 };
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
-static uint64_t number_of(const json_t *object, const char *key)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, key));
-}
-
 /* The list that --list names; NULL: said. */
 static const char *list_of(const struct cli *c)
 {
@@ -52,13 +40,13 @@ static void add_query(struct buf *target, const char *text)
 
 static void print_revision(const json_t *result, const char *list)
 {
-    uint64_t total = number_of(result, "total");
+    uint64_t total = cli_count(result, "total");
 
     if (json_is_true(json_object_get(result, "dry_run")))
         puts("nothing was changed (--dry-run)");
     else
         printf("the %s list has %" PRIu64 " %s; revision %" PRIu64 " is in force\n", list, total,
-               total == 1 ? "entry" : "entries", number_of(result, "revision"));
+               total == 1 ? "entry" : "entries", cli_count(result, "revision"));
 }
 
 /* ---- import ---- */
@@ -90,9 +78,9 @@ static bool read_file(const char *file, struct buf *out)
 
 static void print_error_line(const json_t *e)
 {
-    fprintf(stderr, "line %" PRIu64 ": ", number_of(e, "line"));
-    out_safe(stderr, str_of(text_of(e, "text")));
-    fprintf(stderr, ": %s\n", text_of(e, "reason"));
+    fprintf(stderr, "line %" PRIu64 ": ", cli_count(e, "line"));
+    out_safe(stderr, str_of(cli_text(e, "text")));
+    fprintf(stderr, ": %s\n", cli_text(e, "reason"));
 }
 
 /* The lines that are wrong. CLI_FAILED. */
@@ -124,10 +112,10 @@ static void print_remark(const json_t *r)
 {
     const char *between = ": ";
 
-    printf("  line %" PRIu64 ": ", number_of(r, "line"));
-    out_safe(stdout, str_of(text_of(r, "text")));
+    printf("  line %" PRIu64 ": ", cli_count(r, "line"));
+    out_safe(stdout, str_of(cli_text(r, "text")));
     if (json_is_true(json_object_get(r, "normalised"))) {
-        printf("%sbecomes %s", between, text_of(r, "network"));
+        printf("%sbecomes %s", between, cli_text(r, "network"));
         between = ", ";
     }
     if (json_is_true(json_object_get(r, "covered"))) {
@@ -142,14 +130,14 @@ static void print_remark(const json_t *r)
 static void print_report(const json_t *report, const char *list)
 {
     const json_t *remarks = json_object_get(report, "remarks"), *r;
-    uint64_t wrong = number_of(report, "error_count");
+    uint64_t wrong = cli_count(report, "error_count");
     size_t i;
 
     printf("added %" PRIu64 ", duplicate %" PRIu64 ", normalised %" PRIu64 ", covered %" PRIu64
            ", contradicted %" PRIu64 "\n",
-           number_of(report, "added"), number_of(report, "duplicate"),
-           number_of(report, "normalised"), number_of(report, "covered"),
-           number_of(report, "contradicted"));
+           cli_count(report, "added"), cli_count(report, "duplicate"),
+           cli_count(report, "normalised"), cli_count(report, "covered"),
+           cli_count(report, "contradicted"));
     json_array_foreach((json_t *)remarks, i, r)
     {
         if (i == REMARKS_SHOWN) {
@@ -255,12 +243,12 @@ static json_t *entry_json(const json_t *item)
 {
     json_t *entry;
 
-    if (!*text_of(item, "comment") && !*text_of(item, "expires"))
+    if (!*cli_text(item, "comment") && !*cli_text(item, "expires"))
         return json_incref(json_object_get(item, "network"));
     entry = json_pack("{s:O}", "network", json_object_get(item, "network"));
-    if (*text_of(item, "comment"))
+    if (*cli_text(item, "comment"))
         json_object_set(entry, "comment", json_object_get(item, "comment"));
-    if (*text_of(item, "expires"))
+    if (*cli_text(item, "expires"))
         json_object_set(entry, "expires", json_object_get(item, "expires"));
     return entry;
 }
@@ -286,7 +274,7 @@ static int export_json(struct cli *c, const char *list)
             json_decref(entry);
             between = ",\n";
         }
-        snprintf(cursor, sizeof cursor, "%s", text_of(page, "next"));
+        snprintf(cursor, sizeof cursor, "%s", cli_text(page, "next"));
         json_decref(page);
     }
     puts("]");
@@ -325,7 +313,7 @@ int cli_access_export(struct cli *c)
 static void print_page(const char *list, const json_t *page, const char *query)
 {
     static const char *const titles[] = { "ENTRY", "HITS", "LAST HIT", "EXPIRES", "COMMENT" };
-    uint64_t total = number_of(page, "total");
+    uint64_t total = cli_count(page, "total");
     struct out_table t;
     json_t *item;
     size_t i;
@@ -342,14 +330,14 @@ static void print_page(const char *list, const json_t *page, const char *query)
 
         out_time(json_string_value(json_object_get(item, "last_hit")), last);
         out_time(json_string_value(json_object_get(item, "expires")), expires);
-        out_table_add(&t, str_of(text_of(item, "network")));
-        out_table_addf(&t, "%" PRIu64, number_of(item, "hits"));
+        out_table_add(&t, str_of(cli_text(item, "network")));
+        out_table_addf(&t, "%" PRIu64, cli_count(item, "hits"));
         out_table_add(&t, str_of(last));
         out_table_addf(&t, "%s%s", expired ? "expired " : "", expires);
-        out_table_add(&t, str_of(text_of(item, "comment")));
+        out_table_add(&t, str_of(cli_text(item, "comment")));
     }
     out_table_print(&t, stdout);
-    if (*text_of(page, "next"))
+    if (*cli_text(page, "next"))
         puts("and more: --limit, or --search");
 }
 
@@ -448,7 +436,7 @@ static int print_problem(const struct cli *c, const struct http_reply *reply)
 
     json_array_foreach((json_t *)errors, i, e)
     {
-        const char *pointer = text_of(e, "pointer"), *slash = strrchr(pointer, '/');
+        const char *pointer = cli_text(e, "pointer"), *slash = strrchr(pointer, '/');
         struct str index = str_of(slash ? slash + 1 : "");
         uint64_t at;
 
@@ -462,7 +450,7 @@ static int print_problem(const struct cli *c, const struct http_reply *reply)
             out_safe(stderr, str_of(c->args[at]));
             fputs(": ", stderr);
         }
-        out_safe(stderr, str_of(text_of(e, "detail")));
+        out_safe(stderr, str_of(cli_text(e, "detail")));
         fputc('\n', stderr);
         said = true;
     }
@@ -478,7 +466,7 @@ static void print_edit(const json_t *r, const char *list)
     const char *between = "";
 
     for (size_t i = 0; i < PT_ARRAY_LEN(words); i++) {
-        uint64_t n = number_of(r, words[i]);
+        uint64_t n = cli_count(r, words[i]);
 
         if (n == 0)
             continue;
@@ -486,7 +474,7 @@ static void print_edit(const json_t *r, const char *list)
         between = ", ";
     }
     putchar('\n');
-    if (number_of(r, "contradicted"))
+    if (cli_count(r, "contradicted"))
         puts("the other list has addresses of it too");
     print_revision(r, list);
 }

@@ -90,17 +90,6 @@ static void print_row(const json_t *r)
 
 /* ---- asking ---- */
 
-static void add_option(const struct cli *c, struct buf *target, const char *option,
-                       const char *name)
-{
-    const char *value = cli_option(c, option);
-
-    if (!value)
-        return;
-    buf_addf(target, "&%s=", name);
-    http_target_add(target, str_of(value));
-}
-
 /* From the store itself; the times were not looked at by the gateway. NULL: said. */
 static json_t *ask_store(struct cli *c, uint64_t limit)
 {
@@ -126,10 +115,10 @@ static json_t *ask(struct cli *c, uint64_t limit)
 
     buf_init(&target, 16384);
     buf_addf(&target, "/api/v1/audit?limit=%" PRIu64, limit);
-    add_option(c, &target, "--since", "since");
-    add_option(c, &target, "--until", "until");
-    add_option(c, &target, "--actor", "actor");
-    add_option(c, &target, "--action", "action");
+    cli_add_query(c, &target, "--since", "since");
+    cli_add_query(c, &target, "--until", "until");
+    cli_add_query(c, &target, "--actor", "actor");
+    cli_add_query(c, &target, "--action", "action");
     list = cli_get_or_down(c, buf_cstr(&target), &down);
     buf_done(&target);
     return down ? ask_store(c, limit) : list;

@@ -25,6 +25,16 @@ static const char *logged_in_from(char room[NET_ADDR_SIZE])
     return room;
 }
 
+void cli_add_query(const struct cli *c, struct buf *target, const char *option, const char *name)
+{
+    const char *value = cli_option(c, option);
+
+    if (!value)
+        return;
+    buf_addf(target, "&%s=", name);
+    http_target_add(target, str_of(value));
+}
+
 enum pt_err cli_call(struct cli *c, const struct http_call *call, struct http_reply *out,
                      struct pt_fault *fault)
 {

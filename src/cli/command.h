@@ -50,6 +50,9 @@ struct cli {
  * have the option. */
 const char *cli_option(const struct cli *c, const char *name);
 
+/* "&name=VALUE" behind a target, where the option was given. */
+void cli_add_query(const struct cli *c, struct buf *target, const char *option, const char *name);
+
 /* A number from 1 on: false (and a line on stderr) when it is none. */
 PT_NODISCARD bool cli_option_u64(const struct cli *c, const char *name, uint64_t fallback,
                                  uint64_t *out);
@@ -59,6 +62,27 @@ int cli_fail(const char *fmt, ...) PT_PRINTF(1, 2);
 
 /* The same for wrong usage, with a hint at --help. Returns CLI_USAGE. */
 int cli_usage(const struct cli_command *command, const char *fmt, ...) PT_PRINTF(2, 3);
+
+/* ---- members of an answer ---- */
+
+/* "" where it is no string. */
+static inline const char *cli_text(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text ? text : "";
+}
+
+/* 0 where it is no number. */
+static inline int64_t cli_number(const json_t *object, const char *key)
+{
+    return (int64_t)json_integer_value(json_object_get(object, key));
+}
+
+static inline uint64_t cli_count(const json_t *object, const char *key)
+{
+    return (uint64_t)cli_number(object, key);
+}
 
 /* ---- the API (call.c) ---- */
 

@@ -10,23 +10,11 @@
 
 enum { PAGE = 1000, LISTED = 1000 };
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
-static int64_t number_of(const json_t *object, const char *key)
-{
-    return (int64_t)json_integer_value(json_object_get(object, key));
-}
-
 static void age_of(const json_t *c, char out[OUT_SIZE])
 {
     int64_t us = 0, now = clock_wall_us();
 
-    if (!out_parse_time(text_of(c, "since"), &us) || us > now)
+    if (!out_parse_time(cli_text(c, "since"), &us) || us > now)
         us = now;
     out_age((now - us) / 1000000, out);
 }
@@ -37,20 +25,20 @@ static void add_row(struct out_table *t, const json_t *c)
 {
     char text[OUT_SIZE];
 
-    out_table_add(t, str_of(text_of(c, "id")));
-    out_table_add(t, str_of(text_of(c, "client")));
+    out_table_add(t, str_of(cli_text(c, "id")));
+    out_table_add(t, str_of(cli_text(c, "client")));
     age_of(c, text);
     out_table_add(t, str_of(text));
-    out_age(number_of(c, "idle_seconds"), text);
+    out_age(cli_number(c, "idle_seconds"), text);
     out_table_add(t, str_of(text));
-    out_table_addf(t, "%" PRId64, number_of(c, "messages"));
-    out_size((uint64_t)number_of(c, "octets_in"), text);
+    out_table_addf(t, "%" PRId64, cli_number(c, "messages"));
+    out_size((uint64_t)cli_number(c, "octets_in"), text);
     out_table_add(t, str_of(text));
-    out_table_add(t, str_of(*text_of(c, "helo") ? text_of(c, "helo") : "-"));
-    if (*text_of(c, "ends"))
-        out_table_addf(t, "%s; ends: %s", text_of(c, "state"), text_of(c, "ends"));
+    out_table_add(t, str_of(*cli_text(c, "helo") ? cli_text(c, "helo") : "-"));
+    if (*cli_text(c, "ends"))
+        out_table_addf(t, "%s; ends: %s", cli_text(c, "state"), cli_text(c, "ends"));
     else
-        out_table_add(t, str_of(text_of(c, "state")));
+        out_table_add(t, str_of(cli_text(c, "state")));
 }
 
 static void print_table(const json_t *items, const json_t *next, int64_t total)
@@ -112,14 +100,14 @@ int cli_connections_list(struct cli *c)
             return CLI_FAILED;
         }
         json_array_extend(items, json_object_get(list, "items"));
-        next = text_of(list, "next");
+        next = cli_text(list, "next");
         snprintf(cursor, sizeof cursor, "%s", next);
     } while (*cursor && json_array_size(items) < limit);
     if (c->json) {
         json_object_set(list, "items", items);
         out_json(list, true);
     } else {
-        print_table(items, json_object_get(list, "next"), number_of(list, "total"));
+        print_table(items, json_object_get(list, "next"), cli_number(list, "total"));
     }
     json_decref(items);
     json_decref(list);
@@ -154,30 +142,30 @@ static void print_one(const json_t *c)
     char text[128], in[OUT_SIZE], out[OUT_SIZE];
     const json_t *tls, *certificate;
 
-    line("ID", text_of(c, "id"));
-    snprintf(text, sizeof text, "%s port %" PRId64, text_of(c, "client"), number_of(c, "port"));
+    line("ID", cli_text(c, "id"));
+    snprintf(text, sizeof text, "%s port %" PRId64, cli_text(c, "client"), cli_number(c, "port"));
     line("client", text);
-    out_time(text_of(c, "since"), text);
+    out_time(cli_text(c, "since"), text);
     line("since", text);
-    line("HELO", *text_of(c, "helo") ? text_of(c, "helo") : "not said yet");
+    line("HELO", *cli_text(c, "helo") ? cli_text(c, "helo") : "not said yet");
     tls = json_object_get(c, "tls");
     if (json_is_object(tls)) {
-        snprintf(text, sizeof text, "%s %s", text_of(tls, "version"), text_of(tls, "cipher"));
+        snprintf(text, sizeof text, "%s %s", cli_text(tls, "version"), cli_text(tls, "cipher"));
         line("TLS", text);
         certificate = json_object_get(tls, "certificate");
         if (json_is_object(certificate))
             line(json_is_true(json_object_get(certificate, "verified")) ? "verified" : "unverified",
-                 text_of(certificate, "subject"));
+                 cli_text(certificate, "subject"));
     }
-    line("state", text_of(c, "state"));
-    if (*text_of(c, "ends"))
-        line("ends", text_of(c, "ends"));
-    out_age(number_of(c, "idle_seconds"), text);
+    line("state", cli_text(c, "state"));
+    if (*cli_text(c, "ends"))
+        line("ends", cli_text(c, "ends"));
+    out_age(cli_number(c, "idle_seconds"), text);
     line("idle", text);
-    snprintf(text, sizeof text, "%" PRId64, number_of(c, "messages"));
+    snprintf(text, sizeof text, "%" PRId64, cli_number(c, "messages"));
     line("messages", text);
-    out_size((uint64_t)number_of(c, "octets_in"), in);
-    out_size((uint64_t)number_of(c, "octets_out"), out);
+    out_size((uint64_t)cli_number(c, "octets_in"), in);
+    out_size((uint64_t)cli_number(c, "octets_out"), out);
     snprintf(text, sizeof text, "%s in, %s out", in, out);
     line("octets", text);
 }

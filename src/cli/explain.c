@@ -9,13 +9,6 @@
 #include "cli/command.h"
 #include "cli/output.h"
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
 /* ---- the question ---- */
 
 /* The JSON of a file, "-" for standard input; NULL: said. */
@@ -76,21 +69,21 @@ static json_t *question(struct cli *c)
 
 static void print_client(const json_t *v)
 {
-    const char *helo = text_of(v, "helo");
+    const char *helo = cli_text(v, "helo");
 
     printf("client    ");
-    out_safe(stdout, str_of(text_of(v, "address")));
+    out_safe(stdout, str_of(cli_text(v, "address")));
     printf(", %s", json_is_true(json_object_get(v, "tls")) ? "with TLS" : "in clear");
     if (*helo) {
         printf(", HELO ");
         out_safe(stdout, str_of(helo));
     }
     printf("\nfrom      <");
-    out_safe(stdout, str_of(text_of(v, "from")));
+    out_safe(stdout, str_of(cli_text(v, "from")));
     printf(">\n");
-    if (*text_of(v, "to")) {
+    if (*cli_text(v, "to")) {
         printf("to        <");
-        out_safe(stdout, str_of(text_of(v, "to")));
+        out_safe(stdout, str_of(cli_text(v, "to")));
         printf(">\n");
     }
     if (json_is_true(json_object_get(v, "draft")))
@@ -104,7 +97,7 @@ static void print_client(const json_t *v)
  * not. */
 static const char *outcome_of(const json_t *step)
 {
-    const char *outcome = text_of(step, "outcome");
+    const char *outcome = cli_text(step, "outcome");
     bool decisive = json_is_true(json_object_get(step, "decisive"));
 
     if (strcmp(outcome, "refused") == 0)
@@ -121,7 +114,7 @@ static int rule_width(const json_t *steps)
 
     json_array_foreach((json_t *)steps, i, step)
     {
-        size_t n = strlen(text_of(step, "rule"));
+        size_t n = strlen(cli_text(step, "rule"));
 
         width = PT_MAX(width, n);
     }
@@ -139,19 +132,19 @@ static void print_steps(const json_t *steps)
     json_array_foreach((json_t *)steps, i, step)
     {
         json_int_t n = json_integer_value(json_object_get(step, "step"));
-        bool new_stage = strcmp(at, text_of(step, "at")) != 0;
+        bool new_stage = strcmp(at, cli_text(step, "at")) != 0;
 
         if (new_stage)
-            printf("\nat %s%s\n", strcmp(text_of(step, "at"), "connection") == 0 ? "the " : "",
-                   text_of(step, "at"));
-        at = text_of(step, "at");
+            printf("\nat %s%s\n", strcmp(cli_text(step, "at"), "connection") == 0 ? "the " : "",
+                   cli_text(step, "at"));
+        at = cli_text(step, "at");
         if (n != number || new_stage)
             printf("  %" JSON_INTEGER_FORMAT " ", n);
         else
             printf("    ");
         number = n;
-        printf("%-*s  %-10s  ", width, text_of(step, "rule"), outcome_of(step));
-        out_safe(stdout, str_of(text_of(step, "text")));
+        printf("%-*s  %-10s  ", width, cli_text(step, "rule"), outcome_of(step));
+        out_safe(stdout, str_of(cli_text(step, "text")));
         putchar('\n');
     }
 }
@@ -161,10 +154,10 @@ static void print_reply(const json_t *v)
     const json_t *reply = json_object_get(v, "reply");
 
     printf("\nreply     %" JSON_INTEGER_FORMAT " %s ",
-           json_integer_value(json_object_get(reply, "code")), text_of(reply, "status"));
-    out_safe(stdout, str_of(text_of(reply, "text")));
+           json_integer_value(json_object_get(reply, "code")), cli_text(reply, "status"));
+    out_safe(stdout, str_of(cli_text(reply, "text")));
     printf("\n");
-    if (strcmp(text_of(v, "decision"), "disconnect") == 0)
+    if (strcmp(cli_text(v, "decision"), "disconnect") == 0)
         puts("          and the connection is closed");
 }
 

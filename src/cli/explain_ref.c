@@ -7,18 +7,6 @@
 #include "cli/command.h"
 #include "cli/output.h"
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
-static int64_t number_of(const json_t *object, const char *key)
-{
-    return (int64_t)json_integer_value(json_object_get(object, key));
-}
-
 /* Nothing where there is no value. */
 static void line(const char *name, const char *value)
 {
@@ -48,47 +36,47 @@ static void print_entry(const json_t *r)
     const json_t *added = json_object_get(r, "added");
     char time[32];
 
-    if (!*text_of(r, "entry"))
+    if (!*cli_text(r, "entry"))
         return;
     printf("%-10s  ", "entry");
-    out_safe(stdout, str_of(text_of(r, "entry")));
-    printf(" of %s\n", text_of(r, "list"));
-    line("comment", text_of(r, "comment"));
+    out_safe(stdout, str_of(cli_text(r, "entry")));
+    printf(" of %s\n", cli_text(r, "list"));
+    line("comment", cli_text(r, "comment"));
     if (!json_is_object(added))
         return;
-    out_time(text_of(added, "time"), time);
+    out_time(cli_text(added, "time"), time);
     printf("%-10s  %s by ", "added", time);
-    out_safe(stdout, str_of(text_of(added, "author")));
-    printf(", revision %" PRId64 "\n", number_of(added, "revision"));
+    out_safe(stdout, str_of(cli_text(added, "author")));
+    printf(", revision %" PRId64 "\n", cli_number(added, "revision"));
 }
 
 static void print_envelope(const json_t *r)
 {
-    const char *from = text_of(r, "from");
+    const char *from = cli_text(r, "from");
 
-    line("command", text_of(r, "command"));
+    line("command", cli_text(r, "command"));
     if (json_is_string(json_object_get(r, "from")))
         line("from", *from ? from : "<>");
-    line("to", text_of(r, "to"));
+    line("to", cli_text(r, "to"));
 }
 
 static void print_refusal(const json_t *r)
 {
     char time[32];
 
-    out_time(text_of(r, "time"), time);
-    line("reference", text_of(r, "ref"));
+    out_time(cli_text(r, "time"), time);
+    line("reference", cli_text(r, "ref"));
     line("time", time);
-    printf("%-10s  %s port %" PRId64 "%s\n", "client", text_of(r, "client"), number_of(r, "port"),
+    printf("%-10s  %s port %" PRId64 "%s\n", "client", cli_text(r, "client"), cli_number(r, "port"),
            json_is_true(json_object_get(r, "tls")) ? ", encrypted" : "");
-    line("HELO", text_of(r, "helo"));
+    line("HELO", cli_text(r, "helo"));
     print_envelope(r);
-    line("rule", text_of(r, "rule"));
+    line("rule", cli_text(r, "rule"));
     print_entry(r);
     if (json_is_integer(json_object_get(r, "revision")))
-        printf("%-10s  %" PRId64 "\n", "revision", number_of(r, "revision"));
-    printf("%-10s  %" PRId64 " ", "reply", number_of(r, "code"));
-    out_safe(stdout, str_of(text_of(r, "reply")));
+        printf("%-10s  %" PRId64 "\n", "revision", cli_number(r, "revision"));
+    printf("%-10s  %" PRId64 " ", "reply", cli_number(r, "code"));
+    out_safe(stdout, str_of(cli_text(r, "reply")));
     putchar('\n');
 }
 

@@ -8,18 +8,6 @@
 #include "cli/command.h"
 #include "cli/output.h"
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
-static uint64_t number_of(const json_t *object, const char *key)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, key));
-}
-
 /* One page of a list; NULL: said. */
 static json_t *page_of(struct cli *c, const char *path)
 {
@@ -36,8 +24,8 @@ static void print_more(const json_t *list, const char *what)
 {
     size_t shown = json_array_size(json_object_get(list, "items"));
 
-    if (shown < number_of(list, "total"))
-        printf("%zu of %" PRIu64 " %s\n", shown, number_of(list, "total"), what);
+    if (shown < cli_count(list, "total"))
+        printf("%zu of %" PRIu64 " %s\n", shown, cli_count(list, "total"), what);
 }
 
 /* ---- bans ---- */
@@ -46,15 +34,15 @@ static void add_ban(struct out_table *t, const json_t *ban)
 {
     char time[32];
 
-    out_table_add(t, str_of(text_of(ban, "client")));
-    out_time(text_of(ban, "until"), time);
+    out_table_add(t, str_of(cli_text(ban, "client")));
+    out_time(cli_text(ban, "until"), time);
     out_table_add(t, str_of(time));
-    if (strcmp(text_of(ban, "kind"), "set") == 0)
+    if (strcmp(cli_text(ban, "kind"), "set") == 0)
         out_table_add(t, STR("set by an administrator"));
     else
-        out_table_addf(t, "%" PRIu64 " failures%s", number_of(ban, "failures"),
-                       strcmp(text_of(ban, "kind"), "shadow") == 0 ? " (watched only)" : "");
-    out_table_add(t, str_of(*text_of(ban, "comment") ? text_of(ban, "comment") : "-"));
+        out_table_addf(t, "%" PRIu64 " failures%s", cli_count(ban, "failures"),
+                       strcmp(cli_text(ban, "kind"), "shadow") == 0 ? " (watched only)" : "");
+    out_table_add(t, str_of(*cli_text(ban, "comment") ? cli_text(ban, "comment") : "-"));
 }
 
 static void print_bans(const json_t *list)
@@ -108,8 +96,8 @@ static int ban(struct cli *c, const char *address, uint64_t minutes)
     free(text);
     if (!done)
         return CLI_FAILED;
-    out_time(text_of(done, "until"), until);
-    out_safe(stdout, str_of(text_of(done, "client")));
+    out_time(cli_text(done, "until"), until);
+    out_safe(stdout, str_of(cli_text(done, "client")));
     printf(" is banned until %s\n", until);
     json_decref(done);
     return CLI_OK;
@@ -168,10 +156,10 @@ static void print_rules(const json_t *rules)
     out_table_init(&t, titles, 4, 0xc);
     json_array_foreach((json_t *)rules, i, rule)
     {
-        out_table_add(&t, str_of(text_of(rule, "rule")));
-        out_table_add(&t, str_of(text_of(rule, "mode")));
-        out_table_addf(&t, "%" PRIu64, number_of(rule, "refused"));
-        out_table_addf(&t, "%" PRIu64, number_of(rule, "shadow"));
+        out_table_add(&t, str_of(cli_text(rule, "rule")));
+        out_table_add(&t, str_of(cli_text(rule, "mode")));
+        out_table_addf(&t, "%" PRIu64, cli_count(rule, "refused"));
+        out_table_addf(&t, "%" PRIu64, cli_count(rule, "shadow"));
     }
     out_table_print(&t, stdout);
 }
@@ -190,10 +178,10 @@ static void print_clients(const json_t *list)
     out_table_init(&t, titles, 4, 0x4);
     json_array_foreach((json_t *)items, i, row)
     {
-        out_table_add(&t, str_of(text_of(row, "client")));
-        out_table_add(&t, str_of(text_of(row, "rule")));
-        out_table_addf(&t, "%" PRIu64, number_of(row, "count"));
-        out_time(text_of(row, "last"), time);
+        out_table_add(&t, str_of(cli_text(row, "client")));
+        out_table_add(&t, str_of(cli_text(row, "rule")));
+        out_table_addf(&t, "%" PRIu64, cli_count(row, "count"));
+        out_time(cli_text(row, "last"), time);
         out_table_add(&t, str_of(time));
     }
     out_table_print(&t, stdout);

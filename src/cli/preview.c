@@ -7,31 +7,19 @@
 #include "cli/command.h"
 #include "cli/output.h"
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
-static int64_t number_of(const json_t *object, const char *key)
-{
-    return (int64_t)json_integer_value(json_object_get(object, key));
-}
-
 /* "entry 192.0.2.0/24 of deny (sends spam)" */
 static void add_reason(struct out_table *t, const json_t *row)
 {
-    const char *comment = text_of(row, "comment"), *domain = text_of(row, "domain");
+    const char *comment = cli_text(row, "comment"), *domain = cli_text(row, "domain");
     struct buf text;
 
     buf_init(&text, 4096);
     BUF_LIT(&text, "");
-    buf_add_str(&text, str_of(text_of(row, "rule")));
+    buf_add_str(&text, str_of(cli_text(row, "rule")));
     if (*domain)
         buf_addf(&text, ", to %s", domain);
-    if (*text_of(row, "entry"))
-        buf_addf(&text, ": entry %s of %s", text_of(row, "entry"), text_of(row, "list"));
+    if (*cli_text(row, "entry"))
+        buf_addf(&text, ": entry %s of %s", cli_text(row, "entry"), cli_text(row, "list"));
     if (*comment)
         buf_addf(&text, " (%s)", comment);
     out_table_add(t, buf_str(&text));
@@ -43,8 +31,8 @@ static void print_side(const char *title, const json_t *side)
     static const char *const titles[] = { "CLIENT",   "HELO",      "CONNECTIONS",
                                           "MESSAGES", "LAST SEEN", "RULE" };
     const json_t *items = json_object_get(side, "items"), *row;
-    int64_t clients = number_of(side, "clients"), messages = number_of(side, "messages");
-    int64_t connections = number_of(side, "connections");
+    int64_t clients = cli_number(side, "clients"), messages = cli_number(side, "messages");
+    int64_t connections = cli_number(side, "connections");
     struct out_table t;
     char time[32];
     size_t i;
@@ -57,11 +45,11 @@ static void print_side(const char *title, const json_t *side)
     out_table_init(&t, titles, 6, 0xc);
     json_array_foreach(items, i, row)
     {
-        out_time(text_of(row, "last_seen"), time);
-        out_table_add(&t, str_of(text_of(row, "client")));
-        out_table_add(&t, str_of(*text_of(row, "helo") ? text_of(row, "helo") : "-"));
-        out_table_addf(&t, "%" PRId64, number_of(row, "connections"));
-        out_table_addf(&t, "%" PRId64, number_of(row, "messages"));
+        out_time(cli_text(row, "last_seen"), time);
+        out_table_add(&t, str_of(cli_text(row, "client")));
+        out_table_add(&t, str_of(*cli_text(row, "helo") ? cli_text(row, "helo") : "-"));
+        out_table_addf(&t, "%" PRId64, cli_number(row, "connections"));
+        out_table_addf(&t, "%" PRId64, cli_number(row, "messages"));
         out_table_add(&t, str_of(time));
         add_reason(&t, row);
     }
@@ -75,11 +63,11 @@ void cli_preview_print(const json_t *preview)
 {
     const json_t *refused = json_object_get(preview, "refused");
     const json_t *let_in = json_object_get(preview, "let_in");
-    int64_t clients = number_of(preview, "clients");
+    int64_t clients = cli_number(preview, "clients");
 
-    if (*text_of(preview, "error")) {
+    if (*cli_text(preview, "error")) {
         fputs("what it means for the clients of the last days is not known: ", stdout);
-        out_safe(stdout, str_of(text_of(preview, "error")));
+        out_safe(stdout, str_of(cli_text(preview, "error")));
         putchar('\n');
         return;
     }
@@ -87,7 +75,7 @@ void cli_preview_print(const json_t *preview)
         puts("no clients of the last days are known");
         return;
     }
-    if (number_of(refused, "clients") == 0 && number_of(let_in, "clients") == 0) {
+    if (cli_number(refused, "clients") == 0 && cli_number(let_in, "clients") == 0) {
         printf("nothing would change for the %" PRId64 " client%s of the last days\n", clients,
                clients == 1 ? "" : "s");
         return;

@@ -12,18 +12,6 @@
 
 enum { PAGE = 500, LISTED = 1000, DESCRIBED_MAX = 200 };
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
-static int64_t number_of(const json_t *object, const char *key)
-{
-    return (int64_t)json_integer_value(json_object_get(object, key));
-}
-
 /* Seconds from `now` to a time of the API; negative: it has passed. False: there is none. */
 static bool seconds_to(const json_t *object, const char *key, int64_t *out)
 {
@@ -41,13 +29,13 @@ static bool seconds_to(const json_t *object, const char *key, int64_t *out)
 static void describe(const json_t *message, struct buf *out)
 {
     const json_t *first = json_array_get(json_object_get(message, "recipients"), 0);
-    const char *reply = text_of(first, "reply");
+    const char *reply = cli_text(first, "reply");
     char age[OUT_SIZE];
     int64_t seconds;
 
     if (json_is_true(json_object_get(message, "held")))
         BUF_LIT(out, "held, ");
-    buf_add_str(out, str_of(text_of(first, "state")));
+    buf_add_str(out, str_of(cli_text(first, "state")));
     if (seconds_to(first, "next_attempt", &seconds) && seconds > 0) {
         out_age(seconds, age);
         buf_addf(out, ", next in %s", age);
@@ -60,20 +48,20 @@ static void describe(const json_t *message, struct buf *out)
 static void add_message(struct out_table *t, const json_t *m)
 {
     const json_t *first = json_array_get(json_object_get(m, "recipients"), 0);
-    int64_t others = number_of(m, "recipient_count") - 1, age = 0;
+    int64_t others = cli_number(m, "recipient_count") - 1, age = 0;
     char text[OUT_SIZE];
     struct buf cell;
 
     buf_init(&cell, 8192);
-    out_table_add(t, str_of(text_of(m, "id")));
+    out_table_add(t, str_of(cli_text(m, "id")));
     if (seconds_to(m, "received", &age))
         age = -age;
     out_age(age, text);
     out_table_add(t, str_of(text));
-    out_size((uint64_t)number_of(m, "size"), text);
+    out_size((uint64_t)cli_number(m, "size"), text);
     out_table_add(t, str_of(text));
-    out_table_add(t, str_of(*text_of(m, "sender") ? text_of(m, "sender") : "<>"));
-    buf_add_str(&cell, str_of(text_of(first, "address")));
+    out_table_add(t, str_of(*cli_text(m, "sender") ? cli_text(m, "sender") : "<>"));
+    buf_add_str(&cell, str_of(cli_text(first, "address")));
     if (others > 0)
         buf_addf(&cell, " (+%" PRId64 ")", others);
     out_table_add(t, buf_str(&cell));
@@ -81,17 +69,6 @@ static void add_message(struct out_table *t, const json_t *m)
     describe(m, &cell);
     out_table_add(t, buf_str(&cell));
     buf_done(&cell);
-}
-
-static void add_filter(const struct cli *c, struct buf *target, const char *option,
-                       const char *name)
-{
-    const char *value = cli_option(c, option);
-
-    if (!value)
-        return;
-    buf_addf(target, "&%s=", name);
-    http_target_add(target, str_of(value));
 }
 
 json_t *cli_queue_page(struct cli *c, const char *filter, const char *cursor, uint64_t limit)
@@ -125,12 +102,12 @@ static int each_page(struct cli *c, uint64_t limit, page_fn *fn, void *ctx)
     bool first = true, last = false;
 
     buf_init(&filter, 16384);
-    add_filter(c, &filter, "--destination", "destination");
-    add_filter(c, &filter, "--sender", "sender");
-    add_filter(c, &filter, "--recipient", "recipient");
-    add_filter(c, &filter, "--status", "state");
-    add_filter(c, &filter, "--older-than", "older_than");
-    add_filter(c, &filter, "--newer-than", "newer_than");
+    cli_add_query(c, &filter, "--destination", "destination");
+    cli_add_query(c, &filter, "--sender", "sender");
+    cli_add_query(c, &filter, "--recipient", "recipient");
+    cli_add_query(c, &filter, "--status", "state");
+    cli_add_query(c, &filter, "--older-than", "older_than");
+    cli_add_query(c, &filter, "--newer-than", "newer_than");
     if (cli_option(c, "--held"))
         BUF_LIT(&filter, "&held=true");
     if (cli_option(c, "--newest"))
@@ -177,7 +154,7 @@ static void print_json_page(void *ctx, const json_t *list, bool first, bool last
         return;
     fputs("\n], \"next\": ", stdout);
     out_json_bare(json_object_get(list, "next"));
-    printf(", \"total\": %" PRId64 ", \"loading\": %s}\n", number_of(list, "total"),
+    printf(", \"total\": %" PRId64 ", \"loading\": %s}\n", cli_number(list, "total"),
            is_loading(list) ? "true" : "false");
 }
 
@@ -204,7 +181,7 @@ static void add_table_page(void *ctx, const json_t *list, bool first, bool last)
     else
         out_table_print(&t->table, stdout);
     if (!json_is_null(json_object_get(list, "next")))
-        printf("%" PRIu64 " of %" PRId64 " messages\n", t->rows, number_of(list, "total"));
+        printf("%" PRIu64 " of %" PRId64 " messages\n", t->rows, cli_number(list, "total"));
     if (is_loading(list))
         puts("messages of before the start are still being loaded: more will follow");
 }
@@ -237,25 +214,25 @@ static void show_recipient(const json_t *r)
     int64_t seconds;
 
     fputs("  ", stdout);
-    out_safe(stdout, str_of(text_of(r, "address")));
+    out_safe(stdout, str_of(cli_text(r, "address")));
     fputs("  ", stdout);
-    out_safe(stdout, str_of(text_of(r, "state")));
-    if (number_of(r, "attempts"))
-        printf(", %" PRId64 " attempt%s", number_of(r, "attempts"),
-               number_of(r, "attempts") == 1 ? "" : "s");
+    out_safe(stdout, str_of(cli_text(r, "state")));
+    if (cli_number(r, "attempts"))
+        printf(", %" PRId64 " attempt%s", cli_number(r, "attempts"),
+               cli_number(r, "attempts") == 1 ? "" : "s");
     if (seconds_to(r, "next_attempt", &seconds) && seconds > 0) {
         out_age(seconds, age);
         printf(", next in %s", age);
     }
     putchar('\n');
-    if (*text_of(r, "destination")) {
+    if (*cli_text(r, "destination")) {
         fputs("    through ", stdout);
-        out_safe(stdout, str_of(text_of(r, "destination")));
+        out_safe(stdout, str_of(cli_text(r, "destination")));
         putchar('\n');
     }
-    if (*text_of(r, "reply")) {
+    if (*cli_text(r, "reply")) {
         fputs("    ", stdout);
-        out_safe(stdout, str_of(text_of(r, "reply")));
+        out_safe(stdout, str_of(cli_text(r, "reply")));
         putchar('\n');
     }
 }
@@ -266,23 +243,23 @@ static void show_message(const json_t *m)
     const json_t *r;
     size_t i;
 
-    line("ID", text_of(m, "id"));
-    out_time(text_of(m, "received"), text);
+    line("ID", cli_text(m, "id"));
+    out_time(cli_text(m, "received"), text);
     line("received", text);
-    out_size((uint64_t)number_of(m, "size"), size);
-    snprintf(text, sizeof text, "%s (%" PRId64 " octets)", size, number_of(m, "size"));
+    out_size((uint64_t)cli_number(m, "size"), size);
+    snprintf(text, sizeof text, "%s (%" PRId64 " octets)", size, cli_number(m, "size"));
     line("size", text);
-    line("sender", *text_of(m, "sender") ? text_of(m, "sender") : "<> (none)");
-    if (*text_of(m, "client"))
-        line("client", text_of(m, "client"));
-    if (*text_of(m, "helo"))
-        line("HELO", text_of(m, "helo"));
+    line("sender", *cli_text(m, "sender") ? cli_text(m, "sender") : "<> (none)");
+    if (*cli_text(m, "client"))
+        line("client", cli_text(m, "client"));
+    if (*cli_text(m, "helo"))
+        line("HELO", cli_text(m, "helo"));
     if (json_is_true(json_object_get(m, "own")))
         line("origin", "made by the gateway: a bounce or a notice");
     if (json_is_true(json_object_get(m, "held")))
         line("held", "until `postern queue release`");
-    printf("recipients  %" PRId64 ", of whom %" PRId64 " wait\n", number_of(m, "recipient_count"),
-           number_of(m, "waiting_count"));
+    printf("recipients  %" PRId64 ", of whom %" PRId64 " wait\n", cli_number(m, "recipient_count"),
+           cli_number(m, "waiting_count"));
     json_array_foreach(json_object_get(m, "recipients"), i, r) show_recipient(r);
     if (json_array_size(json_object_get(m, "history"))) {
         puts("history");
@@ -427,7 +404,7 @@ int cli_queue_act(struct cli *c)
     answer = c->arg_count == 1 ? act_on_one(c) : act_on_many(c);
     if (!answer)
         return CLI_FAILED;
-    count = number_of(answer, "count");
+    count = cli_number(answer, "count");
     json_decref(answer);
     report(c->command->verb, count);
     if (c->arg_count && count < c->arg_count)

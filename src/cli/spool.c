@@ -75,21 +75,31 @@ static void print(const struct cli *c, const struct spool_check *s, const char *
     putchar('\n');
 }
 
-int cli_spool_check(struct cli *c)
+/* Looks through the spool and, where a folder is named, writes its messages there. False: said. */
+static bool look(struct cli *c, const char *export_to, struct spool_check *found)
 {
-    struct spool_check found = { 0 };
     struct pt_fault fault = { .err = PT_ERR_OK };
     char directory[PATH_SIZE];
     int lock = lock_state(c);
     enum pt_err err;
 
     if (lock < 0)
-        return CLI_FAILED;
+        return false;
     snprintf(directory, sizeof directory, "%s/spool", c->state);
-    err = spool_check(directory, disk_real(), tell, NULL, &found, &fault);
+    err = export_to ? spool_export(directory, disk_real(), export_to, tell, NULL, found, &fault)
+                    : spool_check(directory, disk_real(), tell, NULL, found, &fault);
     close(lock);
     if (err != PT_ERR_OK)
-        return cli_fail("%s", fault.text);
+        cli_fail("%s", fault.text);
+    return err == PT_ERR_OK;
+}
+
+int cli_spool_check(struct cli *c)
+{
+    struct spool_check found = { 0 };
+
+    if (!look(c, NULL, &found))
+        return CLI_FAILED;
     print(c, &found, "kept");
     return found.reports ? CLI_FAILED : CLI_OK;
 }
@@ -97,18 +107,9 @@ int cli_spool_check(struct cli *c)
 int cli_spool_export(struct cli *c)
 {
     struct spool_check found = { 0 };
-    struct pt_fault fault = { .err = PT_ERR_OK };
-    char directory[PATH_SIZE];
-    int lock = lock_state(c);
-    enum pt_err err;
 
-    if (lock < 0)
+    if (!look(c, c->args[0], &found))
         return CLI_FAILED;
-    snprintf(directory, sizeof directory, "%s/spool", c->state);
-    err = spool_export(directory, disk_real(), c->args[0], tell, NULL, &found, &fault);
-    close(lock);
-    if (err != PT_ERR_OK)
-        return cli_fail("%s", fault.text);
     print(c, &found, "written");
     return found.damaged ? CLI_FAILED : CLI_OK;
 }

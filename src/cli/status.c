@@ -7,18 +7,6 @@
 #include "cli/command.h"
 #include "cli/output.h"
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
-static int64_t number_of(const json_t *object, const char *key)
-{
-    return (int64_t)json_integer_value(json_object_get(object, key));
-}
-
 static void start_line(const char *name)
 {
     printf("%-10s  ", name);
@@ -32,10 +20,10 @@ static void print_listeners(const json_t *listeners)
     json_array_foreach(listeners, i, l)
     {
         start_line(i == 0 ? "listening" : "");
-        out_safe(stdout, str_of(text_of(l, "address")));
+        out_safe(stdout, str_of(cli_text(l, "address")));
         if (!json_is_true(json_object_get(l, "listening"))) {
             fputs("  NOT OPEN: ", stdout);
-            out_safe(stdout, str_of(text_of(l, "error")));
+            out_safe(stdout, str_of(cli_text(l, "error")));
         }
         putchar('\n');
     }
@@ -49,29 +37,29 @@ static void print_spool(const json_t *spool)
 {
     char free_text[OUT_SIZE], size_text[OUT_SIZE];
 
-    out_size((uint64_t)number_of(spool, "disk_free"), free_text);
-    out_size((uint64_t)number_of(spool, "disk_size"), size_text);
+    out_size((uint64_t)cli_number(spool, "disk_free"), free_text);
+    out_size((uint64_t)cli_number(spool, "disk_size"), size_text);
     start_line("spool");
     printf("%" PRId64 " message%s in %" PRId64 " segment%s (%" PRId64
            " free), disk %s free of %s\n",
-           number_of(spool, "messages"), number_of(spool, "messages") == 1 ? "" : "s",
-           number_of(spool, "segments"), number_of(spool, "segments") == 1 ? "" : "s",
-           number_of(spool, "free_segments"), free_text, size_text);
+           cli_number(spool, "messages"), cli_number(spool, "messages") == 1 ? "" : "s",
+           cli_number(spool, "segments"), cli_number(spool, "segments") == 1 ? "" : "s",
+           cli_number(spool, "free_segments"), free_text, size_text);
     if (json_is_object(json_object_get(spool, "loading"))) {
         const json_t *loading = json_object_get(spool, "loading");
 
         start_line("");
-        printf("loading, %" PRId64 " of %" PRId64 "\n", number_of(loading, "loaded"),
-               number_of(loading, "of"));
+        printf("loading, %" PRId64 " of %" PRId64 "\n", cli_number(loading, "loaded"),
+               cli_number(loading, "of"));
     }
     if (!json_is_true(json_object_get(spool, "accepting"))) {
         start_line("");
         puts("ACCEPTS NO MESSAGES");
     }
-    if (*text_of(spool, "fault")) {
+    if (*cli_text(spool, "fault")) {
         start_line("");
         fputs("trouble: ", stdout);
-        out_safe(stdout, str_of(text_of(spool, "fault")));
+        out_safe(stdout, str_of(cli_text(spool, "fault")));
         putchar('\n');
     }
 }
@@ -87,13 +75,13 @@ static void print_memory(const json_t *memory)
 
     if (!json_is_object(memory))
         return;
-    out_size((uint64_t)number_of(memory, "resident"), resident);
-    out_size((uint64_t)number_of(memory, "limit"), limit);
+    out_size((uint64_t)cli_number(memory, "resident"), resident);
+    out_size((uint64_t)cli_number(memory, "limit"), limit);
     start_line("memory");
-    printf("%s of %s (%s)", resident, limit, text_of(memory, "limited_by"));
+    printf("%s of %s (%s)", resident, limit, cli_text(memory, "limited_by"));
     for (size_t i = 0; i < PT_ARRAY_LEN(shares); i++) {
-        out_size((uint64_t)number_of(memory, shares[i].key), used);
-        out_size((uint64_t)number_of(memory, shares[i].max), max);
+        out_size((uint64_t)cli_number(memory, shares[i].key), used);
+        out_size((uint64_t)cli_number(memory, shares[i].max), max);
         printf("%s %s %s of %s", i ? "," : ";", shares[i].name, used, max);
     }
     putchar('\n');
@@ -116,13 +104,13 @@ static void print_queue(const json_t *queue)
     out_table_init(&t, titles, 7, 0x3e);
     json_array_foreach(queue, i, d)
     {
-        out_table_add(&t, str_of(text_of(d, "destination")));
-        out_table_addf(&t, "%" PRId64, number_of(d, "ready"));
-        out_table_addf(&t, "%" PRId64, number_of(d, "delivering"));
-        out_table_addf(&t, "%" PRId64, number_of(d, "deferred"));
-        out_table_addf(&t, "%" PRId64, number_of(d, "held"));
-        out_table_addf(&t, "%" PRId64, number_of(d, "connections"));
-        out_table_add(&t, str_of(text_of(d, "error")));
+        out_table_add(&t, str_of(cli_text(d, "destination")));
+        out_table_addf(&t, "%" PRId64, cli_number(d, "ready"));
+        out_table_addf(&t, "%" PRId64, cli_number(d, "delivering"));
+        out_table_addf(&t, "%" PRId64, cli_number(d, "deferred"));
+        out_table_addf(&t, "%" PRId64, cli_number(d, "held"));
+        out_table_addf(&t, "%" PRId64, cli_number(d, "connections"));
+        out_table_add(&t, str_of(cli_text(d, "error")));
     }
     out_table_print(&t, stdout);
 }
@@ -135,10 +123,10 @@ static void print_warnings(const json_t *warnings)
     json_array_foreach(warnings, i, w)
     {
         fputs("\nwarning: ", stdout);
-        out_safe(stdout, str_of(text_of(w, "text")));
-        if (*text_of(w, "remedy")) {
+        out_safe(stdout, str_of(cli_text(w, "text")));
+        if (*cli_text(w, "remedy")) {
             fputs("\n         ", stdout);
-            out_safe(stdout, str_of(text_of(w, "remedy")));
+            out_safe(stdout, str_of(cli_text(w, "remedy")));
         }
         putchar('\n');
     }
@@ -146,7 +134,7 @@ static void print_warnings(const json_t *warnings)
 
 static void print_session_limit(const json_t *sessions)
 {
-    int64_t limit = number_of(sessions, "limit"), system = number_of(sessions, "system_limit");
+    int64_t limit = cli_number(sessions, "limit"), system = cli_number(sessions, "system_limit");
 
     if (limit && (!system || limit <= system))
         printf("up to %" PRId64 " at a time\n", limit);
@@ -162,18 +150,19 @@ static void print_tls(const json_t *tls)
     size_t i;
 
     start_line("tls");
-    fputs(text_of(tls, "incoming"), stdout);
+    fputs(cli_text(tls, "incoming"), stdout);
     if (json_is_integer(json_object_get(tls, "implicit_port")))
-        printf(", port %" PRId64 " begins with it", number_of(tls, "implicit_port"));
-    printf("; %" PRId64 " messages came encrypted\n", number_of(tls, "messages"));
+        printf(", port %" PRId64 " begins with it", cli_number(tls, "implicit_port"));
+    printf("; %" PRId64 " messages came encrypted\n", cli_number(tls, "messages"));
     json_array_foreach(list, i, one)
     {
         start_line("");
-        printf("%s %s (", strcmp(text_of(one, "kind"), "ca") == 0 ? "CA of clients" : "certificate",
-               text_of(one, "id"));
-        out_safe(stdout, str_of(text_of(one, "subject")));
-        printf(", %s) until %.10s, %" PRId64 " days\n", text_of(one, "key_type"),
-               text_of(one, "expires"), number_of(one, "days_left"));
+        printf("%s %s (",
+               strcmp(cli_text(one, "kind"), "ca") == 0 ? "CA of clients" : "certificate",
+               cli_text(one, "id"));
+        out_safe(stdout, str_of(cli_text(one, "subject")));
+        printf(", %s) until %.10s, %" PRId64 " days\n", cli_text(one, "key_type"),
+               cli_text(one, "expires"), cli_number(one, "days_left"));
     }
 }
 
@@ -181,30 +170,30 @@ static void print_status(const json_t *s)
 {
     const json_t *sessions = json_object_get(s, "sessions");
     const json_t *messages = json_object_get(s, "messages");
-    int64_t dropped = number_of(json_object_get(s, "log"), "dropped");
+    int64_t dropped = cli_number(json_object_get(s, "log"), "dropped");
     char up[OUT_SIZE];
 
-    out_age(number_of(s, "uptime_seconds"), up);
+    out_age(cli_number(s, "uptime_seconds"), up);
     start_line("health");
-    puts(text_of(s, "health"));
+    puts(cli_text(s, "health"));
     start_line("gateway");
-    if (*text_of(s, "hostname")) {
-        out_safe(stdout, str_of(text_of(s, "hostname")));
+    if (*cli_text(s, "hostname")) {
+        out_safe(stdout, str_of(cli_text(s, "hostname")));
         fputs(", ", stdout);
     }
-    printf("postern %s, up %s, ", text_of(s, "version"), up);
+    printf("postern %s, up %s, ", cli_text(s, "version"), up);
     if (json_is_integer(json_object_get(s, "revision")))
-        printf("settings revision %" PRId64 "\n", number_of(s, "revision"));
+        printf("settings revision %" PRId64 "\n", cli_number(s, "revision"));
     else
         puts("NO SETTINGS IN FORCE");
     print_listeners(json_object_get(s, "listeners"));
     start_line("sessions");
-    printf("%" PRId64 " now, %" PRId64 " since the start; ", number_of(sessions, "now"),
-           number_of(sessions, "total"));
+    printf("%" PRId64 " now, %" PRId64 " since the start; ", cli_number(sessions, "now"),
+           cli_number(sessions, "total"));
     print_session_limit(sessions);
     start_line("messages");
     printf("%" PRId64 " accepted, %" PRId64 " delivered since the start\n",
-           number_of(messages, "accepted"), number_of(messages, "delivered"));
+           cli_number(messages, "accepted"), cli_number(messages, "delivered"));
     print_tls(json_object_get(s, "tls"));
     print_spool(json_object_get(s, "spool"));
     print_memory(json_object_get(s, "memory"));
@@ -234,17 +223,17 @@ int cli_status(struct cli *c)
 
 static void print_decision(const json_t *d, const char *address)
 {
-    const char *entry = text_of(d, "entry"), *list = text_of(d, "list");
+    const char *entry = cli_text(d, "entry"), *list = cli_text(d, "list");
 
     out_safe(stdout, str_of(address));
-    printf(" %s: ", strcmp(text_of(d, "decision"), "accept") == 0 ? "is let in" : "is refused");
+    printf(" %s: ", strcmp(cli_text(d, "decision"), "accept") == 0 ? "is let in" : "is refused");
     if (*entry) {
         fputs("entry ", stdout);
         out_safe(stdout, str_of(entry));
         printf(" of the %s list", list);
-        if (*text_of(d, "comment")) {
+        if (*cli_text(d, "comment")) {
             fputs(" (", stdout);
-            out_safe(stdout, str_of(text_of(d, "comment")));
+            out_safe(stdout, str_of(cli_text(d, "comment")));
             putchar(')');
         }
         putchar('\n');

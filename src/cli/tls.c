@@ -12,13 +12,6 @@
 
 enum { FILE_MAX = 1 << 20 };
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
 /* ---- install ---- */
 
 static bool is_text(struct str s)
@@ -108,10 +101,10 @@ static void print_findings(const json_t *certificate)
 
     json_array_foreach(json_object_get(certificate, "findings"), i, f)
     {
-        printf("%s: ", text_of(f, "severity"));
-        out_safe(stdout, str_of(text_of(f, "detail")));
+        printf("%s: ", cli_text(f, "severity"));
+        out_safe(stdout, str_of(cli_text(f, "detail")));
         putchar(' ');
-        out_safe(stdout, str_of(text_of(f, "remedy")));
+        out_safe(stdout, str_of(cli_text(f, "remedy")));
         putchar('\n');
     }
 }
@@ -131,7 +124,7 @@ static void print_names(const json_t *certificate)
 
 static void print_days(const json_t *certificate)
 {
-    const char *end = text_of(certificate, "not_after");
+    const char *end = cli_text(certificate, "not_after");
     int64_t us = 0, days;
 
     if (!out_parse_time(end, &us))
@@ -147,14 +140,14 @@ static void print_days(const json_t *certificate)
 static void print_certificate(const json_t *c, const char *indent)
 {
     printf("%ssubject      ", indent);
-    out_safe(stdout, str_of(text_of(c, "subject")));
+    out_safe(stdout, str_of(cli_text(c, "subject")));
     printf("\n%snames        ", indent);
     print_names(c);
     printf("\n%sissuer       ", indent);
-    out_safe(stdout, str_of(text_of(c, "issuer")));
-    printf("\n%skey          %s\n%svalid        ", indent, text_of(c, "key_type"), indent);
+    out_safe(stdout, str_of(cli_text(c, "issuer")));
+    printf("\n%skey          %s\n%svalid        ", indent, cli_text(c, "key_type"), indent);
     print_days(c);
-    printf("\n%sfingerprint  %s\n", indent, text_of(c, "fingerprint"));
+    printf("\n%sfingerprint  %s\n", indent, cli_text(c, "fingerprint"));
 }
 
 /* NULL: said. */
@@ -208,7 +201,7 @@ int cli_tls_install(struct cli *c)
         out_json(answer, true);
     } else {
         printf("certificate %s is in force since revision %" PRIu64 "\n",
-               text_of(certificate, "id"),
+               cli_text(certificate, "id"),
                (uint64_t)json_integer_value(json_object_get(answer, "revision")));
         print_certificate(certificate, "  ");
         print_findings(certificate);
@@ -244,12 +237,12 @@ int cli_tls_upload(struct cli *c)
         out_json(answer, true);
     } else {
         printf("%s %s is uploaded\n",
-               strcmp(text_of(answer, "kind"), "ca") == 0 ? "CA" : "certificate",
-               text_of(answer, "id"));
+               strcmp(cli_text(answer, "kind"), "ca") == 0 ? "CA" : "certificate",
+               cli_text(answer, "id"));
         print_certificate(answer, "  ");
         print_findings(answer);
         printf("it counts once the settings name it: %s\n",
-               strcmp(text_of(answer, "kind"), "ca") == 0
+               strcmp(cli_text(answer, "kind"), "ca") == 0
                    ? "connections.tls.client_ca, or the ca of a route"
                    : "connections.tls.certificate");
     }
@@ -267,17 +260,17 @@ static void print_one_served(const json_t *served)
                       : json_is_true(json_object_get(served, "starttls")) ? "STARTTLS"
                                                                           : "no STARTTLS";
 
-    printf("served on %s", text_of(served, "address"));
-    if (*text_of(served, "key_type"))
-        printf(" to clients with %s", text_of(served, "key_type"));
+    printf("served on %s", cli_text(served, "address"));
+    if (*cli_text(served, "key_type"))
+        printf(" to clients with %s", cli_text(served, "key_type"));
     printf(": %s", how);
     if (json_is_object(certificate))
-        printf(", %s, %s\n", text_of(served, "version"), text_of(served, "cipher"));
+        printf(", %s, %s\n", cli_text(served, "version"), cli_text(served, "cipher"));
     else
         puts(implicit || json_is_true(json_object_get(served, "starttls")) ? ", no handshake" : "");
-    if (*text_of(served, "error")) {
+    if (*cli_text(served, "error")) {
         fputs("  ", stdout);
-        out_safe(stdout, str_of(text_of(served, "error")));
+        out_safe(stdout, str_of(cli_text(served, "error")));
         putchar('\n');
     }
     if (json_is_object(certificate))
@@ -291,8 +284,8 @@ static void print_served(const json_t *answer)
 
     print_one_served(json_object_get(answer, "served"));
     json_array_foreach(json_object_get(answer, "also_served"), i, one) print_one_served(one);
-    if (*text_of(answer, "alarm"))
-        printf("ALARM: %s\n", text_of(answer, "alarm"));
+    if (*cli_text(answer, "alarm"))
+        printf("ALARM: %s\n", cli_text(answer, "alarm"));
     else
         puts(json_is_true(json_object_get(answer, "matches"))
                  ? "  this is what is configured"
@@ -316,7 +309,7 @@ static void print_configured(const json_t *configured)
         puts("no certificate is in force: postern tls install --cert FILE --key FILE");
     json_array_foreach(list, i, c)
     {
-        printf("certificate %s\n", text_of(c, "id"));
+        printf("certificate %s\n", cli_text(c, "id"));
         print_certificate(c, "  ");
         print_findings(c);
     }
@@ -331,7 +324,7 @@ int cli_tls_show(struct cli *c)
 
     if (!answer)
         return CLI_FAILED;
-    alarm = *text_of(answer, "alarm");
+    alarm = *cli_text(answer, "alarm");
     if (c->json) {
         out_json(answer, true);
     } else {
@@ -362,13 +355,13 @@ int cli_tls_list(struct cli *c)
         out_table_init(&t, titles, 6, 0);
         json_array_foreach(json_object_get(answer, "items"), i, one)
         {
-            out_table_add(&t, str_of(text_of(one, "id")));
-            out_table_add(&t, str_of(text_of(one, "kind")));
+            out_table_add(&t, str_of(cli_text(one, "id")));
+            out_table_add(&t, str_of(cli_text(one, "kind")));
             out_table_add(&t,
                           json_is_true(json_object_get(one, "in_use")) ? STR("yes") : STR("no"));
-            out_table_add(&t, str_head(str_of(text_of(one, "not_after")), 10));
-            out_table_add(&t, str_of(text_of(one, "key_type")));
-            out_table_add(&t, str_of(text_of(one, "subject")));
+            out_table_add(&t, str_head(str_of(cli_text(one, "not_after")), 10));
+            out_table_add(&t, str_of(cli_text(one, "key_type")));
+            out_table_add(&t, str_of(cli_text(one, "subject")));
         }
         out_table_print(&t, stdout);
     }

@@ -6,13 +6,6 @@
 #include "cli/command.h"
 #include "cli/output.h"
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
 static void line(const char *name, const char *text)
 {
     printf("%-12s ", name);
@@ -41,32 +34,32 @@ static void print_certificate(const json_t *answer)
 
     if (!json_is_object(c))
         return;
-    line("certificate", text_of(c, "subject"));
+    line("certificate", cli_text(c, "subject"));
     print_names(c);
-    line("issuer", text_of(c, "issuer"));
-    printf("valid        %.10s to %.10s\n", text_of(c, "not_before"), text_of(c, "not_after"));
+    line("issuer", cli_text(c, "issuer"));
+    printf("valid        %.10s to %.10s\n", cli_text(c, "not_before"), cli_text(c, "not_after"));
     fputs("verified     ", stdout);
     if (json_is_true(json_object_get(answer, "verified")))
         fputs("yes, chain and name", stdout);
     else
-        out_safe(stdout, str_of(text_of(answer, "unverified")));
+        out_safe(stdout, str_of(cli_text(answer, "unverified")));
     puts(" (by the system's trust store)");
 }
 
 static void print_seen(const json_t *answer)
 {
     printf("next hop     ");
-    out_safe(stdout, str_of(text_of(answer, "host")));
-    printf(" at %s\n", text_of(answer, "address"));
+    out_safe(stdout, str_of(cli_text(answer, "host")));
+    printf(" at %s\n", cli_text(answer, "address"));
     line("STARTTLS", json_is_true(json_object_get(answer, "starttls")) ? "offered"
                      : json_is_true(json_object_get(answer, "connected"))
                          ? "not offered"
                          : "not known: there is no session");
     if (json_is_true(json_object_get(answer, "secured")))
-        printf("TLS          %s, %s\n", text_of(answer, "version"), text_of(answer, "cipher"));
+        printf("TLS          %s, %s\n", cli_text(answer, "version"), cli_text(answer, "cipher"));
     print_certificate(answer);
-    if (*text_of(answer, "error"))
-        line("trouble", text_of(answer, "error"));
+    if (*cli_text(answer, "error"))
+        line("trouble", cli_text(answer, "error"));
 }
 
 static void print_demands(const json_t *answer)
@@ -76,15 +69,15 @@ static void print_demands(const json_t *answer)
 
     json_array_foreach(json_object_get(answer, "demands"), i, one)
     {
-        if (*text_of(one, "domain"))
-            printf("route %s", text_of(one, "domain"));
+        if (*cli_text(one, "domain"))
+            printf("route %s", cli_text(one, "domain"));
         else
             fputs("no route", stdout);
-        printf(", TLS %s", text_of(one, "tls"));
-        if (*text_of(one, "ca"))
-            printf(" by CA %s", text_of(one, "ca"));
+        printf(", TLS %s", cli_text(one, "tls"));
+        if (*cli_text(one, "ca"))
+            printf(" by CA %s", cli_text(one, "ca"));
         printf(": %s: ", json_is_true(json_object_get(one, "met")) ? "met" : "NOT MET");
-        out_safe(stdout, str_of(text_of(one, "detail")));
+        out_safe(stdout, str_of(cli_text(one, "detail")));
         putchar('\n');
     }
 }

@@ -33,16 +33,11 @@ void certificates_host(const struct state *state, struct settings_host *host)
 
 /* ---- the context ---- */
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 static bool same(const struct settings *a, const struct settings *b)
 {
     if (a->tls.certificate_count != b->tls.certificate_count ||
         a->tls.client_certificates != b->tls.client_certificates ||
-        !same_text(a->tls.client_ca, b->tls.client_ca))
+        !cstr_eq(a->tls.client_ca, b->tls.client_ca))
         return false;
     for (uint32_t i = 0; i < a->tls.certificate_count; i++)
         if (strcmp(a->tls.certificates[i], b->tls.certificates[i]) != 0)

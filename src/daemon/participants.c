@@ -189,18 +189,13 @@ static struct net_resolver_config resolver_config(const struct settings *s)
                                          .trust_anchor = s->resolver.trust_anchor };
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 static bool same_resolver(const struct settings *a, const struct settings *b)
 {
     if (a->resolver.server_count != b->resolver.server_count ||
-        !same_text(a->resolver.trust_anchor, b->resolver.trust_anchor))
+        !cstr_eq(a->resolver.trust_anchor, b->resolver.trust_anchor))
         return false;
     for (uint32_t i = 0; i < a->resolver.server_count; i++)
-        if (!same_text(a->resolver.servers[i], b->resolver.servers[i]))
+        if (!cstr_eq(a->resolver.servers[i], b->resolver.servers[i]))
             return false;
     return true;
 }

@@ -167,24 +167,6 @@ void record_message(const struct session *s, uint64_t size, uint32_t recipients)
 
 /* ---- refusals ---- */
 
-static const char *list_name(uint8_t list)
-{
-    switch ((enum policy_list)list) {
-    case POLICY_LIST_DENY:
-        return "deny";
-    case POLICY_LIST_PERMIT:
-        return "permit";
-    case POLICY_LIST_NETWORKS:
-        return "networks";
-    case POLICY_LIST_RELAY_DOMAINS:
-        return "relay_domains";
-    case POLICY_LIST_EXEMPT:
-        return "exempt";
-    default:
-        return "";
-    }
-}
-
 /* The list and the entry as they are now: tomorrow they may be others. */
 static void set_entry(struct tracking_refusal *t, const struct record_refusal *r)
 {
@@ -197,7 +179,7 @@ static void set_entry(struct tracking_refusal *t, const struct record_refusal *r
     entry = policy_entry_text(r->snapshot, v->list, v->entry, room);
     comment = policy_entry_comment(r->snapshot, v->list, v->entry);
     t->revision = policy_snapshot_settings(r->snapshot)->revision;
-    tracking_text(t->list, sizeof t->list, str_of(list_name(v->list)));
+    tracking_text(t->list, sizeof t->list, str_of(policy_list_name(v->list)));
     tracking_text(t->entry, sizeof t->entry, str_of(entry));
     tracking_text(t->comment, sizeof t->comment, str_of(comment));
 }

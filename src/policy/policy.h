@@ -103,6 +103,10 @@ enum policy_rule {
 /* The name people see, never NULL. */
 const char *policy_rule_name(enum policy_rule rule);
 
+/* Of an enum policy_list as the API and the records of refusals have it: "deny", "permit",
+ * "networks", "relay_domains", "exempt"; NULL: none. */
+const char *policy_list_name(uint8_t list);
+
 enum policy_outcome {
     POLICY_PASS,    /* the rule has nothing against it; the next one is asked */
     POLICY_SETTLED, /* the rule accepts it for good */

@@ -134,31 +134,13 @@ static void copy(char *out, size_t size, const char *text)
     snprintf(out, size, "%s", text ? text : "");
 }
 
-static const char *list_name(uint8_t list)
-{
-    switch ((enum policy_list)list) {
-    case POLICY_LIST_DENY:
-        return "deny";
-    case POLICY_LIST_PERMIT:
-        return "permit";
-    case POLICY_LIST_NETWORKS:
-        return "networks";
-    case POLICY_LIST_RELAY_DOMAINS:
-        return "relay_domains";
-    case POLICY_LIST_EXEMPT:
-        return "exempt";
-    default:
-        return NULL;
-    }
-}
-
 static void tell(const struct policy_snapshot *snap, const struct policy_verdict *v,
                  struct policy_preview_row *row)
 {
     char room[SETTINGS_ENTRY_SIZE];
 
     row->rule = policy_rule_name((enum policy_rule)v->rule);
-    row->list = list_name(v->list);
+    row->list = policy_list_name(v->list);
     copy(row->entry, sizeof row->entry, policy_entry_text(snap, v->list, v->entry, room));
     copy(row->comment, sizeof row->comment, policy_entry_comment(snap, v->list, v->entry));
     row->code = v->reply.code;

@@ -186,6 +186,24 @@ static void write_facts(const struct policy_snapshot *snap, const struct policy_
     }
 }
 
+const char *policy_list_name(uint8_t list)
+{
+    switch ((enum policy_list)list) {
+    case POLICY_LIST_DENY:
+        return "deny";
+    case POLICY_LIST_PERMIT:
+        return "permit";
+    case POLICY_LIST_NETWORKS:
+        return "networks";
+    case POLICY_LIST_RELAY_DOMAINS:
+        return "relay_domains";
+    case POLICY_LIST_EXEMPT:
+        return "exempt";
+    default:
+        return NULL;
+    }
+}
+
 const char *policy_outcome_name(uint8_t outcome)
 {
     static const char *const names[] = { "passed", "accepted", "refused", "shadow" };

@@ -27,14 +27,6 @@ const char *settings_audit_outcome_name(enum settings_audit_outcome outcome)
 
 /* ---- writing ---- */
 
-static int finish(sqlite3_stmt *st)
-{
-    int code = sqlite3_step(st);
-
-    sqlite3_finalize(st);
-    return code == SQLITE_DONE ? SQLITE_OK : code;
-}
-
 static int drop_oldest(struct settings_store *s, int64_t newest)
 {
     sqlite3_stmt *st = NULL;
@@ -43,7 +35,7 @@ static int drop_oldest(struct settings_store *s, int64_t newest)
     if (code != SQLITE_OK)
         return code;
     PT_IGNORE(sqlite3_bind_int64(st, 1, newest - (int64_t)SETTINGS_AUDIT_ROWS_MAX), BIND_FAILURE);
-    return finish(st);
+    return settings_store_finish(st);
 }
 
 int settings_audit_insert(struct settings_store *s, const struct settings_audit *a,
@@ -71,7 +63,7 @@ int settings_audit_insert(struct settings_store *s, const struct settings_audit 
                              a->changes.n <= SETTINGS_AUDIT_CHANGES_MAX ? a->changes : STR(""),
                              SETTINGS_AUDIT_CHANGES_MAX);
     PT_IGNORE(sqlite3_bind_int64(st, 10, (int64_t)revision), BIND_FAILURE);
-    code = finish(st);
+    code = settings_store_finish(st);
     if (code != SQLITE_OK)
         return code;
     *out_id = sqlite3_last_insert_rowid(s->db);
@@ -114,7 +106,7 @@ static int update(struct settings_store *s, uint64_t id, enum settings_audit_out
     PT_IGNORE(sqlite3_bind_int64(st, 1, (int64_t)id), BIND_FAILURE);
     PT_IGNORE(sqlite3_bind_int64(st, 2, outcome), BIND_FAILURE);
     settings_store_bind_text(st, 3, detail, SETTINGS_AUDIT_DETAIL_MAX);
-    return finish(st);
+    return settings_store_finish(st);
 }
 
 enum pt_err settings_audit_end(struct settings_store *s, uint64_t id,

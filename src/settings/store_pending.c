@@ -6,14 +6,6 @@
 
 #define BIND_FAILURE "a failed bind leaves NULL, which the table refuses"
 
-static int finish(sqlite3_stmt *st)
-{
-    int code = sqlite3_step(st);
-
-    sqlite3_finalize(st);
-    return code == SQLITE_DONE ? SQLITE_OK : code;
-}
-
 int settings_store_set_pending(struct settings_store *s, uint64_t revision, uint64_t before,
                                int64_t confirm_by_us)
 {
@@ -31,7 +23,7 @@ int settings_store_set_pending(struct settings_store *s, uint64_t revision, uint
     PT_IGNORE(sqlite3_bind_int64(st, 1, (int64_t)revision), BIND_FAILURE);
     PT_IGNORE(sqlite3_bind_int64(st, 2, (int64_t)before), BIND_FAILURE);
     PT_IGNORE(sqlite3_bind_int64(st, 3, confirm_by_us), BIND_FAILURE);
-    return finish(st);
+    return settings_store_finish(st);
 }
 
 static int read_row(struct settings_store *s, struct settings_pending *out)

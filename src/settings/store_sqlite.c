@@ -45,13 +45,11 @@ static int head_of(struct settings_store *s, uint64_t *out)
 /* Runs a prepared insert to its end. */
 static int insert(struct settings_store *s, sqlite3_stmt *st, int64_t *out_id)
 {
-    int code = sqlite3_step(st);
+    int code = settings_store_finish(st);
 
-    sqlite3_finalize(st);
-    if (code != SQLITE_DONE)
-        return code;
-    *out_id = sqlite3_last_insert_rowid(s->db);
-    return SQLITE_OK;
+    if (code == SQLITE_OK)
+        *out_id = sqlite3_last_insert_rowid(s->db);
+    return code;
 }
 
 static int insert_document(struct settings_store *s, struct str body, int64_t *out_id)

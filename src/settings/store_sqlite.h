@@ -30,6 +30,9 @@ int settings_store_insert_list(struct settings_store *s, const struct settings_l
 /* SQLite's result code. */
 int settings_store_execute(struct settings_store *s, const char *sql);
 
+/* Runs a statement that gives no rows to its end and frees it; SQLite's result code. */
+int settings_store_finish(sqlite3_stmt *st);
+
 /* The first column of the first row, 0 without a row; SQLite's result code. */
 int settings_store_number(struct settings_store *s, const char *sql, int64_t *out);
 

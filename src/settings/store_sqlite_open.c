@@ -110,6 +110,14 @@ int settings_store_execute(struct settings_store *s, const char *sql)
     return sqlite3_exec(s->db, sql, NULL, NULL, NULL);
 }
 
+int settings_store_finish(sqlite3_stmt *st)
+{
+    int code = sqlite3_step(st);
+
+    sqlite3_finalize(st);
+    return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
 int settings_store_number(struct settings_store *s, const char *sql, int64_t *out)
 {
     sqlite3_stmt *st = NULL;
