@@ -31,7 +31,7 @@ struct api {
 extern const struct http_route api_routes[];
 extern const size_t api_route_count;
 
-/* settings.c */
+/* settings.c, revisions.c */
 void api_settings_get(struct http_exchange *x);
 void api_settings_put(struct http_exchange *x);
 void api_settings_patch(struct http_exchange *x);
@@ -57,6 +57,9 @@ json_t *api_problems_json(const struct settings_problem *problems, uint32_t coun
 
 /* What waits to be confirmed, or null. */
 json_t *api_pending_json(struct http_exchange *x);
+
+/* A body beyond what an answer may hold becomes a 500 that says where to look instead. */
+void api_check_size(struct http_exchange *x);
 
 /* The answer to a document with errors. */
 void api_answer_refused(struct http_exchange *x, const struct settings_errors *e);

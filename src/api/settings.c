@@ -1,5 +1,5 @@
 /*
- * api/settings: the settings document and its revisions.
+ * api/settings: the settings document.
  *
  * A change carries the revision it was made from (If-Match, or the one that a PATCH was merged
  * into), so that nobody overwrites what they have not seen. Changes go through one lock; reading
@@ -10,18 +10,9 @@
 #include <stdlib.h>
 
 #include "api/resources.h"
-#include "base/clock.h"
 #include "base/log.h"
-#include "settings/store.h"
 
-enum {
-    REFUSALS_TOLD = 5,
-    PATCH_TRIES = 3,
-    CONFIRM_MIN = 5,
-    CONFIRM_MAX = 86400,
-    HISTORY_PAGE = 50,
-    HISTORY_MAX = 500
-};
+enum { REFUSALS_TOLD = 5, PATCH_TRIES = 3, CONFIRM_MIN = 5, CONFIRM_MAX = 86400 };
 
 /* ---- small things ---- */
 
@@ -334,7 +325,7 @@ static struct settings *settings_in_force(struct http_exchange *x)
 /* ---- /settings ---- */
 
 /* An answer is held in memory as a whole, up to a limit. */
-static void check_size(struct http_exchange *x)
+void api_check_size(struct http_exchange *x)
 {
     if (x->response.body.failed)
         http_problem(x, 500,
@@ -358,7 +349,7 @@ static void get_job(struct http_exchange *x)
         http_answer_text(x, 200, "application/json", STR_NULL);
         settings_document_full(s, &x->response.body);
         buf_add_char(&x->response.body, '\n');
-        check_size(x);
+        api_check_size(x);
     }
     settings_unref(s);
 }
@@ -462,257 +453,4 @@ void api_settings_patch(struct http_exchange *x)
 void api_settings_preview(struct http_exchange *x)
 {
     api_job(x, patch_job);
-}
-
-/* ---- /settings/confirm ---- */
-
-json_t *api_pending_json(struct http_exchange *x)
-{
-    struct api *a = api_of(x);
-    struct settings_pending p = { 0 };
-    json_t *v;
-
-    a->deps.settings_pending(a->deps.ctx, &p);
-    if (p.revision == 0)
-        return json_null();
-    v = json_object();
-    api_json_set(&v, "revision", json_integer((json_int_t)p.revision));
-    api_json_set(&v, "before", json_integer((json_int_t)p.before));
-    api_json_set(&v, "confirm_by", api_json_time(p.confirm_by_us));
-    api_json_set(&v, "seconds_left",
-                 json_integer(PT_MAX(p.confirm_by_us - clock_wall_us(), INT64_C(0)) / 1000000));
-    return v;
-}
-
-static void pending_job(struct http_exchange *x)
-{
-    json_t *body = json_object();
-
-    api_json_set(&body, "pending", api_pending_json(x));
-    http_answer_json(x, 200, body);
-}
-
-void api_confirm_get(struct http_exchange *x)
-{
-    api_job(x, pending_job);
-}
-
-static void end_wait(struct http_exchange *x, bool revert)
-{
-    struct api *a = api_of(x);
-    const char *action = revert ? "settings.revert" : "settings.confirm";
-    struct api_actor actor;
-    struct settings_audit row;
-    struct pt_fault fault = { 0 };
-    uint64_t revision = 0;
-    json_t *body;
-    enum pt_err err;
-
-    api_actor_of(x, &actor);
-    row = api_audit_row(&actor, action, STR(""));
-    if (revert)
-        row.detail = STR("not confirmed: back by hand");
-    pthread_mutex_lock(&a->settings_lock);
-    err = a->deps.settings_confirm(a->deps.ctx, revert, &row, &revision, &fault);
-    pthread_mutex_unlock(&a->settings_lock);
-    if (err == PT_ERR_OK) {
-        body = json_pack("{s:I}", "revision", (json_int_t)revision);
-        api_set_etag(x, revision);
-        http_answer_json(x, 200, body);
-        return;
-    }
-    api_audit_refused(x, action, STR(""), err, str_of(fault.text));
-    if (err == PT_ERR_NOTFOUND)
-        http_problem(x, 409, "%s", fault.text);
-    else
-        api_problem(x, err, fault.text);
-}
-
-static void confirm_job(struct http_exchange *x)
-{
-    end_wait(x, false);
-}
-
-void api_confirm_post(struct http_exchange *x)
-{
-    api_job(x, confirm_job);
-}
-
-static void revert_job(struct http_exchange *x)
-{
-    end_wait(x, true);
-}
-
-void api_confirm_delete(struct http_exchange *x)
-{
-    api_job(x, revert_job);
-}
-
-/* ---- /settings/revisions ---- */
-
-/* The store, or NULL: answered, or (with *out_none) there is none yet. */
-static struct settings_store *open_store(struct http_exchange *x, bool *out_none)
-{
-    struct settings_store *store = NULL;
-    struct pt_fault fault = { 0 };
-    enum pt_err err =
-        settings_store_open(&store, api_of(x)->deps.state_directory, SETTINGS_STORE_READ, &fault);
-
-    *out_none = err == PT_ERR_NOTFOUND;
-    if (err == PT_ERR_OK)
-        return store;
-    if (!*out_none)
-        api_problem(x, err, fault.text);
-    return NULL;
-}
-
-static json_t *revision_json(const struct settings_revision *r)
-{
-    json_t *v = json_object();
-
-    api_json_set(&v, "revision", json_integer((json_int_t)r->number));
-    api_json_set(&v, "time", api_json_time(r->time_us));
-    api_json_set(&v, "author", api_json_str(str_of(r->author)));
-    api_json_set(&v, "comment", api_json_str(str_of(r->comment)));
-    api_json_set(&v, "restored_from",
-                 r->restored_from ? json_integer((json_int_t)r->restored_from) : json_null());
-    api_json_set(&v, "size", json_integer((json_int_t)r->size));
-    return v;
-}
-
-static void answer_history(struct http_exchange *x, struct settings_store *store, uint64_t before,
-                           uint32_t limit)
-{
-    struct settings_revision *rows = calloc(limit, sizeof *rows);
-    struct pt_fault fault = { 0 };
-    json_t *items = json_array(), *next = NULL;
-    uint64_t head = 0;
-    uint32_t count = 0;
-    enum pt_err err = rows ? settings_store_head(store, &head, &fault) : PT_ERR_NOMEM;
-    char cursor[24];
-
-    if (!err)
-        err = settings_store_history(store, before, limit, rows, &count, &fault);
-    for (uint32_t i = 0; i < count; i++)
-        api_json_add(&items, revision_json(&rows[i]));
-    if (count == limit && rows[count - 1].number > 1) {
-        snprintf(cursor, sizeof cursor, "%" PRIu64, rows[count - 1].number);
-        next = json_string(cursor);
-    }
-    for (uint32_t i = 0; i < count; i++)
-        settings_revision_done(&rows[i]);
-    free(rows);
-    if (err) {
-        json_decref(items);
-        json_decref(next);
-        api_problem(x, err, fault.text);
-        return;
-    }
-    http_answer_json(x, 200, api_json_list(items, next, head));
-}
-
-static void revisions_job(struct http_exchange *x)
-{
-    struct settings_store *store;
-    uint64_t before;
-    uint32_t limit;
-    bool none;
-
-    if (!api_query_limit(x, HISTORY_PAGE, HISTORY_MAX, &limit))
-        return;
-    if (!http_exchange_query_u64(x, "cursor", 0, &before)) {
-        http_problem(x, 400, "cursor must be one that this list gave.");
-        return;
-    }
-    store = open_store(x, &none);
-    if (store)
-        answer_history(x, store, before, limit);
-    else if (none)
-        http_answer_json(x, 200, api_json_list(json_array(), NULL, 0));
-    settings_store_close(store);
-}
-
-void api_revisions_get(struct http_exchange *x)
-{
-    api_job(x, revisions_job);
-}
-
-/* The revision named in the path; false: answered. */
-static bool find_revision(struct http_exchange *x, bool full, struct settings_revision *out)
-{
-    struct settings_store *store;
-    struct pt_fault fault = { 0 };
-    uint64_t number;
-    bool none = true;
-    enum pt_err err = PT_ERR_NOTFOUND;
-
-    *out = (struct settings_revision){ 0 };
-    if (str_to_u64(http_exchange_param(x, "revision"), &number)) {
-        store = open_store(x, &none);
-        if (!store && !none)
-            return false;
-        if (store)
-            err = settings_store_get(store, number, out, &fault);
-        if (store && err == PT_ERR_OK && full)
-            err = settings_store_expand(store, out, &fault);
-        settings_store_close(store);
-    }
-    if (err == PT_ERR_NOTFOUND)
-        http_problem(x, 404, "There is no such revision.");
-    else if (err)
-        api_problem(x, err, fault.text);
-    if (err)
-        settings_revision_done(out);
-    return err == PT_ERR_OK;
-}
-
-static void revision_job(struct http_exchange *x)
-{
-    struct buf *body = &x->response.body;
-    struct settings_revision r;
-    json_t *row;
-    char *text;
-
-    if (!find_revision(x, true, &r))
-        return;
-    row = revision_json(&r);
-    text = row ? json_dumps(row, JSON_COMPACT) : NULL;
-    if (text) {
-        /* The document is JSON already, and may be large: it becomes the last member as it is. */
-        http_answer_text(x, 200, "application/json", str_head(str_of(text), strlen(text) - 1));
-        BUF_LIT(body, ",\"document\":");
-        buf_add_str(body, str_of(r.document));
-        BUF_LIT(body, "}\n");
-        check_size(x);
-    } else {
-        api_problem(x, PT_ERR_NOMEM, NULL);
-    }
-    free(text);
-    json_decref(row);
-    settings_revision_done(&r);
-}
-
-void api_revision_get(struct http_exchange *x)
-{
-    api_job(x, revision_job);
-}
-
-static void restore_job(struct http_exchange *x)
-{
-    struct api_change change = { 0 };
-    struct settings_revision r;
-
-    if (!api_if_match(x, api_revision_in_force(x), &change.expected) ||
-        !find_revision(x, false, &r))
-        return;
-    change.document = str_of(r.document);
-    change.stored_form = true;
-    change.restored_from = r.number;
-    api_settings_change(x, &change, json_object(), false);
-    settings_revision_done(&r);
-}
-
-void api_revision_restore(struct http_exchange *x)
-{
-    api_job(x, restore_job);
 }
