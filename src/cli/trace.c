@@ -206,11 +206,11 @@ static void gather_events(struct trace *t, const char *line, size_t n)
 
 /* ---- order ---- */
 
-/* When, and before others of the same millisecond: threads write their lines each for themselves,
- * and the gateway's "received" may come after the first thing that the relay did. */
+/* "received" first: threads write their lines each for themselves, and the gateway's may come after
+ * that of the first thing that the relay did. Then by time. */
 struct position {
-    const char *time;
     int rank;
+    const char *time;
     size_t line;
     json_t *event;
 };
@@ -218,10 +218,10 @@ struct position {
 static int compare(const void *a, const void *b)
 {
     const struct position *x = a, *y = b;
-    int order = strcmp(x->time, y->time);
+    int order = x->rank - y->rank;
 
     if (order == 0)
-        order = x->rank - y->rank;
+        order = strcmp(x->time, y->time);
     return order ? order : x->line < y->line ? -1 : 1;
 }
 
@@ -241,8 +241,8 @@ static void sort_events(struct group *g)
         const char *time = json_string_value(json_object_get(event, "time"));
         const char *name = json_string_value(json_object_get(event, "event"));
 
-        all[i] = (struct position){ .time = time ? time : "",
-                                    .rank = !name || strcmp(name, "received") != 0,
+        all[i] = (struct position){ .rank = !name || strcmp(name, "received") != 0,
+                                    .time = time ? time : "",
                                     .line = i,
                                     .event = event };
     }
