@@ -1,23 +1,28 @@
 #include "http/conn.h"
 
 #include <stdlib.h>
-#include <sys/uio.h>
-
-#include "base/clock.h"
 
 enum {
     READ_SIZE = 16 * 1024,
     READS_PER_TURN = 16,
     DRAIN_MAX = 1024 * 1024,
     DRAIN_MS = 1000,
-    DATE_SIZE = CLOCK_RFC5322_SIZE,
+    BODY_STEP = 1024 * 1024, /* of a body in pieces, within one deadline */
 };
+
+#define CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
 
 static void conn_run(struct http_conn *c);
 
 static void start_timer(struct http_conn *c, unsigned ms)
 {
     net_timer_start(&c->timer, (int64_t)ms * 1000000);
+}
+
+/* Of what the exchange does next. */
+static void start_deadline(struct http_conn *c)
+{
+    start_timer(c, c->x->deadline_ms ? c->x->deadline_ms : c->server->config.deadline_ms);
 }
 
 static void list_remove(struct http_conn *c)
@@ -38,20 +43,19 @@ static void list_append(struct http_conn *c)
     s->last = c;
 }
 
-/* An exchange whose handler is still at work is left to it and freed when it finishes. */
-static void let_go(struct http_conn *c)
+void http_conn_let_go(struct http_conn *c)
 {
     if (!c->x)
         return;
     c->x->conn = NULL;
-    if (c->state != CONN_WAITING || c->x->finished)
+    if (c->state != CONN_WAITING || c->x->finished || c->x->on_loop)
         http_exchange_free(c->x);
     c->x = NULL;
 }
 
 void http_conn_close(struct http_conn *c)
 {
-    let_go(c);
+    http_conn_let_go(c);
     net_timer_stop(&c->timer);
     net_watch_close(&c->watch);
     net_stream_close(&c->stream);
@@ -69,101 +73,12 @@ bool http_conn_idle(const struct http_conn *c)
 
 /* ---- writing ---- */
 
-static void write_head(struct http_conn *c, unsigned status, const char *type, uint64_t length,
-                       struct str more)
+/* A handler is called back inside a run, which then goes on by itself. */
+static void call(struct http_conn *c, void (*fn)(struct http_exchange *x))
 {
-    char date[CLOCK_RFC5322_SIZE];
-
-    clock_rfc5322(clock_wall_us(), date);
-    /* RFC 9110 section 5.6.7 wants "GMT" where mail has "+0000". */
-    buf_addf(&c->out, "HTTP/1.1 %u %s\r\nDate: %.*s GMT\r\n", status, http_status_text(status),
-             (int)(strlen(date) - sizeof " +0000" + 1), date);
-    if (type)
-        buf_addf(&c->out, "Content-Type: %s\r\n", type);
-    if (status != 204 && status != 304)
-        buf_addf(&c->out, "Content-Length: %llu\r\n", (unsigned long long)length);
-    BUF_LIT(&c->out, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
-    buf_add_str(&c->out, str_of(c->server->config.common_head));
-    if (c->close_after)
-        BUF_LIT(&c->out, "Connection: close\r\n");
-    buf_add_str(&c->out, more);
-    BUF_LIT(&c->out, "\r\n");
-}
-
-/* Answers by itself and closes afterwards: for what never reaches a handler. */
-static void refuse(struct http_conn *c, unsigned status, const char *detail)
-{
-    struct buf body;
-
-    let_go(c);
-    buf_init(&body, 4096);
-    http_problem_write(&body, status, detail);
-    c->close_after = true;
-    write_head(c, status, "application/problem+json", body.n, STR_NULL);
-    buf_add_str(&c->out, buf_str(&body));
-    buf_done(&body);
-    c->body_left = 0;
-    c->state = CONN_WRITING;
-}
-
-/* Turns the finished exchange into octets. */
-static void start_response(struct http_conn *c)
-{
-    struct http_exchange *x = c->x;
-    struct http_response *r = &x->response;
-    bool headless = x->request->method == HTTP_METHOD_HEAD;
-    uint64_t length;
-
-    if (r->status == 0)
-        http_problem(x, 500, "The request was not answered.");
-    if (r->body.failed || r->head.failed) {
-        r->head.n = 0;
-        http_problem(x, 503, "The answer does not fit in memory.");
-    }
-    length = r->more ? r->total : r->body.n;
-    c->close_after |= !x->request->keep_alive || c->server->stopping;
-    write_head(c, r->status, r->type, length, buf_str(&r->head));
-    c->body_left = headless ? 0 : length;
-    if (headless || (r->status == 204 || r->status == 304)) {
-        c->body_left = 0;
-        r->body.n = 0;
-        r->more = NULL;
-    }
-    c->head_made = true;
-    c->state = CONN_WRITING;
-}
-
-enum flushed { FLUSH_ALL, FLUSH_WAIT, FLUSH_GONE };
-
-/* Writes head and body in one call where the socket takes it. */
-static enum flushed flush(struct http_conn *c)
-{
-    struct buf *body = c->x && c->head_made ? &c->x->response.body : NULL;
-
-    for (;;) {
-        struct iovec iov[2];
-        int count = 0;
-        size_t head_left = c->out.n - c->out_done, taken;
-        size_t body_left = body ? PT_MIN(body->n - c->body_done, c->body_left) : 0;
-        ssize_t n;
-
-        if (head_left)
-            iov[count++] = (struct iovec){ c->out.p + c->out_done, head_left };
-        /* Never more than was announced: the next response would be read out of it. */
-        if (body_left)
-            iov[count++] = (struct iovec){ body->p + c->body_done, body_left };
-        if (count == 0)
-            return FLUSH_ALL;
-        n = net_stream_writev(&c->stream, iov, count);
-        if (n == NET_STREAM_AGAIN)
-            return FLUSH_WAIT;
-        if (n < 0)
-            return FLUSH_GONE;
-        taken = PT_MIN((size_t)n, head_left);
-        c->out_done += taken;
-        c->body_done += (size_t)n - taken;
-        c->body_left -= PT_MIN(c->body_left, (size_t)n - taken);
-    }
+    c->dispatching = true;
+    fn(c->x);
+    c->dispatching = false;
 }
 
 static void start_draining(struct http_conn *c)
@@ -179,7 +94,7 @@ static bool end_of_response(struct http_conn *c)
 {
     bool aborted = c->body_left > 0;
 
-    let_go(c);
+    http_conn_let_go(c);
     buf_clear(&c->out);
     c->out_done = 0;
     c->body_done = 0;
@@ -204,7 +119,7 @@ static bool run_writing(struct http_conn *c)
 {
     struct http_exchange *x = c->x;
 
-    switch (flush(c)) {
+    switch (http_conn_flush(c)) {
     case FLUSH_WAIT:
         net_watch_want(&c->watch, NET_WRITE);
         return false;
@@ -215,14 +130,15 @@ static bool run_writing(struct http_conn *c)
         break;
     }
     if (x && x->response.more && c->body_left && !x->response.aborted) {
-        start_timer(c, x->deadline_ms ? x->deadline_ms : c->server->config.deadline_ms);
+        if (x->response.total == HTTP_ENDLESS)
+            net_timer_stop(&c->timer); /* until there is something to write */
+        else
+            start_deadline(c);
         buf_clear(&x->response.body);
         c->body_done = 0;
         x->finished = false;
         c->state = CONN_WAITING;
-        c->dispatching = true;
-        x->response.more(x);
-        c->dispatching = false;
+        call(c, x->response.more);
         return true;
     }
     return end_of_response(c);
@@ -250,12 +166,12 @@ static bool route(struct http_conn *c)
     size_t body_max = 0;
 
     if (!host_allowed(config, x->request->host)) {
-        refuse(c, 421, "This server does not go by that host name.");
+        http_conn_refuse(c, 421, "This server does not go by that host name.");
         return false;
     }
     x->room = malloc(x->request->path.n + x->request->query.n + 1);
     if (!x->room) {
-        refuse(c, 503, "out of memory");
+        http_conn_refuse(c, 503, "out of memory");
         return false;
     }
     http_route_match(config->routes, config->route_count, x->request->method, x->request->path,
@@ -267,15 +183,21 @@ static bool route(struct http_conn *c)
     if (x->deadline_ms)
         start_timer(c, x->deadline_ms);
     if (!http_reader_body(&x->reader, body_max)) {
-        refuse(c, x->reader.status, x->reader.reason);
+        http_conn_refuse(c, x->reader.status, x->reader.reason);
         return false;
     }
-    if (x->request->expect_continue)
-        BUF_LIT(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+    if (x->request->expect_continue && !http_conn_streams(c))
+        BUF_LIT(&c->out, CONTINUE);
     return true;
 }
 
-/* The request is complete: calls its handler, or answers in its stead. */
+bool http_conn_streams(const struct http_conn *c)
+{
+    return c->x->match.route && c->x->match.route->streams;
+}
+
+/* The request is complete, or its head where the body comes in pieces: calls its handler, or
+ * answers in its stead. */
 static void dispatch(struct http_conn *c)
 {
     struct http_exchange *x = c->x;
@@ -291,12 +213,18 @@ static void dispatch(struct http_conn *c)
         http_problem(x, 404, "There is no such resource.");
     } else if (http_exchange_parse_query(x) &&
                (!c->server->config.before || c->server->config.before(x))) {
-        c->dispatching = true;
-        m->route->handler(x);
-        c->dispatching = false;
+        call(c, m->route->handler);
         return;
     }
     x->finished = true;
+}
+
+static void send_continue(struct http_conn *c)
+{
+    if (c->out.n && http_conn_flush(c) == FLUSH_ALL) {
+        buf_clear(&c->out);
+        c->out_done = 0;
+    }
 }
 
 /* Gives what was read to the reader. False: more must be read. */
@@ -310,15 +238,17 @@ static bool consume(struct http_conn *c)
         case HTTP_READ_MORE:
             return false;
         case HTTP_READ_HEAD:
-            if (route(c) && c->out.n && flush(c) == FLUSH_ALL) {
-                buf_clear(&c->out);
-                c->out_done = 0;
-            }
+            if (route(c))
+                send_continue(c);
+            if (c->state == CONN_READING && http_conn_streams(c) &&
+                http_reader_has_body(&c->x->reader))
+                dispatch(c);
             break;
         case HTTP_READ_BROKEN:
-            refuse(c, c->x->reader.status, c->x->reader.reason);
+            http_conn_refuse(c, c->x->reader.status, c->x->reader.reason);
             break;
         case HTTP_READ_DONE:
+            c->x->body_over = true;
             dispatch(c);
             break;
         }
@@ -326,41 +256,47 @@ static bool consume(struct http_conn *c)
     return true;
 }
 
-/* False when there is nothing to do until the socket says so, or the connection is gone. */
-static bool run_reading(struct http_conn *c)
+/* One read. False: nothing has come, or the connection is gone. */
+static bool fill(struct http_conn *c)
 {
     ssize_t n;
 
+    /* Others get their turn, however much one client has to say. */
+    if (c->reads++ >= READS_PER_TURN && !net_stream_pending(&c->stream)) {
+        net_watch_want(&c->watch, NET_READ);
+        return false;
+    }
+    if (!buf_reserve(&c->in, READ_SIZE)) {
+        http_conn_close(c);
+        return false;
+    }
+    n = net_stream_read(&c->stream, c->in.p, READ_SIZE);
+    if (n == NET_STREAM_AGAIN) {
+        buf_done(&c->in); /* an idle connection holds no buffer */
+        net_watch_want(&c->watch, NET_READ);
+        return false;
+    }
+    if (n <= 0) {
+        http_conn_close(c);
+        return false;
+    }
+    c->in.n = (size_t)n;
+    return true;
+}
+
+/* False when there is nothing to do until the socket says so, or the connection is gone. */
+static bool run_reading(struct http_conn *c)
+{
     if (!c->x && c->in.n == 0 && c->server->stopping) {
         http_conn_close(c);
         return false;
     }
-    if (c->in.n == 0) {
-        /* Others get their turn, however much one client has to say. */
-        if (c->reads++ >= READS_PER_TURN && !net_stream_pending(&c->stream)) {
-            net_watch_want(&c->watch, NET_READ);
-            return false;
-        }
-        if (!buf_reserve(&c->in, READ_SIZE)) {
-            http_conn_close(c);
-            return false;
-        }
-        n = net_stream_read(&c->stream, c->in.p, READ_SIZE);
-        if (n == NET_STREAM_AGAIN) {
-            buf_done(&c->in); /* an idle connection holds no buffer */
-            net_watch_want(&c->watch, NET_READ);
-            return false;
-        }
-        if (n <= 0) {
-            http_conn_close(c);
-            return false;
-        }
-        c->in.n = (size_t)n;
-    }
+    if (c->in.n == 0 && !fill(c))
+        return false;
     if (!c->x) {
         c->x = http_exchange_new(c->server->config.loop, c->server->config.ctx, &c->server->live);
         if (!c->x) {
-            refuse(c, 503, "out of memory");
+            http_conn_refuse(c, 503, "out of memory");
             return true;
         }
         c->x->conn = c;
@@ -371,6 +307,65 @@ static bool run_reading(struct http_conn *c)
     }
     consume(c);
     return true;
+}
+
+/* Reads up to the next piece of the body and hands it over. False as above. */
+static bool run_body(struct http_conn *c)
+{
+    struct http_exchange *x = c->x;
+    void (*taken)(struct http_exchange *) = x->body_wanted;
+
+    if (x->request->expect_continue) {
+        x->request->expect_continue = false;
+        BUF_LIT(&c->out, CONTINUE);
+        send_continue(c);
+    }
+    while (!x->body_over && x->reader.body.n == 0) {
+        struct http_step step = http_reader_feed(&x->reader, buf_str(&c->in));
+
+        buf_drop(&c->in, step.taken);
+        c->body_read += step.taken;
+        if (step.status == HTTP_READ_BROKEN) {
+            http_conn_refuse(c, x->reader.status, x->reader.reason);
+            return true;
+        }
+        x->body_over = step.status == HTTP_READ_DONE;
+        if (step.status == HTTP_READ_MORE && x->reader.body.n == 0 && !fill(c))
+            return false;
+    }
+    if (c->body_read >= BODY_STEP) {
+        c->body_read = 0;
+        start_deadline(c);
+    }
+    x->request->body = buf_str(&x->reader.body);
+    x->body_wanted = NULL;
+    call(c, taken);
+    http_reader_drop(&x->reader);
+    return true;
+}
+
+/* A handler has the exchange. False as above. */
+static bool run_waiting(struct http_conn *c)
+{
+    char waste[4096];
+    ssize_t n;
+
+    if (c->x->body_wanted)
+        return run_body(c);
+    if (!c->head_made || c->x->response.total != HTTP_ENDLESS) {
+        net_watch_want(&c->watch, 0);
+        return false;
+    }
+    /* Nothing more is expected of the client but that it leaves. */
+    n = net_stream_read(&c->stream, waste, sizeof waste);
+    c->drained += n > 0 ? (size_t)n : 0;
+    if (n > 0 && c->drained <= DRAIN_MAX)
+        return true;
+    if (n == NET_STREAM_AGAIN)
+        net_watch_want(&c->watch, NET_READ);
+    else
+        http_conn_close(c);
+    return false;
 }
 
 static bool run_draining(struct http_conn *c)
@@ -395,7 +390,23 @@ static bool cannot_go_on(const struct http_conn *c)
 {
     const struct http_response *r = &c->x->response;
 
-    return r->aborted || (c->head_made && (!r->more || r->body.n == 0 || r->body.failed));
+    return r->aborted ||
+           (c->head_made &&
+            (!r->more || (r->body.n == 0 && r->total != HTTP_ENDLESS) || r->body.failed));
+}
+
+/* There is something to write, or an endless body has ended. */
+static void run_answered(struct http_conn *c)
+{
+    struct http_exchange *x = c->x;
+
+    if (!c->head_made)
+        http_conn_start_response(c);
+    else if (x->response.total == HTTP_ENDLESS && x->response.body.n == 0)
+        c->body_left = 0;
+    if (x->response.more && x->response.total == HTTP_ENDLESS)
+        start_deadline(c);
+    c->state = CONN_WRITING;
 }
 
 /* Goes on until the socket or a handler must do something first. May free `c`. */
@@ -410,16 +421,15 @@ static void conn_run(struct http_conn *c)
             break;
         case CONN_WAITING:
             if (!c->x->finished) {
-                net_watch_want(&c->watch, 0);
-                return;
+                if (!run_waiting(c))
+                    return;
+                break;
             }
             if (cannot_go_on(c)) {
                 http_conn_close(c);
                 return;
             }
-            if (!c->head_made)
-                start_response(c);
-            c->state = CONN_WRITING;
+            run_answered(c);
             break;
         case CONN_WRITING:
             if (!run_writing(c))
@@ -433,9 +443,9 @@ static void conn_run(struct http_conn *c)
     }
 }
 
-void http_conn_answered(struct http_conn *c)
+void http_conn_go_on(struct http_conn *c)
 {
-    /* A handler that answers at once is still inside dispatch(): conn_run() goes on after it. */
+    /* A handler that answers at once is still inside call(): conn_run() goes on after it. */
     if (!c->dispatching)
         conn_run(c);
 }
@@ -459,10 +469,10 @@ static void on_timer(struct net_timer *t)
         http_conn_close(c);
         return;
     }
-    if (c->state == CONN_WAITING)
-        refuse(c, 503, "The request took too long.");
+    if (c->state == CONN_WAITING && !c->x->body_wanted)
+        http_conn_refuse(c, 503, "The request took too long.");
     else
-        refuse(c, 408, "The request did not arrive in time.");
+        http_conn_refuse(c, 408, "The request did not arrive in time.");
     start_timer(c, DRAIN_MS);
     conn_run(c);
 }

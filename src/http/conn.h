@@ -36,7 +36,8 @@ struct http_conn {
     size_t body_done;
     uint64_t body_left; /* octets of the response's body that are still to be written */
     size_t drained;
-    unsigned reads; /* in this turn */
+    size_t body_read; /* of a body in pieces, within this deadline */
+    unsigned reads;   /* in this turn */
     struct http_exchange *x;
     bool head_made; /* the response's head was put into `out` */
     bool close_after;
@@ -60,8 +61,28 @@ void http_conn_start(struct http_server *s, const struct net_stream *stream,
 
 void http_conn_close(struct http_conn *c);
 
+/* Parts with its exchange: one whose handler is still at work elsewhere is left to it and freed
+ * when it finishes. */
+void http_conn_let_go(struct http_conn *c);
+
 /* True between requests, with nothing read of the next one. */
 bool http_conn_idle(const struct http_conn *c);
 
-/* The exchange in progress was finished. */
-void http_conn_answered(struct http_conn *c);
+/* The exchange in progress was finished, or asks for more of its body. */
+void http_conn_go_on(struct http_conn *c);
+
+/* Does the request's body come in pieces? Behind its head only. */
+bool http_conn_streams(const struct http_conn *c);
+
+/* ---- answers (conn_answer.c) ---- */
+
+/* Answers by itself and closes afterwards: for what never reaches a handler. */
+void http_conn_refuse(struct http_conn *c, unsigned status, const char *detail);
+
+/* Turns the finished exchange into octets. */
+void http_conn_start_response(struct http_conn *c);
+
+enum http_flushed { FLUSH_ALL, FLUSH_WAIT, FLUSH_GONE };
+
+/* Writes head and body in one call where the socket takes it. */
+enum http_flushed http_conn_flush(struct http_conn *c);

@@ -9,7 +9,16 @@ enum { JSON_FLAGS = JSON_REJECT_DUPLICATES };
 
 static void on_posted(struct mail *mail)
 {
-    http_exchange_finish(PT_CONTAINER_OF(mail, struct http_exchange, mail));
+    struct http_exchange *x = PT_CONTAINER_OF(mail, struct http_exchange, mail);
+    void (*then)(struct http_exchange *) = x->then;
+
+    x->then = NULL;
+    if (!then)
+        http_exchange_finish(x);
+    else if (!x->conn)
+        http_exchange_free(x);
+    else
+        then(x);
 }
 
 struct http_exchange *http_exchange_new(struct net_loop *loop, void *ctx, _Atomic unsigned *live)
@@ -189,7 +198,21 @@ void http_exchange_finish(struct http_exchange *x)
     if (!x->conn)
         http_exchange_free(x);
     else
-        http_conn_answered(x->conn);
+        http_conn_go_on(x->conn);
+}
+
+void http_exchange_want_body(struct http_exchange *x, void (*taken)(struct http_exchange *x))
+{
+    pt_assert(x->conn && http_conn_streams(x->conn) && !x->body_over && !x->body_wanted);
+    x->on_loop = true;
+    x->body_wanted = taken;
+    http_conn_go_on(x->conn);
+}
+
+void http_exchange_hang_up(struct http_exchange *x)
+{
+    pt_assert(x->conn && !x->conn->dispatching);
+    http_conn_close(x->conn);
 }
 
 void http_exchange_post(struct http_exchange *x)

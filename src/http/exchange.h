@@ -7,6 +7,7 @@
 #include "base/mailbox.h"
 #include "http/reader.h"
 #include "http/route.h"
+#include "http/task.h"
 #include "net/addr.h"
 
 /*
@@ -24,6 +25,9 @@ struct http_conn;
 
 enum { HTTP_QUERY_MAX = 16, HTTP_RESPONSE_MAX = 64 * 1024 * 1024 };
 
+/* The length of a body that ends with its connection. */
+#define HTTP_ENDLESS UINT64_MAX
+
 struct http_response {
     uint16_t status;
     const char *type; /* media type, constant; NULL: no body */
@@ -34,6 +38,9 @@ struct http_response {
      * loop's thread when what is in `body` was written and more is due. It puts the next octets
      * into the emptied `body` and finishes or posts again. Ending early means http_exchange_abort()
      * before that: the client then sees a broken connection, not a short body.
+     *
+     * A total of HTTP_ENDLESS is for streams of events: it may take any time until more is due, and
+     * finishing with an empty body is the end.
      */
     uint64_t total;
     void (*more)(struct http_exchange *x);
@@ -50,6 +57,9 @@ struct http_exchange {
     int32_t peer_pid;         /* 0: not known */
     struct net_endpoint peer; /* over TCP: who asks; else of no family */
     unsigned deadline_ms;     /* not 0: for the rest of this request, instead of the server's */
+    bool body_over;           /* of a body in pieces: nothing comes behind request->body */
+    /* While it waits, nobody but the loop holds it: when its client leaves it is freed at once. */
+    bool on_loop;
     /* private from here on */
     struct http_reader reader;
     struct http_match match;
@@ -59,8 +69,10 @@ struct http_exchange {
     struct net_loop *loop;
     struct http_conn *conn; /* NULL once the client is gone */
     struct mail mail;
+    struct http_task task;
     void (*work)(struct http_exchange *x);
-    struct http_exchange *next;
+    void (*then)(struct http_exchange *x);
+    void (*body_wanted)(struct http_exchange *x);
     bool finished;
     _Atomic unsigned *live; /* the server's count of exchanges */
 };
@@ -89,6 +101,21 @@ void http_exchange_post(struct http_exchange *x);
 
 /* The rest of a body cannot be had: the connection will be closed. */
 void http_exchange_abort(struct http_exchange *x);
+
+/*
+ * The next piece of the body, on a route that `streams`: `taken` is called on the loop's thread
+ * with it in x->request->body, which is good until it returns; none is the end, and then body_over
+ * is set. What is not asked for is not read. To answer without having seen the end is allowed: the
+ * connection then ends with the answer. If the client leaves, or its body is malformed or too long,
+ * `taken` is never called and the exchange is gone: user_free says so. On the loop's thread; the
+ * exchange may be gone afterwards.
+ */
+void http_exchange_want_body(struct http_exchange *x, void (*taken)(struct http_exchange *x));
+
+/* Ends the connection at once, with whatever is under way on it. On the loop's thread, and not from
+ * a call that the server made into a handler; the exchange waits with on_loop or is in the writing.
+ * It is gone afterwards. */
+void http_exchange_hang_up(struct http_exchange *x);
 
 /* ---- ways to answer; each still needs finish or post ---- */
 

@@ -90,8 +90,9 @@ static int on_body(llhttp_t *l, const char *at, size_t n)
 {
     struct http_reader *r = reader_of(l);
 
-    if (n > r->body_max - r->body.n)
+    if (n > r->body_max - r->body_seen)
         return object(r, 413, "the body is larger than this resource takes");
+    r->body_seen += n;
     buf_add(&r->body, at, n);
     return r->body.failed ? object(r, 503, "out of memory") : 0;
 }
@@ -432,6 +433,13 @@ bool http_reader_body(struct http_reader *r, size_t max)
     buf_init(&r->body, max);
     r->phase = PHASE_BODY;
     return true;
+}
+
+void http_reader_drop(struct http_reader *r)
+{
+    pt_assert(r->phase == PHASE_BODY || r->phase == PHASE_OVER);
+    buf_clear(&r->body);
+    r->request.body = STR_NULL;
 }
 
 /* Remembers the last octets taken. */

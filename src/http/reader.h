@@ -47,6 +47,7 @@ struct http_reader {
     uint64_t content_length;
     size_t line_start;
     size_t body_max;
+    size_t body_seen; /* octets of body, those dropped included */
     struct buf head;
     struct buf body;
     struct http_header headers[HTTP_HEADERS_MAX];
@@ -69,6 +70,10 @@ PT_NODISCARD struct http_step http_reader_feed(struct http_reader *r, struct str
 /* After HEAD: a body of at most `max` octets may come. A longer one is refused with 413; at once
  * when it was announced: then false is returned, and status and reason are set. */
 PT_NODISCARD bool http_reader_body(struct http_reader *r, size_t max);
+
+/* Forgets the octets of body that have come so far: for who takes it in pieces. They count towards
+ * `max` all the same. */
+void http_reader_drop(struct http_reader *r);
 
 /* True once the first octet of a request was seen. */
 bool http_reader_begun(const struct http_reader *r);

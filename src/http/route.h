@@ -1,4 +1,5 @@
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,9 @@ struct http_route {
     /* The same for media types, separated by spaces. Of the body; NULL: application/json. Of a good
      * answer; NULL: application/json, "": none (204). */
     const char *takes, *gives;
+    /* The handler is called when the head is complete, and asks for the body in pieces:
+     * http_exchange_want_body(). */
+    bool streams;
 };
 
 /* For `query`: any names may come. */

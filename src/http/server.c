@@ -12,7 +12,7 @@
 #include "http/socket.h"
 #include "net/linger.h"
 
-enum { ACCEPTS_PER_TURN = 32, ACCEPT_PAUSE_MS = 500 };
+enum { ACCEPTS_PER_TURN = 32, ACCEPT_PAUSE_MS = 500, LOST_MS = 60000 };
 enum { GROUPS_MAX = 256 };
 enum { TURNED_AWAY_MAX = 32, TURNED_AWAY_SECONDS = 5 };
 
@@ -171,8 +171,12 @@ static void welcome(struct http_listener *l, int fd, const struct net_endpoint *
     }
     if (!l->is_unix) {
         int one = 1;
+        unsigned lost = LOST_MS;
 
         PT_IGNORE(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one), "only slower");
+        /* A stream of events to a host that has gone would live on for a quarter of an hour. */
+        PT_IGNORE(setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &lost, sizeof lost),
+                  "found out later");
     }
     if (!make_room(s)) {
         turn_away(s, fd, 503, "Too many connections.");

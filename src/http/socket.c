@@ -104,6 +104,33 @@ enum pt_err http_listen_unix(const char *path, unsigned mode, int *out_fd, struc
     return err;
 }
 
+enum pt_err http_connect_unix(const char *path, int *out_fd, struct pt_fault *fault)
+{
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    struct http_unix_path u;
+    enum pt_err err = http_unix_path_open(&u, path, fault);
+    int fd;
+
+    *out_fd = -1;
+    if (err)
+        return err == PT_ERR_NOTFOUND ? PT_ERR_CLOSED : err;
+    memcpy(at.sun_path, u.path, sizeof at.sun_path);
+    fd = new_socket(AF_UNIX);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&at, sizeof at) != 0) {
+        bool denied = errno == EACCES || errno == EPERM;
+
+        err = pt_fault_errno(fault, errno, "cannot reach %s", path);
+        if (fd >= 0)
+            err = denied ? PT_ERR_DENIED : PT_ERR_CLOSED;
+    }
+    http_unix_path_done(&u);
+    if (err && fd >= 0)
+        PT_IGNORE(close(fd), "never used");
+    if (!err)
+        *out_fd = fd;
+    return err;
+}
+
 enum pt_err http_listen_tcp(const struct net_endpoint *at, int *out_fd, struct pt_fault *fault)
 {
     struct sockaddr_storage sa;

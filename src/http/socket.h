@@ -25,5 +25,9 @@ void http_unix_path_done(struct http_unix_path *u);
 /* Non-blocking, close-on-exec, listening. */
 PT_NODISCARD enum pt_err http_listen_unix(const char *path, unsigned mode, int *out_fd,
                                           struct pt_fault *fault);
+/* Non-blocking and connected. PT_ERR_CLOSED: nobody listens there, or takes no more now;
+ * PT_ERR_DENIED. On failure *out_fd is -1. */
+PT_NODISCARD enum pt_err http_connect_unix(const char *path, int *out_fd, struct pt_fault *fault);
+
 PT_NODISCARD enum pt_err http_listen_tcp(const struct net_endpoint *at, int *out_fd,
                                          struct pt_fault *fault);

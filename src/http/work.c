@@ -10,7 +10,7 @@ enum { THREADS_MAX = 8 };
 struct http_work {
     pthread_mutex_t lock;
     pthread_cond_t more;
-    struct http_exchange *first, **last;
+    struct http_task *first, **last;
     unsigned waiting, waiting_max, threads;
     bool ending;
     pthread_t thread[THREADS_MAX];
@@ -22,21 +22,20 @@ static void *run(void *ctx)
 
     pthread_mutex_lock(&w->lock);
     for (;;) {
-        struct http_exchange *x = w->first;
+        struct http_task *t = w->first;
 
-        if (!x && w->ending)
+        if (!t && w->ending)
             break;
-        if (!x) {
+        if (!t) {
             pthread_cond_wait(&w->more, &w->lock);
             continue;
         }
-        w->first = x->next;
+        w->first = t->next;
         if (!w->first)
             w->last = &w->first;
         w->waiting--;
         pthread_mutex_unlock(&w->lock);
-        x->work(x);
-        http_exchange_post(x);
+        t->run(t);
         pthread_mutex_lock(&w->lock);
     }
     pthread_mutex_unlock(&w->lock);
@@ -88,25 +87,48 @@ void http_work_free(struct http_work *w)
     free(w);
 }
 
-void http_work_run(struct http_work *w, struct http_exchange *x,
-                   void (*work)(struct http_exchange *x))
+bool http_work_add(struct http_work *w, struct http_task *task)
 {
     bool taken = false;
 
-    x->work = work;
-    x->next = NULL;
+    task->next = NULL;
     pthread_mutex_lock(&w->lock);
     if (w->waiting < w->waiting_max && !w->ending) {
-        *w->last = x;
-        w->last = &x->next;
+        *w->last = task;
+        w->last = &task->next;
         w->waiting++;
         taken = true;
         pthread_cond_signal(&w->more);
     }
     pthread_mutex_unlock(&w->lock);
-    if (!taken) {
-        http_header_add(x, "Retry-After", "1");
-        http_problem(x, 503, "Too many requests are waiting.");
-        http_exchange_finish(x);
-    }
+    return taken;
+}
+
+static void run_exchange(struct http_task *t)
+{
+    struct http_exchange *x = PT_CONTAINER_OF(t, struct http_exchange, task);
+
+    x->work(x);
+    http_exchange_post(x);
+}
+
+void http_work_run(struct http_work *w, struct http_exchange *x,
+                   void (*work)(struct http_exchange *x))
+{
+    http_work_then(w, x, work, NULL);
+}
+
+void http_work_then(struct http_work *w, struct http_exchange *x,
+                    void (*work)(struct http_exchange *x), void (*then)(struct http_exchange *x))
+{
+    x->on_loop = false;
+    x->work = work;
+    x->then = then;
+    x->task.run = run_exchange;
+    if (http_work_add(w, &x->task))
+        return;
+    x->then = NULL;
+    http_header_add(x, "Retry-After", "1");
+    http_problem(x, 503, "Too many requests are waiting.");
+    http_exchange_finish(x);
 }

@@ -24,3 +24,12 @@ void http_work_free(struct http_work *w);
 /* On the loop's thread. When too much waits already, 503 is answered at once. */
 void http_work_run(struct http_work *w, struct http_exchange *x,
                    void (*work)(struct http_exchange *x));
+
+/* The same, but instead of finishing the exchange `then` is called on the loop's thread; never, if
+ * its client has left meanwhile. */
+void http_work_then(struct http_work *w, struct http_exchange *x,
+                    void (*work)(struct http_exchange *x), void (*then)(struct http_exchange *x));
+
+/* Calls task->run on a thread of the pool, which may free it. Any thread. False: too much waits, or
+ * it is stopped. */
+PT_NODISCARD bool http_work_add(struct http_work *w, struct http_task *task);
