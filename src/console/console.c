@@ -26,7 +26,7 @@ enum {
     HELPER_BODY = 4 * 1024 * 1024,
     FORM = 16 * 1024,
     SMALL = 64 * 1024,
-    PASSED_BODY = 128 * 1024 * 1024, /* the longest that the gateway takes */
+    PASSED_BODY = 256 * 1024 * 1024, /* no shorter than what the gateway takes */
 };
 
 enum pt_err console_refresh(struct console *c)
@@ -163,15 +163,15 @@ static void get_readyz(struct http_exchange *x)
 
 #define V1 "/api/v1"
 #define ANY HTTP_QUERY_ANY
-#define PASS(pattern)                                                                              \
-    { HTTP_METHOD_GET, pattern, pass_on, SMALL, ANY },                                             \
-        { HTTP_METHOD_POST, pattern, pass_on, PASSED_BODY, ANY },                                  \
-        { HTTP_METHOD_PUT, pattern, pass_on, PASSED_BODY, ANY },                                   \
-        { HTTP_METHOD_PATCH, pattern, pass_on, PASSED_BODY, ANY },                                 \
-        { HTTP_METHOD_DELETE, pattern, pass_on, SMALL, ANY },                                      \
+#define PASS_ONE(method, pattern, max)                                                             \
     {                                                                                              \
-        HTTP_METHOD_OTHER, pattern, pass_on, SMALL, ANY                                            \
+        method, pattern, pass_on, max, ANY, .streams = true                                        \
     }
+#define PASS(pattern)                                                                              \
+    PASS_ONE(HTTP_METHOD_GET, pattern, SMALL), PASS_ONE(HTTP_METHOD_POST, pattern, PASSED_BODY),   \
+        PASS_ONE(HTTP_METHOD_PUT, pattern, PASSED_BODY),                                           \
+        PASS_ONE(HTTP_METHOD_PATCH, pattern, PASSED_BODY),                                         \
+        PASS_ONE(HTTP_METHOD_DELETE, pattern, SMALL), PASS_ONE(HTTP_METHOD_OTHER, pattern, SMALL)
 
 static const struct http_route routes[] = {
     { HTTP_METHOD_GET, "/", page_start },
@@ -182,7 +182,7 @@ static const struct http_route routes[] = {
     { HTTP_METHOD_POST, "/setup", page_setup_post, FORM },
     { HTTP_METHOD_GET, "/healthz", get_healthz },
     { HTTP_METHOD_GET, "/readyz", get_readyz },
-    { HTTP_METHOD_GET, "/metrics", pass_on },
+    { HTTP_METHOD_GET, "/metrics", pass_on, .streams = true },
     { HTTP_METHOD_POST, V1 "/login", login_post, SMALL, ANY },
     { HTTP_METHOD_POST, V1 "/logout", logout_post, SMALL, ANY },
     { HTTP_METHOD_GET, V1 "/me", me_get, SMALL, ANY },
@@ -307,6 +307,7 @@ static enum pt_err set_up(struct console *c, const struct console_config *config
     c->throttle = throttle_new();
     if (!c->loop || !c->work || !c->logins || !c->sessions || !c->throttle)
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory or threads for the console");
+    streams_init(c);
     accounts_secret(c->setup_token);
     /* Damaged accounts keep people out, not the console down: it says so at each log-in. */
     c->accounts = (struct accounts){ .next = 1, .stamp.size = UINT64_MAX };
@@ -363,6 +364,7 @@ void console_free(struct console *c)
 {
     if (!c)
         return;
+    streams_stop(c);
     if (c->server)
         http_server_stop(c->server);
     if (c->work)

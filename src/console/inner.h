@@ -18,6 +18,17 @@
  */
 
 struct secure;
+struct passing;
+
+/* The streams of events that pass through; on the loop's thread. */
+struct streams {
+    struct passing *first;
+    unsigned count;
+    struct net_timer timer;
+    struct http_task task; /* looks at the accounts */
+    struct mail mail;
+    bool looking; /* the task is under way */
+};
 
 struct console {
     struct net_loop *loop;
@@ -25,6 +36,7 @@ struct console {
     struct http_work *work;   /* what waits for the gateway or the disk */
     struct http_work *logins; /* what hashes passwords: few at a time, 19 MiB each */
     struct secure *secure;    /* NULL: plain HTTP */
+    struct streams streams;
     void (*ready)(void *ctx, const char *url, const char *setup_url);
     void *ctx;
     char state_directory[4096];
@@ -76,6 +88,10 @@ PT_NODISCARD bool who_may(struct http_exchange *x, enum account_role least, stru
 /* On the loop, from memory alone: whose body would it be? ROLE_NONE: a stranger's. Good for nothing
  * but how much of it is read. */
 enum account_role who_seems(struct http_exchange *x);
+
+/* On the loop, from memory alone: would this request still be let in, with the role that it had?
+ * No sign of life for its session. */
+PT_NODISCARD bool who_is_still(struct http_exchange *x, const struct who *was);
 
 /* The session's identifier in the cookie; .p NULL: none, or more than one. */
 struct str who_cookie(const struct http_exchange *x);
@@ -133,10 +149,22 @@ PT_NODISCARD bool change_commit(struct http_exchange *x, struct accounts_edit *e
 
 /* ---- the gateway (pass.c) ---- */
 
-/* Passes a request on to api.sock, composed anew. */
+/* What tells the gateway on whose behalf it is asked: header lines. */
+struct voice {
+    char actor[WHO_ACTOR_SIZE + 20];
+    char client[NET_ADDR_SIZE + 20];
+    const char *lines[3];
+};
+
+void voice_speak_for(struct voice *v, const struct http_exchange *x, const char *actor);
+
+/* Passes a request on to api.sock, composed anew. A route that streams. */
 void pass_on(struct http_exchange *x);
 
-/* A row of the audit log. PT_ERR_CLOSED and others: it could not be written. */
+void streams_init(struct console *c);
+void streams_stop(struct console *c); /* hangs up; before the server ends */
+
+/* A row of the audit log (record.c). PT_ERR_CLOSED and others: it could not be written. */
 PT_NODISCARD enum pt_err record(struct http_exchange *x, const char *actor, const char *action,
                                 const char *target, const char *outcome, const char *detail,
                                 struct pt_fault *fault);

@@ -2,28 +2,27 @@
  * console/pass: requests for the gateway, composed anew.
  *
  * Nothing of a request goes on but its method, its path and query (taken apart and put together
- * again), four headers and its body; nothing of an answer comes back but its status, six headers
- * and its body, which passes in pieces.
+ * again), five headers and its body; nothing of an answer comes back but its status, five headers
+ * and its body. Both bodies pass in pieces, each side as fast as the other takes it; an answer
+ * without a length is a stream of events (streams.c).
+ *
+ * A worker finds out who asks, before any of the body is read; the rest is the loop's.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "console/inner.h"
+#include "console/passing.h"
 #include "console/roles.h"
 #include "http/client.h"
 
-enum { PIECE = 256 * 1024, GATEWAY_TIMEOUT_MS = 300000, RECORD_TIMEOUT_MS = 10000 };
+enum { PIECE = 64 * 1024 };
 
 /* ---- who says it ---- */
 
-struct voice {
-    char actor[WHO_ACTOR_SIZE + 20];
-    char client[NET_ADDR_SIZE + 20];
-    const char *lines[3];
-};
-
-static void speak_for(struct voice *v, const struct http_exchange *x, const char *actor)
+void voice_speak_for(struct voice *v, const struct http_exchange *x, const char *actor)
 {
     char address[NET_ADDR_SIZE] = "";
 
@@ -34,39 +33,6 @@ static void speak_for(struct voice *v, const struct http_exchange *x, const char
     v->lines[0] = v->actor;
     v->lines[1] = v->client;
     v->lines[2] = NULL;
-}
-
-enum pt_err record(struct http_exchange *x, const char *actor, const char *action,
-                   const char *target, const char *outcome, const char *detail,
-                   struct pt_fault *fault)
-{
-    struct http_client *client = http_client_new(console_of(x)->socket, RECORD_TIMEOUT_MS);
-    json_t *row = json_pack("{s:s, s:s, s:s, s:s}", "action", action, "target", target, "outcome",
-                            outcome, "detail", detail);
-    char *text = row ? json_dumps(row, JSON_COMPACT) : NULL;
-    struct http_reply reply;
-    struct voice voice;
-    enum pt_err err = PT_ERR_OK;
-
-    speak_for(&voice, x, actor);
-    if (!client || !text)
-        err = pt_fault_set(fault, PT_ERR_NOMEM, "out of memory");
-    if (!err) {
-        err = http_client_call(client,
-                               &(struct http_call){ .method = "POST",
-                                                    .target = "/api/v1/audit",
-                                                    .type = "application/json",
-                                                    .body = str_of(text),
-                                                    .headers = voice.lines },
-                               &reply, fault);
-        if (!err && reply.status != 201)
-            err = pt_fault_set(fault, PT_ERR_DENIED, "the gateway answered %u", reply.status);
-        http_reply_done(&reply);
-    }
-    free(text);
-    json_decref(row);
-    http_client_free(client);
-    return err;
 }
 
 /* ---- the target ---- */
@@ -118,22 +84,16 @@ static void compose_query(const struct http_exchange *x, struct buf *target)
 
 /* ---- one request on its way ---- */
 
-struct passing {
-    struct http_client *client;
-    struct http_reply reply;
-    struct buf plain, target;
-    struct voice voice;
-    char type[160], if_match[96], accept[160];
-};
-
 static void passing_free(void *user)
 {
     struct passing *p = user;
 
-    http_client_free(p->client);
-    http_reply_done(&p->reply);
+    streams_remove(p);
+    http_upstream_close(p->upstream);
     buf_done(&p->plain);
     buf_done(&p->target);
+    for (size_t i = 0; i < PT_ARRAY_LEN(p->kept); i++)
+        buf_done(&p->kept[i]);
     free(p);
 }
 
@@ -143,142 +103,229 @@ static struct passing *passing_new(struct http_exchange *x)
 
     if (!p)
         return NULL;
+    p->x = x;
     buf_init(&p->plain, HTTP_LINE_MAX);
     buf_init(&p->target, 4 * HTTP_LINE_MAX);
-    p->client = http_client_new(console_of(x)->socket, GATEWAY_TIMEOUT_MS);
+    for (size_t i = 0; i < PT_ARRAY_LEN(p->kept); i++)
+        buf_init(&p->kept[i], 512);
     x->user = p;
     x->user_free = passing_free;
-    return p->client ? p : NULL;
+    return p;
 }
 
-/* A header of the request as a clean C string; NULL: it has none, or one that is too long. */
-static const char *keep(const struct http_exchange *x, const char *name, char *out, size_t size)
+/* The headers that go on. One that is too long is left out, and so is the type of no body. */
+static void compose_headers(struct passing *p)
 {
-    struct str value = http_request_header(x->request, name);
+    static const char *const names[PASSED_HEADERS] = { "Accept", "If-Match", "If-None-Match",
+                                                       "Last-Event-ID", "Content-Type" };
+    size_t count = 0;
 
-    if (!value.p || value.n >= size)
-        return NULL;
-    snprintf(out, size, "%.*s", STR_FMT(value));
-    return out;
+    p->lines[count++] = p->voice.actor;
+    p->lines[count++] = p->voice.client;
+    for (size_t i = 0; i < PASSED_HEADERS; i++) {
+        struct str value = http_request_header(p->x->request, names[i]);
+
+        if (strcmp(names[i], "Content-Type") == 0) {
+            if (!p->has_body && p->x->request->method == HTTP_METHOD_GET)
+                continue;
+            if (!value.p && p->has_body)
+                value = STR("application/octet-stream");
+        }
+        if (!value.p)
+            continue;
+        buf_addf(&p->kept[i], "%s: %.*s", names[i], STR_FMT(value));
+        if (!p->kept[i].failed && buf_cstr(&p->kept[i]))
+            p->lines[count++] = buf_cstr(&p->kept[i]);
+    }
+    p->lines[count] = NULL;
 }
 
-static void more_job(struct http_exchange *x)
-{
-    struct passing *p = x->user;
-    struct pt_fault fault = { 0 };
-
-    if (http_client_read(p->client, &x->response.body, PIECE, &fault) == PT_ERR_OK &&
-        x->response.body.n)
-        return;
-    log_text(LOG_WARN, "console", "an answer of the gateway broke off: %s", fault.text);
-    http_exchange_abort(x);
-}
-
-static void more(struct http_exchange *x)
-{
-    http_work_run(console_of(x)->work, x, more_job);
-}
+/* ---- back ---- */
 
 static void add_if(struct http_exchange *x, const char *name, const char *value)
 {
-    for (const char *p = value; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            return;
     if (*value)
         http_header_add(x, name, value);
 }
 
-static void answer(struct http_exchange *x, struct passing *p)
+/* The next piece of the answer, if there is one. */
+static void pass_back(struct passing *p)
 {
-    struct http_reply *r = &p->reply;
-    bool headless = x->request->method == HTTP_METHOD_HEAD;
-    bool none = r->status == 204 || r->status == 304;
+    struct http_exchange *x = p->x;
+    struct http_upstream *u = p->upstream;
+    size_t n = http_upstream_read(u, &x->response.body, PIECE);
+    bool over = http_upstream_is_over(u), failed = http_upstream_error(u) != PT_ERR_OK;
 
-    if (r->status < 200 || r->status > 599 || (!r->has_length && !none)) {
-        http_problem(x, 502, "The gateway's answer cannot be passed on.");
+    if (!n && !over && !failed) {
+        p->hungry = true;
         return;
     }
-    add_if(x, "ETag", r->etag);
-    add_if(x, "Content-Disposition", r->disposition);
-    add_if(x, "Allow", r->allow);
-    add_if(x, "Retry-After", r->retry_after);
-    x->response.status = (uint16_t)r->status;
-    x->response.type = r->full_type[0] ? r->full_type : NULL;
-    x->response.total = r->length;
-    if (!none && (headless || r->length))
-        x->response.more = more;
-    if (!none && !headless && r->length)
-        more_job(x);
+    p->hungry = false;
+    if (!n && failed && x->response.total != HTTP_ENDLESS) {
+        log_text(LOG_WARN, "console", "an answer of the gateway broke off");
+        http_exchange_abort(x);
+    }
+    http_exchange_finish(x);
 }
 
-static void send_on(struct http_exchange *x, struct passing *p, const char *actor)
+static void more(struct http_exchange *x)
 {
-    static const struct {
-        enum pt_err err;
-        unsigned status;
-    } statuses[] = { { PT_ERR_TIMEOUT, 504 }, { PT_ERR_CLOSED, 503 }, { PT_ERR_NOMEM, 503 } };
-    struct pt_fault fault = { 0 };
-    unsigned status = 502;
-    struct http_call call = {
+    pass_back(x->user);
+}
+
+/* False: it is none that can be passed on. */
+static bool take_length(struct passing *p, const struct http_reply_head *h)
+{
+    struct http_response *r = &p->x->response;
+    bool stream = h->status == 200 && str_starts_nocase(str_of(h->type), STR("text/event-stream"));
+
+    if (h->status == 204 || h->status == 304)
+        return true;
+    if (!h->has_length && !stream)
+        return false;
+    if (!h->has_length && !streams_add(p)) {
+        http_upstream_close(p->upstream);
+        p->upstream = NULL;
+        return true;
+    }
+    r->total = h->has_length ? h->length : HTTP_ENDLESS;
+    if (r->total || p->x->request->method == HTTP_METHOD_HEAD)
+        r->more = more;
+    return true;
+}
+
+static void answer(struct passing *p, const struct http_reply_head *h)
+{
+    struct http_exchange *x = p->x;
+
+    p->answered = true;
+    if (!take_length(p, h)) {
+        http_problem(x, 502, "The gateway's answer cannot be passed on.");
+    } else if (p->upstream) {
+        add_if(x, "ETag", h->etag);
+        add_if(x, "Content-Disposition", h->disposition);
+        add_if(x, "Allow", h->allow);
+        add_if(x, "Retry-After", h->retry_after);
+        x->response.status = h->status;
+        x->response.type = p->upstream && h->type[0] ? h->type : NULL;
+    }
+    http_exchange_finish(x);
+}
+
+static void cannot(struct passing *p, enum pt_err err)
+{
+    p->answered = true;
+    http_problem(p->x, err == PT_ERR_IO ? 502 : 503, "The gateway does not answer.");
+    http_exchange_finish(p->x);
+}
+
+/* ---- there ---- */
+
+static void go_on(struct passing *p);
+
+static void on_piece(struct http_exchange *x)
+{
+    struct passing *p = x->user;
+
+    p->asked = false;
+    http_upstream_write(p->upstream, x->request->body);
+    if (x->body_over)
+        http_upstream_write_end(p->upstream);
+    go_on(p);
+}
+
+/* Whatever can be done now; `p` may be gone afterwards. */
+static void go_on(struct passing *p)
+{
+    const struct http_reply_head *head = http_upstream_head(p->upstream);
+    enum pt_err err = http_upstream_error(p->upstream);
+
+    if (p->answered) {
+        if (p->hungry)
+            pass_back(p);
+    } else if (head) {
+        answer(p, head);
+    } else if (err) {
+        cannot(p, err);
+    } else if (p->has_body && !p->x->body_over && !p->asked &&
+               http_upstream_has_room(p->upstream)) {
+        p->asked = true;
+        http_exchange_want_body(p->x, on_piece);
+    }
+}
+
+static void on_upstream(void *ctx)
+{
+    go_on(ctx);
+}
+
+static void send_on(struct passing *p)
+{
+    struct http_exchange *x = p->x;
+    struct str length = http_request_header(x->request, "content-length");
+    struct http_upstream_request request = {
         .method = http_method_name(x->request->method),
         .target = buf_cstr(&p->target),
-        .headers = p->voice.lines,
-        .type = keep(x, "content-type", p->type, sizeof p->type),
-        .if_match = keep(x, "if-match", p->if_match, sizeof p->if_match),
-        .accept = keep(x, "accept", p->accept, sizeof p->accept),
-        .body = x->request->body,
+        .headers = p->lines,
     };
+    struct pt_fault fault = { 0 };
     enum pt_err err;
 
-    speak_for(&p->voice, x, actor);
-    if (!call.body.n)
-        call.type = x->request->method == HTTP_METHOD_GET || x->request->method == HTTP_METHOD_HEAD
-                        ? NULL
-                        : call.type;
-    else if (!call.type)
-        call.type = "application/octet-stream";
-    err = http_client_begin(p->client, &call, &p->reply, &fault);
-    if (!err) {
-        answer(x, p);
+    p->has_body = !x->body_over;
+    request.has_body = p->has_body || x->request->method != HTTP_METHOD_GET;
+    request.has_length = !p->has_body || str_to_u64(length, &request.length);
+    voice_speak_for(&p->voice, x, p->who.actor);
+    compose_headers(p);
+    err = http_upstream_open(&p->upstream, console_of(x)->loop, console_of(x)->socket, &request,
+                             on_upstream, p, &fault);
+    if (err) {
+        cannot(p, err);
         return;
     }
-    for (size_t i = 0; i < PT_ARRAY_LEN(statuses); i++)
-        if (statuses[i].err == err)
-            status = statuses[i].status;
-    http_problem(x, status, "%s",
-                 status == 504 ? "The gateway took too long." : "The gateway does not answer.");
+    x->on_loop = true;
+    go_on(p);
 }
 
-static void pass_job(struct http_exchange *x)
-{
-    const char *method = http_method_name(x->request->method);
-    struct passing *p = passing_new(x);
-    enum account_role least = ROLE_VIEWER;
-    struct who who;
-    bool good;
+/* ---- who asks, and what ---- */
 
-    if (!p) {
-        http_problem(x, 503, "out of memory");
+static void check_job(struct http_exchange *x)
+{
+    struct passing *p = x->user;
+
+    p->allowed = who_may(x, p->least, &p->who);
+}
+
+static void checked(struct http_exchange *x)
+{
+    struct passing *p = x->user;
+
+    if (p->allowed && p->good && x->request->method != HTTP_METHOD_OTHER && !p->target.failed &&
+        !p->plain.failed && buf_cstr(&p->target)) {
+        send_on(p);
         return;
     }
-    good = compose_path(x->request->path, &p->plain, &p->target);
-    compose_query(x, &p->target);
-    if (good)
-        least = role_needed(method, buf_str(&p->plain));
     /* Strangers learn nothing but that they are none of us. */
-    if (!who_may(x, least, &who))
-        return;
-    if (!good)
+    if (p->allowed && !p->good)
         http_problem(x, 404, "There is no such resource.");
-    else if (x->request->method == HTTP_METHOD_OTHER)
+    else if (p->allowed && x->request->method == HTTP_METHOD_OTHER)
         http_problem(x, 405, "No resource takes that method.");
-    else if (p->target.failed || p->plain.failed || !buf_cstr(&p->target))
+    else if (p->allowed)
         http_problem(x, 414, "The target is too long.");
-    else
-        send_on(x, p, who.actor);
+    http_exchange_finish(x);
 }
 
 void pass_on(struct http_exchange *x)
 {
-    http_work_run(console_of(x)->work, x, pass_job);
+    struct passing *p = passing_new(x);
+
+    if (!p) {
+        http_problem(x, 503, "out of memory");
+        http_exchange_finish(x);
+        return;
+    }
+    p->good = compose_path(x->request->path, &p->plain, &p->target);
+    compose_query(x, &p->target);
+    p->least = p->good ? role_needed(http_method_name(x->request->method), buf_str(&p->plain))
+                       : ROLE_VIEWER;
+    http_work_then(console_of(x)->work, x, check_job, checked);
 }

@@ -95,26 +95,39 @@ static struct session *find(struct sessions *s, struct str id)
     return found;
 }
 
-const struct session *sessions_find(struct sessions *s, const struct accounts *accounts,
-                                    struct str id, int64_t now_ns)
+/* What has ended is forgotten. */
+static struct session *peek(struct sessions *s, const struct accounts *accounts, struct str id,
+                            int64_t now_ns)
 {
     struct session *found = find(s, id);
     const struct account *account;
+    bool over;
 
     if (!found)
         return NULL;
-    if (is_over(found, now_ns)) {
-        end(found);
-        return NULL;
+    over = is_over(found, now_ns);
+    if (!over && accounts) {
+        account = accounts_find(accounts, str_of(found->name));
+        over = !account || account->serial != found->serial;
     }
-    if (!accounts)
-        return found;
-    account = accounts_find(accounts, str_of(found->name));
-    if (!account || account->serial != found->serial) {
+    if (over)
         end(found);
-        return NULL;
-    }
-    found->seen_ns = now_ns;
+    return over ? NULL : found;
+}
+
+const struct session *sessions_peek(struct sessions *s, const struct accounts *accounts,
+                                    struct str id, int64_t now_ns)
+{
+    return peek(s, accounts, id, now_ns);
+}
+
+const struct session *sessions_find(struct sessions *s, const struct accounts *accounts,
+                                    struct str id, int64_t now_ns)
+{
+    struct session *found = peek(s, accounts, id, now_ns);
+
+    if (found)
+        found->seen_ns = now_ns;
     return found;
 }
 

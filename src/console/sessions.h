@@ -37,8 +37,12 @@ void sessions_free(struct sessions *s);
 const struct session *sessions_add(struct sessions *s, const struct account *account,
                                    int64_t now_ns, char id[ACCOUNT_SECRET_SIZE]);
 
-/* The session of an identifier, with its clock of idleness set anew; NULL: there is none (any
- * more). `accounts` NULL: only whether it is there, without looking at its account. */
+/* The session of an identifier; NULL: there is none (any more). `accounts` NULL: without looking at
+ * its account. */
+const struct session *sessions_peek(struct sessions *s, const struct accounts *accounts,
+                                    struct str id, int64_t now_ns);
+
+/* The same as a request of its owner, which sets its clock of idleness anew. */
 const struct session *sessions_find(struct sessions *s, const struct accounts *accounts,
                                     struct str id, int64_t now_ns);
 

@@ -91,7 +91,7 @@ enum account_role who_seems(struct http_exchange *x)
         if (!accounts_token_check(&c->accounts, token, clock_wall_us(), &role))
             role = ROLE_NONE;
     } else {
-        session = sessions_find(c->sessions, NULL, cookie, clock_mono_ns());
+        session = sessions_peek(c->sessions, NULL, cookie, clock_mono_ns());
         if (session)
             account = accounts_find(&c->accounts, str_of(session->name));
         role = account ? account->role : ROLE_NONE;
@@ -129,6 +129,26 @@ static enum pt_err by_cookie(struct console *c, struct str id, struct who *out)
     memcpy(out->csrf, s->csrf, sizeof out->csrf);
     snprintf(out->actor, sizeof out->actor, "%s", s->name);
     return PT_ERR_OK;
+}
+
+bool who_is_still(struct http_exchange *x, const struct who *was)
+{
+    struct console *c = console_of(x);
+    struct str token = bearer(x), cookie = who_cookie(x);
+    const struct session *session = NULL;
+    enum account_role role = ROLE_NONE;
+
+    pthread_mutex_lock(&c->lock);
+    if (token.p) {
+        if (!accounts_token_check(&c->accounts, token, clock_wall_us(), &role))
+            role = ROLE_NONE;
+    } else {
+        session = sessions_peek(c->sessions, &c->accounts, cookie, clock_mono_ns());
+        if (session)
+            role = accounts_find(&c->accounts, str_of(session->name))->role;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return role == was->role;
 }
 
 enum pt_err who_asks(struct http_exchange *x, struct who *out)

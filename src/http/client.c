@@ -19,15 +19,6 @@ struct http_client {
     const struct http_call *call;
     struct http_reply *reply;
     bool stopped; /* by the sink */
-    /* of one in pieces */
-    CURLM *multi;
-    struct curl_slist *headers;
-    struct http_call begun;
-    struct http_reply head;
-    struct buf *piece; /* NULL: not reading */
-    size_t piece_max;
-    bool in_pieces, paused, over;
-    CURLcode result;
     char error[CURL_ERROR_SIZE];
 };
 
@@ -52,13 +43,8 @@ void http_client_free(struct http_client *c)
 {
     if (!c)
         return;
-    if (c->in_pieces)
-        curl_multi_remove_handle(c->multi, c->curl);
     if (c->curl)
         curl_easy_cleanup(c->curl);
-    if (c->multi)
-        curl_multi_cleanup(c->multi);
-    curl_slist_free_all(c->headers);
     http_unix_path_done(&c->socket);
     free(c->path);
     free(c);
@@ -98,14 +84,6 @@ static size_t on_body(char *octets, size_t size, size_t n, void *ctx)
     struct http_client *c = ctx;
     long status = 0;
 
-    if (c->in_pieces) {
-        if (!c->piece || (c->piece->n && c->piece->n + size * n > c->piece_max)) {
-            c->paused = true;
-            return CURL_WRITEFUNC_PAUSE;
-        }
-        buf_add(c->piece, octets, size * n);
-        return c->piece->failed ? 0 : size * n;
-    }
     curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
     if (c->call->sink && status == 200) {
         if (c->call->sink(c->call->sink_ctx, (struct str){ octets, size * n }))
@@ -139,18 +117,9 @@ static size_t on_header(char *octets, size_t size, size_t n, void *ctx)
     value = str_from(line, (size_t)colon + 1);
     if (str_eq_nocase(name, STR("etag"))) {
         keep(c->reply->etag, sizeof c->reply->etag, value);
-    } else if (str_eq_nocase(name, STR("content-disposition"))) {
-        keep(c->reply->disposition, sizeof c->reply->disposition, value);
-    } else if (str_eq_nocase(name, STR("allow"))) {
-        keep(c->reply->allow, sizeof c->reply->allow, value);
-    } else if (str_eq_nocase(name, STR("retry-after"))) {
-        keep(c->reply->retry_after, sizeof c->reply->retry_after, value);
-    } else if (str_eq_nocase(name, STR("content-length"))) {
-        c->reply->has_length = str_to_u64(str_trim(value), &c->reply->length);
     } else if (str_eq_nocase(name, STR("content-type"))) {
         ptrdiff_t semicolon = str_find(value, ';', 0);
 
-        keep(c->reply->full_type, sizeof c->reply->full_type, value);
         keep(c->reply->type, sizeof c->reply->type,
              semicolon < 0 ? value : str_head(value, (size_t)semicolon));
     }
@@ -186,7 +155,7 @@ static void set_options(struct http_client *c, const char *url, struct curl_slis
     curl_easy_setopt(h, CURLOPT_ERRORBUFFER, c->error);
     if (strcmp(call->method, "HEAD") == 0)
         curl_easy_setopt(h, CURLOPT_NOBODY, 1L);
-    if (!call->sink && !c->in_pieces)
+    if (!call->sink)
         curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, (long)c->timeout_ms);
     curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, on_body);
@@ -298,74 +267,5 @@ enum pt_err http_client_call(struct http_client *c, const struct http_call *call
         http_reply_done(out);
         start_reply(c, out);
     }
-    return err;
-}
-
-/* ---- a reply in pieces ---- */
-
-/* Until the transfer pauses, because a piece is full or the body begins, or is over. */
-static enum pt_err turn(struct http_client *c, struct pt_fault *fault)
-{
-    int64_t end = clock_mono_ns() + (int64_t)c->timeout_ms * 1000000;
-    int running, waiting;
-
-    while (!c->paused && !c->over) {
-        int64_t left = (end - clock_mono_ns()) / 1000000;
-        CURLMsg *message;
-
-        if (left <= 0)
-            return judge(c, CURLE_OPERATION_TIMEDOUT, fault);
-        if (curl_multi_perform(c->multi, &running) != CURLM_OK)
-            return judge(c, CURLE_OUT_OF_MEMORY, fault);
-        while ((message = curl_multi_info_read(c->multi, &waiting)) != NULL) {
-            if (message->msg == CURLMSG_DONE) {
-                c->over = true;
-                c->result = message->data.result;
-            }
-        }
-        if (!c->paused && !c->over)
-            PT_IGNORE(curl_multi_poll(c->multi, NULL, 0, (int)left, NULL), "tried again");
-    }
-    return c->over ? judge(c, c->result, fault) : judge(c, CURLE_OK, fault);
-}
-
-enum pt_err http_client_begin(struct http_client *c, const struct http_call *call,
-                              struct http_reply *out, struct pt_fault *fault)
-{
-    enum pt_err err;
-
-    pt_assert(!c->in_pieces);
-    start_reply(c, &c->head);
-    c->begun = *call;
-    c->begun.sink = NULL;
-    c->multi = curl_multi_init();
-    c->in_pieces = true;
-    c->error[0] = 0;
-    err = prepare(c, &c->begun, &c->headers, fault);
-    if (!err && (!c->multi || curl_multi_add_handle(c->multi, c->curl) != CURLM_OK))
-        err = pt_fault_set(fault, PT_ERR_NOMEM, "out of memory");
-    if (!err)
-        err = turn(c, fault);
-    *out = c->head;
-    return err;
-}
-
-enum pt_err http_client_read(struct http_client *c, struct buf *out, size_t max,
-                             struct pt_fault *fault)
-{
-    enum pt_err err = PT_ERR_OK;
-
-    pt_assert(c->in_pieces);
-    if (c->over)
-        return PT_ERR_OK;
-    c->piece = out;
-    c->piece_max = max;
-    c->paused = false;
-    /* What is held back comes at once. */
-    if (curl_easy_pause(c->curl, CURLPAUSE_CONT) != CURLE_OK)
-        err = pt_fault_set(fault, PT_ERR_IO, "the answer broke off");
-    if (!err)
-        err = turn(c, fault);
-    c->piece = NULL;
     return err;
 }

@@ -41,11 +41,6 @@ struct http_reply {
     struct buf body; /* at most HTTP_REPLY_MAX octets */
     char etag[64];   /* "" where there is none */
     char type[96];   /* media type, without parameters */
-    /* "" where there is none. */
-    char full_type[128]; /* with parameters */
-    char disposition[256], allow[64], retry_after[24];
-    bool has_length;
-    uint64_t length; /* of the body, as announced */
 };
 
 /* PT_ERR_CLOSED: nobody answers on the socket. A reply of any status is PT_ERR_OK. `out` is then
@@ -53,19 +48,6 @@ struct http_reply {
 PT_NODISCARD enum pt_err http_client_call(struct http_client *c, const struct http_call *call,
                                           struct http_reply *out, struct pt_fault *fault);
 void http_reply_done(struct http_reply *r);
-
-/*
- * A reply in pieces: the same call up to the head of the reply, whose body stays empty; then
- * http_client_read() until it says that it was the last. The timeout is for the head and for each
- * piece. `call`'s octets stay with the caller until then; a sink is not used. A client may be freed
- * before the end.
- */
-PT_NODISCARD enum pt_err http_client_begin(struct http_client *c, const struct http_call *call,
-                                           struct http_reply *out, struct pt_fault *fault);
-
-/* Appends to `out` up to `max` octets and one read's worth beyond; none is the end. */
-PT_NODISCARD enum pt_err http_client_read(struct http_client *c, struct buf *out, size_t max,
-                                          struct pt_fault *fault);
 
 /* The body as JSON, or NULL. */
 json_t *http_reply_json(const struct http_reply *r);

@@ -179,68 +179,6 @@ static void a_sink_takes_the_octets_of_success_only(void **state)
     http_client_free(c);
 }
 
-static void a_reply_comes_in_pieces(void **state)
-{
-    static const char *const lines[] = { "X-One: 1", NULL };
-    struct http_client *c = http_client_new(path, 5000);
-    size_t n = 3 * 1024 * 1024, got = 0, pieces = 0;
-    char *octets = malloc(n);
-    struct http_call call = { .method = "PUT",
-                              .target = "/echo/x",
-                              .type = "text/plain",
-                              .body = { octets, n },
-                              .headers = lines };
-    struct http_reply reply;
-    struct buf piece;
-
-    for (size_t i = 0; i < n; i++)
-        octets[i] = (char)(i * 31 >> 3);
-    assert_int_equal(http_client_begin(c, &call, &reply, NULL), PT_ERR_OK);
-    assert_int_equal(reply.status, 200);
-    assert_true(reply.has_length);
-    assert_int_equal(reply.length, n);
-    assert_string_equal(reply.full_type, "text/plain; charset=utf-8");
-    assert_int_equal(reply.body.n, 0);
-    buf_init(&piece, n);
-    do {
-        buf_clear(&piece);
-        assert_int_equal(http_client_read(c, &piece, 100000, NULL), PT_ERR_OK);
-        assert_in_range(piece.n, 0, 100000 + 64 * 1024);
-        assert_true(got + piece.n <= n);
-        assert_memory_equal(piece.p ? piece.p : "", octets + got, piece.n);
-        got += piece.n;
-        pieces++;
-    } while (piece.n);
-    assert_int_equal(got, n);
-    assert_true(pieces > 10);
-    buf_done(&piece);
-    free(octets);
-    http_client_free(c);
-}
-
-static void a_reply_in_pieces_may_be_left_or_have_no_body(void **state)
-{
-    struct http_call call = { .method = "GET", .target = "/echo/abc" };
-    struct http_client *c = http_client_new(path, 5000);
-    struct http_reply reply;
-    struct buf piece;
-
-    assert_int_equal(http_client_begin(c, &call, &reply, NULL), PT_ERR_OK);
-    http_client_free(c);
-    call.method = "HEAD";
-    c = http_client_new(path, 5000);
-    assert_int_equal(http_client_begin(c, &call, &reply, NULL), PT_ERR_OK);
-    assert_int_equal(reply.length, 3);
-    buf_init(&piece, 100);
-    assert_int_equal(http_client_read(c, &piece, 100, NULL), PT_ERR_OK);
-    assert_int_equal(piece.n, 0);
-    buf_done(&piece);
-    http_client_free(c);
-    c = http_client_new("/nowhere/api.sock", 5000);
-    assert_int_equal(http_client_begin(c, &call, &reply, NULL), PT_ERR_CLOSED);
-    http_client_free(c);
-}
-
 static void strangers_are_turned_away(void **state)
 {
     struct http_client *c = http_client_new(path, 5000);
@@ -286,8 +224,6 @@ int main(void)
         T(calls_are_answered),
         T(a_large_body_arrives_whole),
         T(a_sink_takes_the_octets_of_success_only),
-        T(a_reply_comes_in_pieces),
-        T(a_reply_in_pieces_may_be_left_or_have_no_body),
         T(strangers_are_turned_away),
         T(a_gateway_that_is_down_is_said_so),
         T(a_served_socket_is_not_taken_over),
