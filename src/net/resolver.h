@@ -21,6 +21,13 @@ struct net_resolver_config {
     const char *const *servers; /* "IP" or "IP@PORT"; none: those of the system */
     uint32_t server_count;
     const char *trust_anchor; /* a DS record; NULL: the root's; "none": no validation */
+    uint32_t limit_ms;        /* a query ends by then with what is known; 0: 20 seconds */
+};
+
+enum {
+    NET_NAME_SIZE = 256,  /* a name as text, with its final NUL */
+    NET_MX_MAX = 10,      /* mail exchangers of a domain that count (RFC 5321 5.1 allows a limit) */
+    NET_TARGETS_MAX = 32, /* addresses to try, in all */
 };
 
 enum net_query_kind {
@@ -32,10 +39,8 @@ enum net_query_kind {
 struct net_target {
     uint16_t priority; /* of the exchanger; 0 with NET_QUERY_ADDRESSES */
     struct net_addr addr;
-    char host[256];
+    char host[NET_NAME_SIZE];
 };
-
-enum { NET_NAME_SIZE = 256, NET_TARGETS_MAX = 32, NET_MX_MAX = 10 };
 
 /*
  * Embedded in its owner, given up until `done` runs on the loop `reply_to`. There is no
@@ -50,7 +55,8 @@ struct net_query {
 
     /* The answer. `targets` are sorted: best priority first, at random within one, the addresses of
      * a host together, IPv6 and IPv4 by turns. Free with net_query_clear(). */
-    enum pt_err result; /* OK; NOTFOUND: no such name, or no address; AGAIN: try later; CORRUPT */
+    enum pt_err result; /* OK; NOTFOUND: no such name, or no address; AGAIN: try later, nobody
+                         * answered or a server failed; CORRUPT: what came failed validation */
     bool null_mx;       /* RFC 7505: the domain takes no mail; result is NOTFOUND */
     bool secure;        /* every answer was validated */
     uint32_t ttl;       /* seconds, the smallest of all answers */
@@ -58,7 +64,9 @@ struct net_query {
     uint32_t target_count;
     char reason[400]; /* for a person; empty when result is OK */
 
-    struct net_lookup *lookup; /* private */
+    struct net_query *next; /* private, like all that follows */
+    struct net_resolver *resolver;
+    int64_t asked_ns;
 };
 
 PT_NODISCARD enum pt_err net_resolver_new(struct net_resolver **out,
@@ -84,7 +92,8 @@ void net_resolver_adopt_take(struct net_resolver *r, struct net_resolver_change 
 
 void net_resolver_change_free(struct net_resolver_change *change); /* NULL is accepted */
 
-/* Asks. Any thread. */
+/* Asks. Any thread. Some hundred queries are under way at a time, the others wait their turn; the
+ * time limit counts from here. */
 void net_resolve(struct net_resolver *r, struct net_query *q);
 
 /* Frees the answer. */
