@@ -428,6 +428,9 @@ struct api_deps {
     void (*client)(void *ctx, const struct net_addr *client, int64_t now_us,
                    struct policy_explain_ask *out);
 
+    /* What the DNS says of its names, as far as the snapshot asks. */
+    void (*look_up)(void *ctx, const struct policy_snapshot *snap, struct policy_explain_ask *ask);
+
     /* What policy would decide from under these settings; a reference. NULL: memory is short. */
     struct policy_snapshot *(*draft_snapshot)(void *ctx, const struct settings *s);
 

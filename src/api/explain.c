@@ -44,6 +44,14 @@ static void read_text(struct question *q, const char *pointer, const json_t *val
         wrong(q, pointer, "must be a string");
 }
 
+static void read_size(struct question *q, const json_t *value)
+{
+    if (json_is_integer(value) && json_integer_value(value) >= 0)
+        q->ask.size = (uint64_t)json_integer_value(value);
+    else if (!json_is_null(value))
+        wrong(q, "/size", "must be a number of octets");
+}
+
 static void read_member(struct question *q, const char *key, const json_t *value)
 {
     struct policy_explain_ask *ask = &q->ask;
@@ -62,6 +70,8 @@ static void read_member(struct question *q, const char *key, const json_t *value
         read_text(q, "/to", value, &ask->to);
         if (ask->to.n && !policy_explain_is_recipient(ask->to))
             wrong(q, "/to", "must be the address of a mailbox");
+    } else if (strcmp(key, "size") == 0) {
+        read_size(q, value);
     } else if (strcmp(key, "tls") == 0) {
         ask->tls = json_is_true(value);
         if (!json_is_boolean(value) && !json_is_null(value))
@@ -182,6 +192,7 @@ static void answer(struct http_exchange *x, const struct policy_snapshot *snap,
     api_json_set(&v, "helo", q->ask.helo.n ? api_json_str(q->ask.helo) : json_null());
     api_json_set(&v, "from", api_json_str(q->ask.from));
     api_json_set(&v, "to", q->ask.to.n ? api_json_str(q->ask.to) : json_null());
+    api_json_set(&v, "size", q->ask.size ? json_integer((json_int_t)q->ask.size) : json_null());
     api_json_set(&v, "tls", json_boolean(q->ask.tls));
     api_json_set(&v, "draft", json_boolean(q->draft));
     api_json_set(&v, "revision", q->draft ? json_null() : json_integer((json_int_t)s->revision));
@@ -205,6 +216,7 @@ static void explain_client(struct http_exchange *x, json_t *body)
         return;
     q.ask.now_us = clock_wall_us();
     a->deps.client(a->deps.ctx, &q.ask.client, q.ask.now_us, &q.ask);
+    a->deps.look_up(a->deps.ctx, snap, &q.ask);
     answer(x, snap, &q);
     policy_snapshot_unref(snap);
 }

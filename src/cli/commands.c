@@ -314,6 +314,7 @@ const struct cli_command cli_commands[] = {
             "  postern explain 2001:db8::1 --draft settings.json",
         .options = { VALUE("--helo", "NAME", "the name in HELO or EHLO"),
                      VALUE("--from", "A", "the sender"), VALUE("--to", "A", "the recipient"),
+                     VALUE("--size", "N", "the octets that SIZE announces"),
                      FLAG("--tls", "the session is encrypted"),
                      VALUE("--draft", "FILE", "under this settings document; - is standard input"),
                      JSON },

@@ -46,11 +46,16 @@ static json_t *question(struct cli *c)
         json_pack("{s:s, s:b}", "address", c->args[0], "tls", cli_option(c, "--tls") != NULL);
     const char *file = cli_option(c, "--draft");
     json_t *draft = file ? read_draft(file) : NULL;
+    uint64_t size = 0;
 
-    if (file && !draft) {
+    if ((file && !draft) || !cli_option_u64(c, "--size", 0, &size)) {
+        json_decref(draft);
         json_decref(body);
         return NULL;
     }
+    if (size)
+        json_object_set_new(body, "size",
+                            json_integer((json_int_t)PT_MIN(size, (uint64_t)INT64_MAX)));
     if (draft)
         json_object_set_new(body, "draft", draft);
     for (size_t i = 0; i < PT_ARRAY_LEN(texts); i++) {

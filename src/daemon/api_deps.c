@@ -8,6 +8,7 @@
 #include "daemon/confirm.h"
 #include "daemon/limits_api.h"
 #include "daemon/metrics.h"
+#include "daemon/names_api.h"
 #include "daemon/process.h"
 #include "daemon/status.h"
 #include "daemon/tls_check.h"
@@ -422,6 +423,7 @@ void process_api_deps(struct process *p, struct api_deps *deps)
         .clients_each = tracking_clients_each,
         .test_address = test_address,
         .client = limits_client,
+        .look_up = names_look_up,
         .draft_snapshot = limits_draft_snapshot,
         .bans = limits_bans,
         .ban_set = limits_ban_set,

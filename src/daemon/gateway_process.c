@@ -161,7 +161,8 @@ static enum pt_err start_mail(struct process *p, struct pt_fault *fault)
                                                        .sessions_max = descriptors_for_sessions(),
                                                        .memory_max = p->memory.receiving,
                                                        .handshaker = p->handshaker,
-                                                       .tracking = p->tracking });
+                                                       .tracking = p->tracking,
+                                                       .resolver = p->control.resolver });
     if (!p->gateway || !make_loops(p) || !run_loops(p))
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory or descriptors to start");
     control_serve(&p->control, p->gateway, p->relay);
@@ -169,8 +170,8 @@ static enum pt_err start_mail(struct process *p, struct pt_fault *fault)
     return PT_ERR_OK;
 }
 
-/* Ends what handles mail, in whatever state its start was left. */
-static void end_mail(struct process *p)
+/* Ends what handles mail, in whatever state its start was left. `last`: for good. */
+static void end_mail(struct process *p, bool last)
 {
     control_serve(&p->control, NULL, NULL);
     for (unsigned i = 0; i < p->loop_count; i++)
@@ -178,6 +179,8 @@ static void end_mail(struct process *p)
             net_loop_stop(p->loops[i].loop);
             pthread_join(p->loops[i].thread, NULL);
         }
+    if (last)
+        net_resolver_stop(p->control.resolver); /* it would answer to loops that are gone */
     /* What sessions and deliveries have given away comes back with them. */
     tls_handshaker_free(p->handshaker);
     tls_handshaker_free(p->outgoing);
@@ -240,7 +243,7 @@ static bool try_mail(struct process *p)
     bool news;
 
     if (start_mail(p, &fault) != PT_ERR_OK)
-        end_mail(p);
+        end_mail(p, false);
     pthread_mutex_lock(&p->control.lock);
     news = fault.err != PT_ERR_OK && strcmp(p->spool_fault.text, fault.text) != 0;
     p->spool_fault = fault;
@@ -388,7 +391,7 @@ int gateway_process_run(struct daemon_options *o)
         fprintf(stderr, "postern: %s\n", fault.text);
     }
     api_free(p.api);
-    end_mail(&p);
+    end_mail(&p, true);
     tracking_free(p.tracking);
     control_done(&p.control);
     log_text(LOG_INFO, "stopped", "the gateway has ended");

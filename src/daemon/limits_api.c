@@ -11,15 +11,26 @@
 /* The rules that this is about, and the settings they have. */
 static const struct limit_rule {
     enum policy_rule rule;
-    int of; /* enum settings_limit_of; -1: bans */
+    int of;    /* enum settings_limit_of; -1: bans */
+    int check; /* … or enum settings_client_check; -1: none */
     struct str label;
 } rules[] = {
-    { POLICY_RULE_BAN, -1, STR("ban") },
-    { POLICY_RULE_LIMIT_SESSIONS, SETTINGS_LIMIT_SESSIONS, STR("simultaneous_connections") },
-    { POLICY_RULE_LIMIT_CONNECTIONS, SETTINGS_LIMIT_CONNECTIONS, STR("connections_per_minute") },
-    { POLICY_RULE_LIMIT_MESSAGES, SETTINGS_LIMIT_MESSAGES, STR("messages_per_minute") },
-    { POLICY_RULE_LIMIT_RECIPIENTS, SETTINGS_LIMIT_RECIPIENTS, STR("recipients_per_minute") },
-    { POLICY_RULE_LIMIT_FAILURES, SETTINGS_LIMIT_FAILURES, STR("failures_per_minute") },
+    { POLICY_RULE_BAN, -1, -1, STR("ban") },
+    { POLICY_RULE_LIMIT_SESSIONS, SETTINGS_LIMIT_SESSIONS, -1, STR("simultaneous_connections") },
+    { POLICY_RULE_LIMIT_CONNECTIONS, SETTINGS_LIMIT_CONNECTIONS, -1,
+      STR("connections_per_minute") },
+    { POLICY_RULE_LIMIT_MESSAGES, SETTINGS_LIMIT_MESSAGES, -1, STR("messages_per_minute") },
+    { POLICY_RULE_LIMIT_RECIPIENTS, SETTINGS_LIMIT_RECIPIENTS, -1, STR("recipients_per_minute") },
+    { POLICY_RULE_LIMIT_FAILURES, SETTINGS_LIMIT_FAILURES, -1, STR("failures_per_minute") },
+    { POLICY_RULE_HELO_SYNTAX, -1, SETTINGS_CHECK_HELO_SYNTAX, STR("helo_syntax") },
+    { POLICY_RULE_HELO_OWN_NAME, -1, SETTINGS_CHECK_HELO_OWN_NAME, STR("helo_own_name") },
+    { POLICY_RULE_SENDER_SYNTAX, -1, SETTINGS_CHECK_REVERSE_PATH_SYNTAX,
+      STR("reverse_path_syntax") },
+    { POLICY_RULE_SENDER_OWN_DOMAIN, -1, SETTINGS_CHECK_REVERSE_PATH_OWN_DOMAIN,
+      STR("reverse_path_own_domain") },
+    { POLICY_RULE_HELO_RESOLVABLE, -1, SETTINGS_CHECK_HELO_RESOLVABLE, STR("helo_resolvable") },
+    { POLICY_RULE_SENDER_RESOLVABLE, -1, SETTINGS_CHECK_REVERSE_PATH_RESOLVABLE,
+      STR("reverse_path_resolvable") },
 };
 
 /* ---- a client ---- */
@@ -80,11 +91,14 @@ bool limits_ban_lift(void *ctx, const struct net_addr *client)
 
 /* ---- what limits do ---- */
 
-static const char *mode_of(const struct settings *s, int of)
+static const char *mode_of(const struct settings *s, const struct limit_rule *r)
 {
     static const char *const names[] = { "off", "shadow", "on" };
 
-    return names[!s ? 0 : of < 0 ? s->limits.ban_mode : s->limits.of[of].mode];
+    return names[!s              ? 0
+                 : r->check >= 0 ? s->message_rules.checks[r->check]
+                 : r->of >= 0    ? s->limits.of[r->of].mode
+                                 : s->limits.ban_mode];
 }
 
 void limits_rules(void *ctx, void (*show)(void *user, const struct api_limit_rule *r), void *user)
@@ -94,7 +108,7 @@ void limits_rules(void *ctx, void (*show)(void *user, const struct api_limit_rul
 
     for (size_t i = 0; i < PT_ARRAY_LEN(rules); i++) {
         struct api_limit_rule r = { .rule = policy_rule_name(rules[i].rule),
-                                    .mode = mode_of(s, rules[i].of) };
+                                    .mode = mode_of(s, &rules[i]) };
 
         if (atomic_load(&p->serving))
             gateway_limits_counts(p->gateway, rules[i].rule, &r.refused, &r.shadow);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/msgid.h"
+#include "gateway/asking.h"
 #include "gateway/limits.h"
 #include "gateway/loop.h"
 #include "gateway/record.h"
@@ -107,25 +108,17 @@ static void refuse_message(struct session *s, const char *command, const char *s
 
 /* ---- the commands ---- */
 
-static void on_mail(struct session *s)
+/* Answers MAIL with the verdict of `snapshot`. */
+static void answer_mail(struct session *s, const struct policy_snapshot *snapshot,
+                        const struct policy_facts *facts, const struct policy_verdict *v)
 {
-    struct policy_facts facts = facts_of(s);
-    struct limits_facts room;
-    struct policy_verdict v;
     struct refused r = { .command = "MAIL", .what = "reverse_path", .step = "memory" };
 
-    facts.messages = s->messages;
-    facts.size = s->smtp.asked.mail.size;
-    facts.sender = s->smtp.asked.mail.reverse_path;
-    record_mail(s, facts.sender);
-    limits_count(s, ACCESS_MESSAGES, &facts, &room);
-    policy_verdict_init(&v, false);
-    policy_mail(s->loop->snapshot, &facts, &v);
-    limits_note(s->loop, &facts, &v);
-    r.address = r.sender = facts.sender;
-    if (v.action != POLICY_ACCEPT) {
-        r.verdict = &v;
-        r.snapshot = s->loop->snapshot;
+    limits_note(s->loop, facts, v);
+    r.address = r.sender = facts->sender;
+    if (v->action != POLICY_ACCEPT) {
+        r.verdict = v;
+        r.snapshot = snapshot;
         refuse(s, &r, NULL);
         return;
     }
@@ -138,6 +131,34 @@ static void on_mail(struct session *s)
         refuse(s, &r, &reply_memory);
     if (!smtp_server_in_transaction(&s->smtp))
         drop_transaction(s); /* the machine does not begin one in clear where TLS is required */
+}
+
+/* Where the verdict hangs on the DNS, which is asked, the answer comes later. */
+static void on_mail(struct session *s)
+{
+    struct policy_facts facts = facts_of(s);
+    struct limits_facts room;
+    struct policy_verdict v;
+
+    facts.messages = s->messages;
+    facts.data = s->data;
+    facts.size = s->smtp.asked.mail.size;
+    facts.sender = s->smtp.asked.mail.reverse_path;
+    facts.helo_dns = s->known ? POLICY_DNS_FOUND : POLICY_DNS_NOT_ASKED;
+    record_mail(s, facts.sender);
+    limits_count(s, ACCESS_MESSAGES, &facts, &room);
+    policy_verdict_init(&v, false);
+    policy_mail(s->loop->snapshot, &facts, &v);
+    if (v.action == POLICY_ACCEPT && v.asks) {
+        if (asking_begin(s, &facts, v.asks)) {
+            s->phase = SESSION_ASKING;
+            return;
+        }
+        facts.helo_dns = s->known ? POLICY_DNS_FOUND : POLICY_DNS_UNTOLD;
+        facts.sender_dns = POLICY_DNS_UNTOLD;
+        policy_mail(s->loop->snapshot, &facts, &v);
+    }
+    answer_mail(s, s->loop->snapshot, &facts, &v);
 }
 
 static void on_rcpt(struct session *s)
@@ -206,6 +227,7 @@ static void on_content(struct session *s, struct str content)
 {
     struct transaction *t = s->transaction;
 
+    s->data += content.n;
     if (!t || transaction_add_content(t, content)) {
         if (t && transaction_is_behind(t))
             s->phase = SESSION_BEHIND;
@@ -345,12 +367,13 @@ static bool act(struct session *s, const struct smtp_server_step *step)
         drop_transaction(s);
     switch (step->want) {
     case SMTP_WANT_HELO:
+        s->known = false;
         answer(s, NULL);
         record_helo(s);
         return true;
     case SMTP_WANT_MAIL:
         on_mail(s);
-        return true;
+        return s->phase == SESSION_OPEN;
     case SMTP_WANT_RCPT:
         on_rcpt(s);
         return true;
@@ -391,6 +414,22 @@ static bool act(struct session *s, const struct smtp_server_step *step)
 static uint32_t mistakes(const struct session *s)
 {
     return s->smtp.errors + s->smtp.refused;
+}
+
+void converse_asked(struct session *s)
+{
+    const struct asking_facts *known = asking_facts(s->asking);
+    struct policy_facts facts = known->facts;
+    uint32_t before = mistakes(s);
+    struct policy_verdict v;
+
+    facts.ref = s->loop->next_ref; /* others have been refused meanwhile */
+    s->known = facts.helo_dns == POLICY_DNS_FOUND;
+    policy_verdict_init(&v, false);
+    policy_mail(known->snapshot, &facts, &v);
+    answer_mail(s, known->snapshot, &facts, &v);
+    if (mistakes(s) > before)
+        limits_failed(s, mistakes(s) - before);
 }
 
 struct converse_result converse(struct session *s, struct str in)

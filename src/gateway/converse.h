@@ -13,10 +13,11 @@
 struct session;
 
 struct converse_result {
-    bool closing;    /* the session is over once the output is written */
-    bool quit;       /* … and the client has nothing more to say */
-    bool securing;   /* TLS begins once the output is written */
-    struct str rest; /* input that cannot be used yet: the session is committing or behind */
+    bool closing;  /* the session is over once the output is written */
+    bool quit;     /* … and the client has nothing more to say */
+    bool securing; /* TLS begins once the output is written */
+    struct str
+        rest; /* input that cannot be used yet: the session is committing, asking or behind */
 };
 
 /* Uses the input as far as possible. */
@@ -24,6 +25,9 @@ struct converse_result converse(struct session *s, struct str in);
 
 /* The answer to the end of data. */
 void converse_committed(struct session *s, enum pt_err result);
+
+/* The answer to MAIL, now that it is known what session->asking was about. */
+void converse_asked(struct session *s);
 
 /* Would connection control still let this client in? The verdict says why not. */
 bool converse_still_permitted(const struct session *s, struct policy_verdict *out);

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "gateway/asking.h"
 #include "gateway/converse.h"
 #include "gateway/loop.h"
 #include "gateway/replies.h"
@@ -123,7 +124,10 @@ void session_sweep(struct session *s, int64_t now_ns)
 {
     if (s->transaction && s->phase == SESSION_OPEN && gateway_memory_is_tight(s->loop->gateway))
         transaction_relieve(s->transaction);
-    check_patience(s, now_ns);
+    if (s->phase == SESSION_ASKING && asking_gives_up(s->asking, now_ns))
+        session_asked(s);
+    else
+        check_patience(s, now_ns);
 }
 
 /* ---- an administrator, the end ---- */
@@ -195,6 +199,8 @@ const char *session_doing(const struct session *s)
     switch ((enum session_phase)s->phase) {
     case SESSION_COMMITTING:
         return "waiting for the message to be stored";
+    case SESSION_ASKING:
+        return "waiting for the DNS";
     case SESSION_BEHIND:
         return "waiting for the disk";
     case SESSION_SECURING:

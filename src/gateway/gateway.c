@@ -7,6 +7,7 @@
 #include "base/block.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/asking.h"
 #include "gateway/loop.h"
 #include "gateway/replies.h"
 #include "gateway/session.h"
@@ -69,6 +70,7 @@ struct gateway *gateway_new(const struct gateway_config *config)
     g->spool = config->spool;
     g->handshaker = config->handshaker;
     g->tracking = config->tracking;
+    g->resolver = config->resolver;
     g->sessions_max = config->sessions_max;
     atomic_init(&g->next_session, (uint64_t)clock_wall_us());
     g->memory.max = config->memory_max;
@@ -550,6 +552,7 @@ void gateway_loop_free(struct gateway_loop *l)
     gateway_accept_done(l);
     while (l->sessions)
         session_close(l->sessions);
+    asking_forget_all(l);
     session_free_spare(l);
     net_timer_stop(&l->sweep);
     net_timer_stop(&l->grace);

@@ -7,6 +7,7 @@
 #include "net/addr.h"
 #include "net/listener.h"
 #include "net/loop.h"
+#include "net/resolver.h"
 #include "policy/policy.h"
 #include "spool/spool.h"
 #include "tls/handshake.h"
@@ -34,6 +35,8 @@ struct gateway_config {
     uint64_t memory_max;
     struct tls_handshaker *handshaker; /* outlives the gateway; NULL: no TLS at all */
     struct tracking *tracking;         /* the same; NULL: nothing is recorded */
+    /* Ends before the loops are freed; NULL: no name can be looked up. */
+    struct net_resolver *resolver;
 };
 
 struct gateway *gateway_new(const struct gateway_config *config); /* NULL: memory is short */

@@ -35,6 +35,7 @@ struct gateway {
     struct spool *spool;
     struct tls_handshaker *handshaker;
     struct tracking *tracking;     /* NULL: nothing is recorded */
+    struct net_resolver *resolver; /* NULL: there is none */
     struct budget memory;          /* for what clients send, until it is stored */
     atomic_bool memory_short;      /* the whole process has little left: no new transactions */
     _Atomic uint32_t sessions;     /* the one count of all loops, exact */
@@ -109,6 +110,7 @@ struct gateway_loop {
     bool recording;
 
     struct live_walk *walks; /* who is reading the list of sessions */
+    struct asking *askings;  /* questions to the DNS that are not answered */
 
     struct net_timer sweep; /* once a second while there are sessions */
     struct net_timer grace;

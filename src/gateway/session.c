@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "gateway/asking.h"
 #include "gateway/converse.h"
 #include "gateway/loop.h"
 #include "gateway/replies.h"
@@ -85,6 +86,7 @@ static void detach(struct session *s)
     struct gateway_loop *l = s->loop;
 
     secure_drop(s);
+    asking_drop(s->asking);
     transaction_abandon(s->transaction);
     smtp_server_done(&s->smtp);
     free(s->kept);
@@ -202,13 +204,19 @@ static enum patience_of middle_of(const struct session *s)
     return smtp_server_in_line(&s->smtp) ? PATIENCE_LINE : PATIENCE_NOTHING;
 }
 
+/* Something of ours is to come first: what the client sends meanwhile is kept. */
+static bool keeps(const struct session *s)
+{
+    return s->phase == SESSION_COMMITTING || s->phase == SESSION_ASKING;
+}
+
 /* `octets` went one way or the other; `completed`: something was answered. */
 static void moved(struct session *s, size_t octets, bool completed)
 {
     int64_t now = net_loop_now(s->loop->loop);
 
     patience_moved(&s->patience, octets, middle_of(s), completed, now);
-    if (s->phase == SESSION_COMMITTING || s->phase == SESSION_BEHIND)
+    if (keeps(s) || s->phase == SESSION_BEHIND)
         patience_pause(&s->patience, now);
     else
         patience_resume(&s->patience, now);
@@ -228,8 +236,7 @@ static void watch(struct session *s)
      * and what comes all the same is kept, up to a limit. */
     if (s->phase == SESSION_OPEN && !s->unsent)
         want |= NET_READ;
-    if (s->phase == SESSION_COMMITTING &&
-        s->kept_n < (gateway_memory_is_tight(s->loop->gateway) ? 1 : KEPT_MAX))
+    if (keeps(s) && s->kept_n < (gateway_memory_is_tight(s->loop->gateway) ? 1 : KEPT_MAX))
         want |= NET_READ;
     net_watch_want(&s->watch, want);
     if (want & NET_READ && net_stream_pending(&s->stream))
@@ -499,6 +506,16 @@ void session_committed(struct session *s, enum pt_err result)
     s->phase = SESSION_OPEN;
     patience_resume(&s->patience, net_loop_now(s->loop->loop));
     converse_committed(s, result);
+    use_kept(s);
+}
+
+void session_asked(struct session *s)
+{
+    s->phase = SESSION_OPEN;
+    patience_resume(&s->patience, net_loop_now(s->loop->loop));
+    converse_asked(s);
+    asking_drop(s->asking);
+    s->asking = NULL;
     use_kept(s);
 }
 

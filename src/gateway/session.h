@@ -20,12 +20,14 @@
  */
 
 struct gateway_loop;
+struct asking;
 struct transaction;
 struct secure;
 
 enum session_phase {
     SESSION_OPEN,       /* reads and answers */
     SESSION_COMMITTING, /* the spool has its message; input is kept, not used */
+    SESSION_ASKING,     /* its MAIL waits for the DNS; the same */
     SESSION_BEHIND,     /* the disk is behind, or memory short: not reading */
     SESSION_SECURING,   /* 220 is on its way out, or the TLS handshake goes on elsewhere */
     SESSION_CLOSING,    /* the last reply is on its way out */
@@ -53,6 +55,7 @@ struct session {
     struct smtp_server smtp;
     struct transaction *transaction; /* NULL: none */
     struct secure *secure;           /* while SESSION_SECURING */
+    struct asking *asking;           /* while SESSION_ASKING */
     char *kept;                      /* input not used yet */
     struct buf *unsent;              /* replies the socket did not take */
     struct net_endpoint client;
@@ -60,6 +63,7 @@ struct session {
     const char *how;                   /* it ended, for the log; NULL: nothing special */
     uint64_t id;                       /* ascending in time, not used again after a restart */
     uint64_t octets_in, octets_out;
+    uint64_t data; /* octets of content so far */
     uint32_t kept_n;
     uint32_t messages; /* accepted */
     int64_t started_ns;
@@ -68,6 +72,7 @@ struct session {
     uint8_t ending;  /* enum session_ending */
     uint8_t counted; /* for limits_ended() */
     bool lost;       /* the connection broke, or ended within a transaction */
+    bool known;      /* the name in HELO is in the DNS */
     bool no_more;    /* the client has closed its side; what it sent before is still answered */
 };
 
@@ -84,6 +89,9 @@ void session_close(struct session *s);
 
 /* The spool has answered for its message. */
 void session_committed(struct session *s, enum pt_err result);
+
+/* What its MAIL waits for is known. */
+void session_asked(struct session *s);
 
 /* The disk has caught up: reading may go on. */
 void session_resume(struct session *s);

@@ -88,6 +88,10 @@ static void end_with_what_is_known(struct net_lookup *l)
 {
     struct net_query *q = l->query;
 
+    if (l->enough) {
+        finish(l, PT_ERR_OK);
+        return;
+    }
     if (!fill_targets(l)) {
         note_failure(q, PT_ERR_AGAIN, q->name, "out of memory");
         finish(l, q->result);
@@ -219,12 +223,13 @@ static void take_addresses(struct net_lookup *l, struct net_exchanger *h, const 
 static void take_exchangers(struct net_lookup *l, int err, const struct ub_result *r)
 {
     struct net_query *q = l->query;
-    bool null_mx = false;
+    bool null_mx = false, mx;
 
     if (usable(q, err, r, q->name))
         for (int i = 0; r->data[i]; i++)
             net_exchangers_read_mx(&l->hosts, (const uint8_t *)r->data[i], (size_t)r->len[i],
                                    &l->resolver->rng, &null_mx);
+    mx = l->hosts.count > 0;
     /* Beside other records a null MX is a mistake to be ignored. */
     q->null_mx = null_mx && l->hosts.count == 0;
     if (q->null_mx) {
@@ -235,7 +240,8 @@ static void take_exchangers(struct net_lookup *l, int err, const struct ub_resul
         else /* no MX: the domain itself is the exchanger (RFC 5321 5.1) */
             net_exchangers_add(&l->hosts, 0, q->name, &l->resolver->rng);
     }
-    if (q->result == PT_ERR_OK)
+    l->enough = q->kind == NET_QUERY_MAIL && q->result == PT_ERR_OK && mx;
+    if (q->result == PT_ERR_OK && !l->enough)
         ask_addresses(l);
 }
 
@@ -278,7 +284,7 @@ void net_lookup_start(struct net_resolver *r, struct net_query *q)
     r->lookups = l;
     r->lookup_count++;
     l->context->pending++;
-    if (q->kind == NET_QUERY_MX) {
+    if (q->kind != NET_QUERY_ADDRESSES) {
         ask(l, 0, q->name, ns_t_mx);
     } else {
         net_exchangers_add(&l->hosts, 0, q->name, &r->rng);

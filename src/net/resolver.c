@@ -142,14 +142,31 @@ enum pt_err net_resolver_new(struct net_resolver **out, const struct net_resolve
     return PT_ERR_OK;
 }
 
-void net_resolver_free(struct net_resolver *r)
+void net_resolver_stop(struct net_resolver *r)
 {
     if (!r)
         return;
     atomic_store_explicit(&r->stop, true, memory_order_release);
     mailbox_wake(&r->mailbox);
     pthread_join(r->thread, NULL);
-    mailbox_drain(&r->mailbox); /* a change that came with the end */
+}
+
+void net_resolver_free(struct net_resolver *r)
+{
+    bool stopped = r && atomic_load_explicit(&r->stop, memory_order_relaxed);
+
+    if (!r)
+        return;
+    if (!stopped) {
+        net_resolver_stop(r);
+        mailbox_drain(&r->mailbox); /* a change that came with the end */
+    }
+    while (r->lookups) {
+        struct net_lookup *next = r->lookups->next;
+
+        free(r->lookups);
+        r->lookups = next;
+    }
     while (r->contexts) {
         struct net_context *next = r->contexts->next;
 

@@ -33,6 +33,8 @@ enum {
 enum net_query_kind {
     NET_QUERY_ADDRESSES, /* A and AAAA of a host */
     NET_QUERY_MX,        /* the mail exchangers of a domain (RFC 5321 5.1) with their addresses */
+    NET_QUERY_MAIL,      /* has a domain any? As NET_QUERY_MX, but where there are MX records they
+                            are the answer, without a target */
 };
 
 /* One address to try. `host` is the exchanger's name, or the host asked for. */
@@ -73,7 +75,11 @@ PT_NODISCARD enum pt_err net_resolver_new(struct net_resolver **out,
                                           const struct net_resolver_config *config,
                                           struct pt_fault *fault);
 
-/* Ends the thread. No query may be under way. */
+/* Ends the thread: what is under way then, and whatever is asked from now on, is never answered, so
+ * that the loops can be freed. Once. */
+void net_resolver_stop(struct net_resolver *r); /* NULL is accepted */
+
+/* Stops it, if it was not. No query may be under way then. */
 void net_resolver_free(struct net_resolver *r);
 
 /* A changed configuration that is ready to be adopted. */

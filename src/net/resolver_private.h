@@ -42,6 +42,7 @@ struct net_lookup {
     struct net_query *query;
     struct net_context *context;
     int64_t until_ns; /* given up then */
+    bool enough;      /* NET_QUERY_MAIL: there are MX records */
     bool hurried;     /* a host has an address: the others have not much time */
     unsigned open;    /* questions under way */
     unsigned question_count;

@@ -26,7 +26,14 @@ static unsigned number_of(const struct policy_step *s)
     case POLICY_RULE_REQUIRED_TLS:
         return 5;
     case POLICY_RULE_MAX_MESSAGES:
+    case POLICY_RULE_MAX_DATA:
     case POLICY_RULE_MAX_MESSAGE_SIZE:
+    case POLICY_RULE_HELO_SYNTAX:
+    case POLICY_RULE_HELO_OWN_NAME:
+    case POLICY_RULE_SENDER_SYNTAX:
+    case POLICY_RULE_SENDER_OWN_DOMAIN:
+    case POLICY_RULE_HELO_RESOLVABLE:
+    case POLICY_RULE_SENDER_RESOLVABLE:
         return 6;
     default:
         return 7;
@@ -36,8 +43,8 @@ static unsigned number_of(const struct policy_step *s)
 static bool is_counted(const struct policy_step *s)
 {
     return s->scope != POLICY_SCOPE_NONE || s->rule == POLICY_RULE_MAX_CONNECTIONS ||
-           s->rule == POLICY_RULE_MAX_MESSAGES || s->rule == POLICY_RULE_MAX_MESSAGE_SIZE ||
-           s->rule == POLICY_RULE_MAX_RECIPIENTS;
+           s->rule == POLICY_RULE_MAX_MESSAGES || s->rule == POLICY_RULE_MAX_DATA ||
+           s->rule == POLICY_RULE_MAX_MESSAGE_SIZE || s->rule == POLICY_RULE_MAX_RECIPIENTS;
 }
 
 static void show_step(const struct policy_snapshot *snap, const struct policy_explain_ask *ask,
@@ -53,6 +60,10 @@ static void show_step(const struct policy_snapshot *snap, const struct policy_ex
 
     buf_clear(text);
     policy_step_tell(snap, s, text);
+    if (s->outcome != POLICY_PASS && s->rule == POLICY_RULE_HELO_RESOLVABLE && ask->helo_why[0])
+        buf_addf(text, " (%s)", ask->helo_why);
+    if (s->outcome != POLICY_PASS && s->rule == POLICY_RULE_SENDER_RESOLVABLE && ask->from_why[0])
+        buf_addf(text, " (%s)", ask->from_why);
     if (noted)
         buf_addf(text, " (%s)", ask->ban.note);
     show(user, &(struct policy_explain_step){
@@ -85,22 +96,42 @@ static void set_reply(const struct policy_explain_ask *ask, const struct policy_
     snprintf(out->text, sizeof out->text, "%.*s", STR_FMT(reply->text));
 }
 
-void policy_explain_tell(const struct policy_snapshot *snap, const struct policy_explain_ask *ask,
-                         policy_explain_fn *show, void *user, struct policy_explained *out)
+static struct policy_facts facts_of(const struct policy_explain_ask *ask)
 {
-    static const char *const decisions[] = { "accept", "refuse", "disconnect" };
-    const struct policy_facts facts = {
+    return (struct policy_facts){
         .client = ask->client,
         .now_us = ask->now_us,
         .sessions = ask->sessions,
         .sessions_max = ask->sessions_max,
         .tls = ask->tls,
+        .size = ask->size,
         .helo = ask->helo,
         .sender = ask->from,
+        .helo_dns = ask->helo_dns,
+        .sender_dns = ask->from_dns,
         .recipient = ask->to,
         .usage = &ask->usage,
         .ban = ask->banned ? &ask->ban : NULL,
     };
+}
+
+bool policy_explain_asks(const struct policy_snapshot *snap, const struct policy_explain_ask *ask,
+                         bool helo, char out[SETTINGS_DOMAIN_SIZE])
+{
+    const struct policy_facts facts = facts_of(ask);
+    enum policy_ask what = helo ? POLICY_ASK_HELO : POLICY_ASK_SENDER;
+    struct policy_verdict v;
+
+    policy_verdict_init(&v, true);
+    policy_explain(snap, &facts, &v);
+    return v.asks & what && policy_ask_name(&facts, what, out);
+}
+
+void policy_explain_tell(const struct policy_snapshot *snap, const struct policy_explain_ask *ask,
+                         policy_explain_fn *show, void *user, struct policy_explained *out)
+{
+    static const char *const decisions[] = { "accept", "refuse", "disconnect" };
+    const struct policy_facts facts = facts_of(ask);
     struct policy_verdict v;
     bool decided = false;
     struct buf text;

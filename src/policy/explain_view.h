@@ -19,6 +19,8 @@
 
 struct policy_snapshot;
 
+enum { POLICY_EXPLAIN_WHY = 400 };
+
 struct policy_explain_ask {
     struct net_addr client;
     struct str helo, from;
@@ -29,6 +31,11 @@ struct policy_explain_ask {
     struct access_client usage;      /* of this one */
     bool banned;
     struct access_ban ban; /* if `banned` */
+    uint64_t size;         /* octets that SIZE announces; 0: none */
+    /* What the DNS says of the name in HELO and of the sender's domain: enum policy_dns, and why.
+     */
+    uint8_t helo_dns, from_dns;
+    char helo_why[POLICY_EXPLAIN_WHY], from_why[POLICY_EXPLAIN_WHY];
 };
 
 /* A step; texts are borrowed for the time of the call that shows it. */
@@ -49,6 +56,12 @@ struct policy_explain_step {
 };
 
 typedef void policy_explain_fn(void *user, const struct policy_explain_step *step);
+
+/* The name to ask the DNS about first, of HELO or of the sender's domain (policy_ask_name()).
+ * False: none. */
+PT_NODISCARD bool policy_explain_asks(const struct policy_snapshot *snap,
+                                      const struct policy_explain_ask *ask, bool helo,
+                                      char out[SETTINGS_DOMAIN_SIZE]);
 
 #define POLICY_EXPLAIN_TEXT 600
 

@@ -14,10 +14,7 @@ static const struct smtp_reply
         QUESTION_REFUSAL(554, 5, 7, 1, "Access denied: your address may not connect here"),
     no_longer_allowed = QUESTION_REFUSAL(421, 4, 7, 0, "Your address may no longer connect here"),
     too_many_connections = QUESTION_REFUSAL(421, 4, 3, 2, "Too many connections, try again later"),
-    tls_first = QUESTION_REFUSAL(530, 5, 7, 0, "Must issue a STARTTLS command first"),
-    too_many_messages = QUESTION_REFUSAL(421, 4, 7, 0, "Too many messages in one connection"),
-    too_large = QUESTION_REFUSAL(552, 5, 3, 4, "The message is larger than this server accepts"),
-    too_many_recipients = QUESTION_REFUSAL(452, 4, 5, 3, "Too many recipients in one message"),
+    too_much_data = QUESTION_REFUSAL(421, 4, 7, 0, "Too much data in one session; connect again"),
     no_relaying = QUESTION_REFUSAL(550, 5, 7, 1,
                                    "Relaying denied: you may not send to this domain from here"),
     no_routing =
@@ -111,7 +108,7 @@ static void required_tls(struct question *q)
                                       .limit = q->snap->settings->tls.incoming_required };
 
     if (step.limit && !q->facts->tls)
-        question_block(q, step, POLICY_REFUSE, &tls_first);
+        question_block(q, step, POLICY_REFUSE, &smtp_reply_need_tls);
     else
         question_pass(q, step);
 }
@@ -120,15 +117,22 @@ static void mail_rules(struct question *q)
 {
     const struct settings *s = q->snap->settings;
     uint64_t messages = s->message_rules.max_messages_per_connection;
+    uint64_t data = s->message_rules.max_data_per_connection;
     uint64_t size = s->message_rules.max_message_size;
 
     required_tls(q);
     if (question_open(q))
         below(q, POLICY_RULE_MAX_MESSAGES, q->facts->messages, messages,
-              q->facts->messages >= messages, POLICY_DISCONNECT, &too_many_messages);
+              q->facts->messages >= messages, POLICY_DISCONNECT, &smtp_reply_too_many_messages);
+    if (data && question_open(q))
+        below(q, POLICY_RULE_MAX_DATA, q->facts->data + q->facts->size, data,
+              q->facts->data >= data || q->facts->size > data - q->facts->data, POLICY_DISCONNECT,
+              &too_much_data);
     if (question_open(q))
         below(q, POLICY_RULE_MAX_MESSAGE_SIZE, q->facts->size, size, q->facts->size > size,
-              POLICY_REFUSE, &too_large);
+              POLICY_REFUSE, &smtp_reply_too_large);
+    if (q->snap->checked && question_open(q))
+        question_checks(q);
 }
 
 /* ---- the recipient ---- */
@@ -169,7 +173,7 @@ static void permitted_relay(struct question *q)
         question_pass(q, step);
 }
 
-static uint32_t relay_domain(const struct policy_snapshot *snap, struct str domain)
+uint32_t question_relay_domain(const struct policy_snapshot *snap, struct str domain)
 {
     char room[SETTINGS_DOMAIN_SIZE];
     bool is_name = settings_domain_normalise(domain, room);
@@ -183,7 +187,7 @@ static void relay_domains(struct question *q, struct str local, struct str domai
     struct policy_step step = {
         .rule = POLICY_RULE_RELAY_DOMAINS,
         .list = POLICY_LIST_RELAY_DOMAINS,
-        .entry = domain.n ? relay_domain(q->snap, domain) : POLICY_NO_ENTRY,
+        .entry = domain.n ? question_relay_domain(q->snap, domain) : POLICY_NO_ENTRY,
     };
 
     if (step.entry == POLICY_NO_ENTRY) {
@@ -206,7 +210,7 @@ static void rcpt_rules(struct question *q)
     bool has_domain = policy_address_split(q->facts->recipient, &local, &domain);
 
     below(q, POLICY_RULE_MAX_RECIPIENTS, q->facts->recipients, recipients,
-          q->facts->recipients >= recipients, POLICY_REFUSE, &too_many_recipients);
+          q->facts->recipients >= recipients, POLICY_REFUSE, &smtp_reply_too_many_recipients);
     if (question_open(q))
         postmaster(q, local, has_domain);
     if (question_open(q))

@@ -44,6 +44,18 @@ const struct settings *policy_snapshot_settings(const struct policy_snapshot *sn
 
 /* ---- facts ---- */
 
+/* What the DNS says about a name. */
+enum policy_dns {
+    POLICY_DNS_NOT_ASKED, /* not known (yet): nothing is refused for it, see policy_verdict.asks */
+    POLICY_DNS_FOUND,     /* it has MX, A or AAAA records */
+    POLICY_DNS_NOTHING,   /* it has none of them */
+    POLICY_DNS_NULL_MX,   /* it takes no mail (RFC 7505) */
+    POLICY_DNS_UNTOLD,    /* it cannot be told now */
+};
+
+/* Which names a verdict needs to know more of. */
+enum policy_ask { POLICY_ASK_HELO = 1, POLICY_ASK_SENDER = 2 };
+
 /* What is known by the time of the question; unknown: zero. */
 struct policy_facts {
     struct net_addr client;
@@ -52,10 +64,13 @@ struct policy_facts {
     uint32_t sessions_max; /* what the system allows; 0: not known */
     bool tls;              /* the session is encrypted */
     uint32_t messages;     /* transactions begun in this session, without the one in question */
+    uint64_t data;         /* octets of content in this session so far */
     uint64_t size;         /* octets the client announced by SIZE; 0: none */
     uint32_t recipients;   /* taken in this transaction, without the one in question */
     struct str helo;
     struct str sender;    /* reverse-path; empty: null */
+    uint8_t helo_dns;     /* enum policy_dns, about the name in HELO … */
+    uint8_t sender_dns;   /* … and about the domain of the reverse-path */
     struct str recipient; /* address without angle brackets and source route */
     /* What this client and its network did before; NULL: not counted, and no limit is asked. */
     const struct access_client *usage;
@@ -86,7 +101,14 @@ enum policy_action {
     X(LIMIT_FAILURES, "failures per minute")                                                       \
     X(REQUIRED_TLS, "required TLS")                                                                \
     X(MAX_MESSAGES, "messages per connection")                                                     \
+    X(MAX_DATA, "data per connection")                                                             \
     X(MAX_MESSAGE_SIZE, "message size")                                                            \
+    X(HELO_SYNTAX, "HELO syntax")                                                                  \
+    X(HELO_OWN_NAME, "own name in HELO")                                                           \
+    X(SENDER_SYNTAX, "reverse-path syntax")                                                        \
+    X(SENDER_OWN_DOMAIN, "own domain in the reverse-path")                                         \
+    X(HELO_RESOLVABLE, "HELO name in the DNS")                                                     \
+    X(SENDER_RESOLVABLE, "reverse-path in the DNS")                                                \
     X(MAX_RECIPIENTS, "recipients per message")                                                    \
     X(POSTMASTER, "postmaster")                                                                    \
     X(PERMITTED_RELAY, "permitted relay")                                                          \
@@ -155,6 +177,7 @@ struct policy_verdict {
     uint32_t entry;          /* as in policy_step */
     struct smtp_reply reply; /* code 0 when accepted; its text lies in `text` below */
     uint32_t shadow;    /* bits: 1 << rule, for rules that would have refused (POLICY_SHADOW) */
+    uint8_t asks;       /* enum policy_ask: with these facts it may be another; ask again then */
     bool explain;       /* set by policy_verdict_init() */
     uint8_t step_count; /* 0 unless `explain` */
     char text[POLICY_TEXT_MAX];
@@ -175,8 +198,9 @@ void policy_verdict_init(struct policy_verdict *v, bool explain);
  *                                         only while policy_limits_asked() or there is a ban
  * client   client, now_us:                421 4.7.0 with POLICY_DISCONNECT, for a session that is
  *                                         open already and new rules refuse
- * mail     client, now_us, usage, ban, tls, messages, size:
- *                                         421 4.7.0 with POLICY_DISCONNECT, 530 5.7.0, 552 5.3.4
+ * mail     client, now_us, usage, ban, tls, messages, data, size, helo, sender, helo_dns,
+ *          sender_dns:                    421 4.7.0 with POLICY_DISCONNECT, 530 5.7.0, 552 5.3.4,
+ *                                         and what the checks refuse with (checks.c)
  * rcpt     client, now_us, usage, ban, tls, recipients, recipient:
  *                                         421 4.7.0 with POLICY_DISCONNECT, 530 5.7.0, 452 4.5.3,
  *                                         550 5.7.1
@@ -204,6 +228,12 @@ void policy_explain(const struct policy_snapshot *snap, const struct policy_fact
 /* True if this client may send to any domain (message_rules.permitted_relay). */
 bool policy_may_relay(const struct policy_snapshot *snap, const struct net_addr *client,
                       int64_t now_us);
+
+/* The name to ask the DNS about for one bit of `asks`, A-labels in lower case. False: there is
+ * none. About a HELO name its addresses count, or MX; about a sender's domain what RFC 5321 5.1
+ * asks. */
+PT_NODISCARD bool policy_ask_name(const struct policy_facts *facts, enum policy_ask ask,
+                                  char out[SETTINGS_DOMAIN_SIZE]);
 
 /* ---- limits ---- */
 

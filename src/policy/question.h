@@ -27,6 +27,7 @@ static inline struct question question_begin(const struct policy_snapshot *snap,
     v->list = POLICY_LIST_NONE;
     v->entry = POLICY_NO_ENTRY;
     v->shadow = 0;
+    v->asks = 0;
     v->reply = (struct smtp_reply){ 0 };
     return (struct question){ snap, facts, v, (uint8_t)stage, false, false };
 }
@@ -99,6 +100,16 @@ void question_block(struct question *q, struct policy_step step, enum policy_act
             text, sizeof(text) - 1                                                                 \
         }                                                                                          \
     }
+
+/* The entry of relay_domains that the domain is in, or POLICY_NO_ENTRY. (policy.c) */
+uint32_t question_relay_domain(const struct policy_snapshot *snap, struct str domain);
+
+/* ---- what a client says of itself and its sender (checks.c) ---- */
+
+void question_checks(struct question *q);
+
+/* What a step of theirs has found, in words. */
+const char *question_finding_text(uint64_t finding);
 
 /* ---- what a client may do (limits.c) ---- */
 

@@ -87,6 +87,7 @@ static struct net_prefix relay_prefix(enum settings_relay_hosts hosts, const str
     return cleared(*net, net_addr_bits(&net->addr));
 }
 
+/* The addresses of this host, loopback among them, as wide as `hosts` has it. */
 static struct access_table *host_relay_table(enum settings_relay_hosts hosts,
                                              const struct net_prefix *nets, uint32_t count)
 {
@@ -120,6 +121,22 @@ static struct access_table *networks_table(const struct net_prefix *networks, ui
     t = access_table_new(rows, count);
     free(rows);
     return t;
+}
+
+/* ---- checks ---- */
+
+/* False: memory is short. */
+static bool take_checks(struct policy_snapshot *snap, const struct settings *s,
+                        const struct net_prefix *nets, uint32_t count)
+{
+    for (int i = 0; i < SETTINGS_CHECK_COUNT; i++)
+        snap->checked = snap->checked || s->message_rules.checks[i] != SETTINGS_LIMIT_OFF;
+    if (!settings_domain_normalise(str_of(s->identity.hostname), snap->hostname))
+        snap->hostname[0] = 0;
+    if (s->message_rules.checks[SETTINGS_CHECK_HELO_OWN_NAME] == SETTINGS_LIMIT_OFF)
+        return true;
+    snap->self = host_relay_table(SETTINGS_RELAY_HOST_ONLY, nets, count);
+    return snap->self;
 }
 
 /* ---- limits ---- */
@@ -172,7 +189,8 @@ struct policy_snapshot *policy_snapshot_next(const struct policy_snapshot *befor
         snap->relay = host_relay_table(s->message_rules.relay_hosts, host_nets, host_net_count);
     snap->relay_domains =
         settings_domains_new(s->message_rules.relay_domains, s->message_rules.relay_domain_count);
-    if (snap->deny && snap->permit && snap->relay && snap->relay_domains && take_limits(snap, s))
+    if (snap->deny && snap->permit && snap->relay && snap->relay_domains && take_limits(snap, s) &&
+        take_checks(snap, s, host_nets, host_net_count))
         return snap;
     policy_snapshot_unref(snap);
     return NULL;
@@ -196,6 +214,7 @@ void policy_snapshot_unref(const struct policy_snapshot *snap)
     table_unref(snap->permit);
     access_table_free(snap->relay);
     access_table_free(snap->exempt);
+    access_table_free(snap->self);
     settings_domains_free(snap->relay_domains);
     settings_unref(snap->settings);
     free(mine);

@@ -23,7 +23,10 @@ struct policy_snapshot {
     struct access_table *relay; /* clients that may relay; its rows are those of relay_networks
                                    under SETTINGS_RELAY_SPECIFIED, otherwise of this host */
     struct settings_domains *relay_domains;
-    struct access_table *exempt; /* from limits; NULL: nobody */
-    bool limited;                /* any limit, or the ban, is on or watched */
+    struct access_table *self; /* the addresses of this host; NULL unless a check asks for them */
+    bool checked;              /* any of message_rules.…_checks is on or watched */
+    char hostname[SETTINGS_DOMAIN_SIZE]; /* ours, normalised */
+    struct access_table *exempt;         /* from limits; NULL: nobody */
+    bool limited;                        /* any limit, or the ban, is on or watched */
     _Atomic uint32_t refs;
 };

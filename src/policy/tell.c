@@ -1,6 +1,6 @@
 /* Decisions in words. */
 #include "base/clock.h"
-#include "policy/snapshot.h"
+#include "policy/question.h"
 
 const char *policy_rule_name(enum policy_rule rule)
 {
@@ -139,6 +139,17 @@ static void write_exempt(const struct policy_snapshot *snap, const struct policy
     buf_addf(out, "the client is in %s", text ? text : "the list");
 }
 
+static void write_check(const struct policy_snapshot *snap, const struct policy_step *step,
+                        struct buf *out)
+{
+    char room[SETTINGS_ENTRY_SIZE];
+    const char *text = policy_entry_text(snap, step->list, step->entry, room);
+
+    buf_addf(out, "%s", question_finding_text(step->value));
+    if (text)
+        buf_addf(out, ", %s", text);
+}
+
 static void write_facts(const struct policy_snapshot *snap, const struct policy_step *step,
                         struct buf *out)
 {
@@ -148,9 +159,18 @@ static void write_facts(const struct policy_snapshot *snap, const struct policy_
         return;
     case POLICY_RULE_MAX_CONNECTIONS:
     case POLICY_RULE_MAX_MESSAGES:
+    case POLICY_RULE_MAX_DATA:
     case POLICY_RULE_MAX_MESSAGE_SIZE:
     case POLICY_RULE_MAX_RECIPIENTS:
         write_limit(step, out);
+        return;
+    case POLICY_RULE_HELO_SYNTAX:
+    case POLICY_RULE_HELO_OWN_NAME:
+    case POLICY_RULE_SENDER_SYNTAX:
+    case POLICY_RULE_SENDER_OWN_DOMAIN:
+    case POLICY_RULE_HELO_RESOLVABLE:
+    case POLICY_RULE_SENDER_RESOLVABLE:
+        write_check(snap, step, out);
         return;
     case POLICY_RULE_BAN:
         write_ban(step, out);

@@ -18,5 +18,8 @@ extern const char *const settings_limit_keys[SETTINGS_LIMIT_COUNT];
 /* Rules about several values; `limits` is the checked object, or NULL. */
 void settings_check_limits(struct settings_check *c, const json_t *limits);
 
+/* "off", "shadow" or "on"; anything else, and NULL, is off. */
+enum settings_limit_mode settings_value_mode(const json_t *text);
+
 /* All but `exempt`; `limits` may be NULL: everything is off. */
 void settings_value_limits(const json_t *limits, struct settings *s);

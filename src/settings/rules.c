@@ -3,6 +3,7 @@
 
 #include "net/entry.h"
 #include "settings/check.h"
+#include "settings/client_checks.h"
 #include "settings/errors.h"
 #include "settings/limits.h"
 
@@ -243,6 +244,7 @@ void settings_check_rules(struct settings_check *c, const json_t *document)
     check_incoming_tls(c, document);
     check_routes(c, document);
     check_relay_width(c, document);
+    settings_check_client_checks(c, document);
     settings_check_limits(c, settings_json_at(document, "connections", "limits", NULL));
 }
 

@@ -51,6 +51,17 @@ enum settings_limit_of {
 };
 #define SETTINGS_LIMIT_MAX 100000
 
+/* What a client says of itself and its sender, each with a switch of its own. */
+enum settings_client_check {
+    SETTINGS_CHECK_HELO_SYNTAX,
+    SETTINGS_CHECK_HELO_RESOLVABLE,
+    SETTINGS_CHECK_HELO_OWN_NAME,
+    SETTINGS_CHECK_REVERSE_PATH_SYNTAX,
+    SETTINGS_CHECK_REVERSE_PATH_RESOLVABLE,
+    SETTINGS_CHECK_REVERSE_PATH_OWN_DOMAIN,
+    SETTINGS_CHECK_COUNT,
+};
+
 struct settings_limit {
     enum settings_limit_mode mode;
     uint32_t per_address; /* 0: no limit */
@@ -116,7 +127,9 @@ struct settings {
         uint64_t max_message_size; /* octets */
         uint32_t max_recipients;
         uint32_t max_messages_per_connection; /* 0: no limit */
-        const char **relay_domains;           /* lower case, A-labels; "*" and "*.x" possible */
+        uint64_t max_data_per_connection;     /* octets; 0: no limit */
+        enum settings_limit_mode checks[SETTINGS_CHECK_COUNT];
+        const char **relay_domains; /* lower case, A-labels; "*" and "*.x" possible */
         uint32_t relay_domain_count;
         enum settings_relay_hosts relay_hosts;
         struct net_prefix *relay_networks;

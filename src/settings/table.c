@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "settings/client_checks.h"
 #include "settings/limits.h"
 
 #define CHOICES(...) ((const char *const[]){ __VA_ARGS__, NULL })
@@ -271,6 +272,17 @@ static const struct schema_node message_rules[] = {
                    "connect again. null: no limit.",
     },
     {
+        .key = "max_data_per_connection_mb",
+        .type = SCHEMA_INTEGER,
+        .flags = SCHEMA_NULLABLE,
+        .min = 1,
+        .max = 1048576,
+        .unit = "1,048,576 octets",
+        .summary = "Content in one session, not less than max_message_size_mb. A MAIL behind it, "
+                   "or that announces by SIZE more than is left, gets 421 4.7.0, and the client "
+                   "may connect again; a message that has begun may end. Default: no limit.",
+    },
+    {
         .key = "relay_domains",
         .type = SCHEMA_LIST,
         .max = DOMAINS_MAX,
@@ -286,6 +298,18 @@ static const struct schema_node message_rules[] = {
       .children = permitted_relay,
       .summary = "Clients that may send to any domain. Everyone else gets 550 5.7.1 for a "
                  "recipient outside relay_domains." },
+    { .key = "helo_checks",
+      .type = SCHEMA_OBJECT,
+      .flags = SCHEMA_NULLABLE,
+      .children = schema_helo_checks,
+      .summary = "What is asked of the name in HELO and EHLO, at MAIL. Clients that "
+                 "permitted_relay lets send to any domain are not asked." },
+    { .key = "reverse_path_checks",
+      .type = SCHEMA_OBJECT,
+      .flags = SCHEMA_NULLABLE,
+      .children = schema_reverse_path_checks,
+      .summary = "What is asked of the sender's address in MAIL, unless it is null (\"<>\"). "
+                 "Clients that permitted_relay lets send to any domain are not asked." },
     { .key = NULL },
 };
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "net/entry.h"
+#include "settings/client_checks.h"
 #include "settings/limits.h"
 
 /* Larger than what an arena takes from the pool of message blocks: that memory is for messages. */
@@ -216,6 +217,7 @@ static void build_message_rules(struct builder *b, const json_t *from)
     b->s->message_rules.relay_domain_count = build_strings(
         b, json_object_get(from, "relay_domains"), &b->s->message_rules.relay_domains);
     build_relay(b, json_object_get(from, "permitted_relay"));
+    settings_value_client_checks(from, b->s);
 }
 
 static void build_tls(struct builder *b, const json_t *from)

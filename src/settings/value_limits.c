@@ -3,13 +3,18 @@
 #include "settings/errors.h"
 #include "settings/limits.h"
 
-static enum settings_limit_mode mode_of(const json_t *object)
+enum settings_limit_mode settings_value_mode(const json_t *text)
 {
-    const char *mode = json_string_value(json_object_get(object, "mode"));
+    const char *mode = json_string_value(text);
 
     if (!mode || strcmp(mode, "off") == 0)
         return SETTINGS_LIMIT_OFF;
     return strcmp(mode, "shadow") == 0 ? SETTINGS_LIMIT_SHADOW : SETTINGS_LIMIT_ON;
+}
+
+static enum settings_limit_mode mode_of(const json_t *object)
+{
+    return settings_value_mode(json_object_get(object, "mode"));
 }
 
 static uint32_t number(const json_t *object, const char *key)

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from lib import Client, Postern
+from lib import Client, Names, Postern
 
 RELAY = {"message_rules": {"relay_domains": ["example.com"]}}
 
@@ -351,6 +351,40 @@ RECIPIENTS = [
     "a@[127.0.0.1]",
     '"x!y"@example.com',
 ]
+HELOS = [
+    "client.example",
+    "gw.example",
+    "[127.0.0.9]",
+    "[192.0.2.1]",
+    "127.0.0.1",
+    "localhost",
+    "nowhere.example",
+    "mx-only.example",
+    "failing.example",
+    "a..b",
+]
+SENDERS = [
+    "",
+    "a@source.example",
+    "a@mx-only.example",
+    "a@null.example",
+    "a@nowhere.example",
+    "a@failing.example",
+    "a@example.com",
+    "a@sub.example.com",
+    "a@host",
+    "a@[192.0.2.1]",
+]
+RECORDS = {
+    ("client.example", "A"): ["192.0.2.1"],
+    ("source.example", "AAAA"): ["2001:db8::1"],
+    ("mx-only.example", "MX"): ["10 mx.elsewhere.example."],
+    ("null.example", "MX"): ["0 ."],
+    ("example.com", "A"): ["192.0.2.3"],
+    ("failing.example", "A"): "SERVFAIL",
+    ("failing.example", "AAAA"): "SERVFAIL",
+    ("failing.example", "MX"): "SERVFAIL",
+}
 
 
 def certificate(folder) -> dict:
@@ -396,6 +430,13 @@ def some_settings(r: random.Random, port: int, cert: str) -> dict:
         },
         "confirm": ["empty_permit_list"],
     }
+    for checks, keys in {
+        "helo_checks": ("syntax", "resolvable", "own_name"),
+        "reverse_path_checks": ("syntax", "resolvable", "own_domain"),
+    }.items():
+        if r.random() < 0.7:
+            modes = {key: r.choice(["off", "shadow", "on"]) for key in keys}
+            document["message_rules"][checks] = modes
     if r.random() < 0.7:
         document["connections"]["limits"] = {
             "simultaneous_connections": some_limit(r),
@@ -416,17 +457,19 @@ def begins_tls(client: Client) -> None:
     client._socket = context.wrap_socket(client._socket)
 
 
-def what_a_session_gets(gateway: Postern, source: str, sender: str, to: str, tls: bool):
+def what_a_session_gets(
+    gateway: Postern, source: str, helo: str, sender: str, to: str, tls: bool
+):
     """The first refusal, or the reply to RCPT."""
     host = "::1" if ":" in source else "127.0.0.1"
     with Client(host, gateway.port, source=source, greeting=None) as client:
         gateway.clients.append(client)
         reply = client.reply()
         if reply.code == 220:
-            client.hello()
+            client.says(f"EHLO {helo}").expect(250)
             if tls:
                 begins_tls(client)
-                client.hello()
+                client.says(f"EHLO {helo}").expect(250)
             reply = client.says(f"MAIL FROM:<{sender}>").reply()
             if reply.code == 250:
                 reply = client.says(f"RCPT TO:<{to}>").reply()
@@ -443,17 +486,20 @@ def what_a_session_gets(gateway: Postern, source: str, sender: str, to: str, tls
 def test_explain_says_what_a_real_session_gets(seed, tmp_path):
     r = random.Random(seed)
     asked, refused = 0, set()
-    with Postern() as gateway:
+    with Names(RECORDS) as names, Postern(settings=names.settings) as gateway:
         status, uploaded = gateway.api("POST", "/api/v1/tls/certificates", certificate(tmp_path))
         assert status in (200, 201), uploaded
         end = time.monotonic() + 30  # before the first counts are forgotten
         for _ in range(25):
             document = some_settings(r, gateway.port, uploaded["id"])
+            document.update(names.settings)
             draft = dict(document)
             del draft["confirm"]
             source, to = r.choice(SOURCES), r.choice(RECIPIENTS)
+            helo, sender = r.choice(HELOS), r.choice(SENDERS)
             tls = document["connections"]["tls"]["incoming"] and r.random() < 0.6
-            under_draft = explained(gateway, source, to=to, tls=tls, draft=draft)
+            question = {"helo": helo, "from": sender, "to": to, "tls": tls}
+            under_draft = explained(gateway, source, **question, draft=draft)
             status, answer = gateway.api("PUT", "/api/v1/settings", document)
             assert status == 200, answer
             for number in range(6):
@@ -461,12 +507,13 @@ def test_explain_says_what_a_real_session_gets(seed, tmp_path):
                     break
                 if number:
                     source, to = r.choice(SOURCES), r.choice(RECIPIENTS)
-                sender = r.choice(["", "a@source.example"])
-                told = explained(gateway, source, **{"from": sender}, to=to, tls=tls)
+                    helo, sender = r.choice(HELOS), r.choice(SENDERS)
+                question = {"helo": helo, "from": sender, "to": to, "tls": tls}
+                told = explained(gateway, source, **question)
                 reply = told["reply"]
-                got = what_a_session_gets(gateway, source, sender, to, tls)
+                got = what_a_session_gets(gateway, source, helo, sender, to, tls)
                 want = (reply["code"], f"{reply['status']} {reply['text']}")
-                assert got == want, (document, source, sender, to, tls, told)
+                assert got == want, (document, source, question, told)
                 if number == 0 and "limits" not in document["connections"]:
                     assert under_draft["reply"] == reply
                 asked += 1
