@@ -51,15 +51,24 @@ need_peers() {
     [ -e .dev/peers/postfix/.complete ] || apt-cache show postfix >/dev/null 2>&1 || apt update
 }
 
-# The corpus of real mail for the tests comes from npm. Any Node from 18 on serves; Debian's only
-# where there is none.
-need_corpus() {
-    local stamp=node_modules/.postern-lock want
+# need_modules FOLDER WHAT: installs what FOLDER/package-lock.json says. Any Node from 18 on serves;
+# Debian's only where there is none.
+need_modules() {
+    local stamp=$1/node_modules/.postern-lock want
 
-    want=$(sha256sum package.json package-lock.json | sha256sum)
+    want=$(cat "$1/package.json" "$1/package-lock.json" | sha256sum)
     [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return
     command -v npm >/dev/null || install_packages nodejs npm
-    say "installing the test corpus"
-    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >&2
+    say "installing $2"
+    npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >&2
     echo "$want" >"$stamp"
+}
+
+# The corpus of real mail, and what drives a browser.
+need_corpus() {
+    need_modules . "the test corpus"
+}
+
+need_page() {
+    need_modules ui "what the console's page is made with"
 }

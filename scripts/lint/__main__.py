@@ -6,6 +6,7 @@ A finding that starts with "warning: " is shown and does not fail the check.
 
 import sys
 
+import page
 import prose
 import rooms
 import source
@@ -27,6 +28,9 @@ CHECKS = [
     prose.links,
     prose.places,
     prose.lock_file,
+    page.page_types,
+    page.page_size,
+    page.page_source,
 ]
 
 

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "console/files.h"
 #include "console/inner.h"
-#include "console/page.h"
 #include "http/client.h"
 
 enum {
@@ -24,7 +24,6 @@ enum {
     KNOWN_DEADLINE_MS = 310000,
     STRANGER_BODY = 64 * 1024,
     HELPER_BODY = 4 * 1024 * 1024,
-    FORM = 16 * 1024,
     SMALL = 64 * 1024,
     PASSED_BODY = 256 * 1024 * 1024, /* no shorter than what the gateway takes */
 };
@@ -79,10 +78,12 @@ static bool is_from_elsewhere(const struct http_exchange *x)
     return origin.p && !str_eq_nocase(authority(origin), http_request_header(x->request, "host"));
 }
 
-/* The pages need nothing from anywhere: no script, no style but their own, no frame. */
+/* The page has its own files and talks to its own origin; nothing inline, nothing of others, and no
+ * text becomes markup (PatternFly's pictures in style sheets are data: URLs). */
 #define COMMON_HEAD                                                                                \
-    "Content-Security-Policy: default-src 'none'; style-src " CONSOLE_STYLE_HASH                   \
-    "; base-uri 'none'; form-action 'self'; frame-ancestors 'none'\r\n"                            \
+    "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "           \
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "              \
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'\r\n"         \
     "Referrer-Policy: no-referrer\r\n"                                                             \
     "X-Frame-Options: DENY\r\n"                                                                    \
     "Cross-Origin-Resource-Policy: same-origin\r\n"                                                \
@@ -174,12 +175,6 @@ static void get_readyz(struct http_exchange *x)
         PASS_ONE(HTTP_METHOD_DELETE, pattern, SMALL), PASS_ONE(HTTP_METHOD_OTHER, pattern, SMALL)
 
 static const struct http_route routes[] = {
-    { HTTP_METHOD_GET, "/", page_start },
-    { HTTP_METHOD_GET, "/login", page_login },
-    { HTTP_METHOD_POST, "/login", page_login_post, FORM },
-    { HTTP_METHOD_POST, "/logout", page_logout_post, FORM },
-    { HTTP_METHOD_GET, "/setup", page_setup, 0, "token" },
-    { HTTP_METHOD_POST, "/setup", page_setup_post, FORM },
     { HTTP_METHOD_GET, "/healthz", get_healthz },
     { HTTP_METHOD_GET, "/readyz", get_readyz },
     { HTTP_METHOD_GET, "/metrics", pass_on, .streams = true },
@@ -194,8 +189,11 @@ static const struct http_route routes[] = {
     { HTTP_METHOD_GET, V1 "/tokens", tokens_get, SMALL, ANY },
     { HTTP_METHOD_POST, V1 "/tokens", tokens_post, SMALL, ANY },
     { HTTP_METHOD_DELETE, V1 "/tokens/{id}", token_delete, SMALL, ANY },
+    { HTTP_METHOD_GET, V1 "/setup", setup_get, SMALL, "token" },
+    { HTTP_METHOD_POST, V1 "/setup", setup_post, SMALL, ANY },
     PASS(V1),
     PASS(V1 "/{*}"),
+    { HTTP_METHOD_GET, "/{*}", console_file_get, 0, ANY },
 };
 
 /* ---- where to listen ---- */

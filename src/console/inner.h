@@ -169,14 +169,10 @@ PT_NODISCARD enum pt_err record(struct http_exchange *x, const char *actor, cons
                                 const char *target, const char *outcome, const char *detail,
                                 struct pt_fault *fault);
 
-/* ---- pages (page.c, forms.c) ---- */
+/* ---- the first administrator (setup.c) ---- */
 
-void page_start(struct http_exchange *x);
-void page_login(struct http_exchange *x);
-void page_login_post(struct http_exchange *x);
-void page_logout_post(struct http_exchange *x);
-void page_setup(struct http_exchange *x);
-void page_setup_post(struct http_exchange *x);
+void setup_get(struct http_exchange *x);
+void setup_post(struct http_exchange *x);
 
 /* ---- HTTPS (secure.c) ---- */
 

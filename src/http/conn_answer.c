@@ -21,7 +21,10 @@ static void write_head(struct http_conn *c, unsigned status, const char *type, u
         buf_addf(&c->out, "Content-Type: %s\r\n", type);
     if (status != 204 && status != 304 && length != HTTP_ENDLESS)
         buf_addf(&c->out, "Content-Length: %llu\r\n", (unsigned long long)length);
-    BUF_LIT(&c->out, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
+    /* Nothing may be kept, unless the handler has begun with saying otherwise. */
+    if (!str_starts_nocase(more, STR("Cache-Control:")))
+        BUF_LIT(&c->out, "Cache-Control: no-store\r\n");
+    BUF_LIT(&c->out, "X-Content-Type-Options: nosniff\r\n");
     buf_add_str(&c->out, str_of(c->server->config.common_head));
     if (c->close_after)
         BUF_LIT(&c->out, "Connection: close\r\n");

@@ -90,7 +90,8 @@ bool http_exchange_query_flag(const struct http_exchange *x, const char *name);
 PT_NODISCARD bool http_exchange_query_u64(const struct http_exchange *x, const char *name,
                                           uint64_t fallback, uint64_t *out);
 
-/* Adds a header line. `value` must not come from a peer. */
+/* Adds a header line. `value` must not come from a peer. Cache-Control comes first, or the answer
+ * has "no-store". */
 void http_header_add(struct http_exchange *x, const char *name, const char *value);
 
 /* The response is ready. On the loop's thread; the exchange may be gone afterwards. */

@@ -41,6 +41,8 @@ static void allow(struct http_match *m, enum http_method method)
 {
     size_t used = strlen(m->allow);
 
+    if (strstr(m->allow, http_method_name(method)))
+        return; /* by a more general pattern too */
     snprintf(m->allow + used, sizeof m->allow - used, "%s%s%s", used ? ", " : "",
              http_method_name(method), method == HTTP_METHOD_GET ? ", HEAD" : "");
 }

@@ -1,6 +1,7 @@
 """The console: accounts, the first log-in, roles, tokens, and what strangers try."""
 
 import contextlib
+import gzip
 import json
 import os
 import re
@@ -107,19 +108,23 @@ def setup_lines(gateway) -> list[str]:
     return [line[len("setup ") :] for line in gateway.lines if line.startswith("setup ")]
 
 
+def setup_token(link: str) -> str:
+    return parse_qs(urlsplit(link).query)["token"][0]
+
+
 def set_up(gateway, **fields):
-    """Opens the link and fills in its form; the browser and the answer."""
+    """As the page behind the link does; the browser and the answer."""
     browser = Browser(console_url(gateway))
-    link = urlsplit(setup_lines(gateway)[-1])
-    page = browser.get(f"{link.path}?{link.query}")
-    assert page.status == 200 and "<form" in page.text
-    filled = {
-        "token": parse_qs(link.query)["token"][0],
-        "name": "ann",
-        "password": PASSWORD,
-        "again": PASSWORD,
-    }
-    return browser, browser.form("/setup", filled | fields)
+    link = setup_lines(gateway)[-1]
+    assert browser.get(urlsplit(link).path + "?" + urlsplit(link).query).status == 200
+    filled = {"token": setup_token(link), "name": "ann", "password": PASSWORD}
+    return browser, browser.ask("POST", "/api/v1/setup", filled | fields)
+
+
+def setup_state(browser, link: str) -> dict:
+    answer = browser.get(f"/api/v1/setup?token={setup_token(link)}")
+    assert answer.status == 200
+    return answer.json
 
 
 def test_the_link_of_the_first_start_makes_one_administrator():
@@ -128,30 +133,24 @@ def test_the_link_of_the_first_start_makes_one_administrator():
         link = setup_lines(gateway)[0]
         assert link.startswith(console_url(gateway) + "setup?token=")
         wrong = Browser(console_url(gateway))
-        assert wrong.get("/setup?token=" + "A" * 43).status == 403
+        nobody = {"logged_in": False}
+        assert setup_state(wrong, link + "A") == {"needed": True, "valid": False} | nobody
+        assert setup_state(wrong, link) == {"needed": True, "valid": True} | nobody
         assert set_up(gateway, token="")[1].status == 403
-        assert set_up(gateway, again="other")[1].status == 422
-        assert set_up(gateway, password="short", again="short")[1].status == 422
-        bad = set_up(gateway, name="<script>alert(1)</script>")[1]
-        assert bad.status == 422 and b"<script" not in bad.body and b"&lt;script" in bad.body
+        for bad in ({"password": "short"}, {"name": "<script>alert(1)</script>"}, {"name": 1}):
+            refused = set_up(gateway, **bad)[1]
+            assert refused.status == 422
+            assert refused.json["errors"][0]["pointer"] == f"/{next(iter(bad))}"
         assert gateway.json("admin", "list")["items"] == []
 
         browser, done = set_up(gateway)
-        assert done.status == 303 and done.headers["Location"] == "/" and browser.cookie
-        assert "administrator" in browser.get("/").text
+        assert done.status == 201 and browser.cookie and done.json["csrf"]
+        assert browser.get("/api/v1/me").json["role"] == "administrator"
         assert [i["role"] for i in gateway.json("admin", "list")["items"]] == ["administrator"]
-        target = f"/setup?{urlsplit(link).query}"
-        assert browser.get(target).status == 403
-        again = browser.form(
-            "/setup",
-            {
-                "token": parse_qs(urlsplit(link).query)["token"][0],
-                "name": "eve",
-                "password": PASSWORD,
-                "again": PASSWORD,
-            },
-        )
-        assert again.status == 403 and gateway.json("admin", "list")["total"] == 1
+        assert setup_state(wrong, link) == {"needed": False, "valid": False} | nobody
+        assert setup_state(browser, link)["logged_in"] is True
+        assert set_up(gateway, name="eve")[1].status == 403
+        assert gateway.json("admin", "list")["total"] == 1
         gateway.restart()
         assert setup_lines(gateway) == []
 
@@ -162,12 +161,12 @@ def test_each_start_has_another_link_until_there_is_an_account():
         gateway.restart()
         second = setup_lines(gateway)[0]
         browser = Browser(console_url(gateway))
-        old, new = (urlsplit(link).query for link in (first, second))
-        assert old != new
-        assert browser.get(f"/setup?{old}").status == 403
-        assert browser.get(f"/setup?{new}").status == 200
+        assert first != second
+        assert setup_state(browser, first)["valid"] is False
+        assert setup_state(browser, second)["valid"] is True
         gateway.cli("admin", "add", "ann", stdin=PASSWORD)
-        assert browser.get(f"/setup?{new}").status == 403
+        assert setup_state(browser, second)["needed"] is False
+        assert setup_state(browser, second)["valid"] is False
 
 
 def test_damaged_accounts_open_no_door():
@@ -310,21 +309,25 @@ def test_a_session_ends_when_its_account_changes(gateway, ann, change):
         gateway.cli("admin", "remove", name)
 
 
-def test_pages_log_in_and_out_without_a_script(gateway, browser):
-    assert browser.get("/").headers["Location"] == "/login"
-    page = browser.get("/login")
-    assert page.status == 200 and "<script" not in page.text and "style=" not in page.text
-    wrong = browser.form("/login", {"name": "ann", "password": "<b>wrong"})
-    assert wrong.status == 401 and "<b>" not in wrong.text
-    assert browser.form("/login", {"name": "ann"}).status == 400
-    done = browser.form("/login", {"name": "ann", "password": PASSWORD})
-    assert done.status == 303 and browser.cookie
-    start = browser.get("/").text
-    csrf = re.search(r'name="csrf" value="([^"]+)"', start)[1]
-    assert browser.form("/logout", {"csrf": "A" * 43}).status == 403
-    assert browser.get("/").status == 200
-    assert browser.form("/logout", {"csrf": csrf}).headers["Location"] == "/login"
-    assert browser.get("/").status == 303
+def test_the_page_comes_compressed_and_once(gateway, browser):
+    page = browser.get("/")
+    assert page.status == 200 and page.headers["Cache-Control"] == "no-cache"
+    assert "style=" not in page.text and "<style" not in page.text and "<script>" not in page.text
+    assert browser.get("/", if_none_match=page.headers["ETag"]).status == 304
+    assert browser.get("/", if_none_match=f'"x", W/{page.headers["ETag"]}').status == 304
+    assets = re.findall(r'(?:href|src)="(/[^"]+)"', page.text)
+    assert len(assets) >= 3
+    first_load = 0
+    for asset in ["/", *assets]:
+        plain = browser.get(asset)
+        assert plain.status == 200 and "Content-Encoding" not in plain.headers
+        packed = browser.get(asset, accept_encoding="gzip, br")
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(packed.body) == plain.body
+        first_load += len(packed.body)
+        if asset != "/":
+            assert packed.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert first_load <= 350 * 1024
 
 
 # ---- throttling ----
@@ -651,8 +654,10 @@ def test_pages_of_other_sites_log_nobody_in(gateway, headers, status):
     )
     assert answer.status == status
     browser.source = "127.0.0.78"
-    form = browser.form("/login", {"name": "nobody", "password": "x"}, **headers)
-    assert form.status == status
+    body = {"token": "x", "name": "nobody", "password": PASSWORD}
+    refused = browser.ask("POST", "/api/v1/setup", body, **headers)
+    assert refused.status == 403
+    assert ("another site" in refused.json["detail"]) == (status == 403)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io"])
@@ -666,15 +671,16 @@ def test_every_answer_has_its_headers(ann):
         assert headers["Content-Security-Policy"], target
         policy = headers["Content-Security-Policy"]
         assert "frame-ancestors 'none'" in policy and "default-src 'none'" in policy
-        assert "unsafe" not in policy and "script-src" not in policy
+        assert "unsafe" not in policy and "script-src 'self';" in policy
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"
-        assert headers["Cache-Control"] == "no-store"
+        assert headers["Cache-Control"] == ("no-cache" if target in ("/", "/login") else "no-store")
         assert "Strict-Transport-Security" not in headers
     for refused in (
         ann.get("/", host="evil.example"),
         ann.ask("PUT", "/login"),
-        ann.ask("POST", "/login", origin="https://evil.example"),
+        ann.ask("POST", "/login"),
+        ann.ask("POST", "/api/v1/login", origin="https://evil.example"),
     ):
         assert refused.status in (403, 405, 421)
         assert "frame-ancestors 'none'" in refused.headers["Content-Security-Policy"]

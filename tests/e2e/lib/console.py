@@ -74,15 +74,6 @@ class Browser:
     def get(self, target: str, **headers) -> Answer:
         return self.ask("GET", target, **headers)
 
-    def form(self, target: str, fields: dict, **headers) -> Answer:
-        return self.ask(
-            "POST",
-            target,
-            urllib.parse.urlencode(fields),
-            content_type="application/x-www-form-urlencoded",
-            **headers,
-        )
-
     def log_in(self, name: str, password: str, status: int = 200) -> Answer:
         answer = self.ask("POST", "/api/v1/login", {"name": name, "password": password})
         assert answer.status == status, answer.text

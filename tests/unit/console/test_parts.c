@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "console/page.h"
+#include "console/files.h"
 #include "console/roles.h"
 #include "console/sessions.h"
 #include "console/throttle.h"
@@ -218,34 +218,52 @@ static void each_role_may_what_it_may(void **state)
             fail_msg("%s %s", cases[i].method, cases[i].path);
 }
 
-/* ---- pages ---- */
+/* ---- the page's files ---- */
 
-static void text_of_strangers_is_no_markup(void **state)
+static void gzip_is_sent_where_it_is_taken(void **state)
 {
-    struct buf b;
+    static const struct {
+        const char *accept;
+        bool taken;
+    } cases[] = {
+        { NULL, false },
+        { "", false },
+        { "gzip", true },
+        { "GZIP", true },
+        { "x-gzip", true },
+        { "deflate, gzip;q=1.0, *;q=0.5", true },
+        { "br, gzip ; q=0.001", true },
+        { "gzip;q=0", false },
+        { "gzip;q=0.000, *", false },
+        { "identity;q=0, *", true },
+        { "*;q=0", false },
+        { "br, zstd", false },
+        { "gzipped", false },
+        { "gzip;q=x", false },
+        { ",,;", false },
+    };
 
-    buf_init(&b, 1000);
-    page_text(&b, STR("<script>\"&'</script>"));
-    assert_string_equal(buf_cstr(&b), "&lt;script&gt;&quot;&amp;&#39;&lt;/script&gt;");
-    buf_done(&b);
+    for (size_t i = 0; i < PT_ARRAY_LEN(cases); i++)
+        if (console_takes_gzip(cases[i].accept ? str_of(cases[i].accept) : STR_NULL) !=
+            cases[i].taken)
+            fail_msg("%s", cases[i].accept);
 }
 
-static void a_field_of_a_form_is_found_once(void **state)
+static void each_file_is_there_in_both_forms(void **state)
 {
-    char room[8];
-    struct str value = STR_NULL;
+    size_t pages = 0;
 
-    assert_true(page_field(STR("a=1&name=x%20+y&b="), "name", room, sizeof room, &value));
-    assert_true(str_eq(value, STR("x  y")));
-    assert_true(page_field(STR("name="), "name", room, sizeof room, &value));
-    assert_int_equal(value.n, 0);
-    assert_false(page_field(STR("a=1"), "name", room, sizeof room, &value));
-    assert_false(page_field(STR("name"), "name", room, sizeof room, &value));
-    assert_false(page_field(STR("name=1&name=2"), "name", room, sizeof room, &value));
-    assert_false(page_field(STR("name=%zz"), "name", room, sizeof room, &value));
-    assert_false(page_field(STR("name=%00"), "name", room, sizeof room, &value));
-    assert_false(page_field(STR("name=123456789"), "name", room, sizeof room, &value));
-    assert_false(page_field(STR(""), "name", room, sizeof room, &value));
+    for (size_t i = 0; i < console_file_count; i++) {
+        const struct console_file *f = &console_files[i];
+
+        assert_true(f->octets_end > f->octets && f->gzip_end > f->gzip + 18);
+        assert_memory_equal(f->gzip, "\x1f\x8b", 2);
+        assert_int_equal(f->path[0], '/');
+        assert_int_equal(f->tag[0], '"');
+        assert_int_equal(f->lasting, strncmp(f->path, "/assets/", 8) == 0);
+        pages += !f->lasting;
+    }
+    assert_true(pages >= 3); /* "/", "/login", "/setup" */
 }
 
 int main(void)
@@ -261,8 +279,8 @@ int main(void)
         cmocka_unit_test(strangers_do_not_lock_the_owner_out),
         cmocka_unit_test(a_good_try_gives_back_itself_alone),
         cmocka_unit_test(each_role_may_what_it_may),
-        cmocka_unit_test(text_of_strangers_is_no_markup),
-        cmocka_unit_test(a_field_of_a_form_is_found_once),
+        cmocka_unit_test(gzip_is_sent_where_it_is_taken),
+        cmocka_unit_test(each_file_is_there_in_both_forms),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
