@@ -50,6 +50,10 @@ struct smtp_client *smtp_client_new(const struct smtp_client_config *config)
     c->bdat_eager_max = config->bdat_eager_max;
     pt_assert(config->hostname.n && config->hostname.n < sizeof c->hostname);
     memcpy(c->hostname, config->hostname.p, config->hostname.n);
+    if (config->user.n && !client_auth_new(c, config->user, config->password)) {
+        free(c);
+        return NULL;
+    }
     client_reply_init(&c->reply);
     for (size_t i = 0; i < PT_ARRAY_LEN(c->tx); i++)
         arena_init(&c->tx[i].texts, TEXTS_MAX);
@@ -63,6 +67,7 @@ void smtp_client_free(struct smtp_client *c)
         return;
     for (size_t i = 0; i < PT_ARRAY_LEN(c->tx); i++)
         arena_done(&c->tx[i].texts);
+    client_auth_free(c);
     free(c);
 }
 
@@ -129,7 +134,8 @@ static void handle_reply(struct smtp_client *c, const struct str *in, struct buf
 
     if (c->reply.code == 421 && !quitting)
         client_dismissed(c); /* RFC 5321 3.8: at any time */
-    else if (c->reply.code / 100 == 3 && c->state < SMTP_CLIENT_STATE_MAIL)
+    else if (c->reply.code / 100 == 3 && c->state < SMTP_CLIENT_STATE_MAIL &&
+             c->state != SMTP_CLIENT_STATE_AUTH)
         client_give_up(c, STR("4.5.0"), STR("the next hop gave an answer that makes no sense"));
     else if (client_tx_awaits(client_current(c)) != CLIENT_AWAIT_NOTHING)
         transaction_reply(c, *in, out);

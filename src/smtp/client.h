@@ -41,9 +41,12 @@
  *   - Texts are folded to one line of at most SMTP_CLIENT_TEXT_MAX octets; control characters and
  *     ill-formed UTF-8 become '?'. The peer's enhanced status stays where it was, in front.
  *   - 354 after every recipient was refused: a lone dot, its reply ignored (RFC 2920 3.1).
+ *   - Whatever a next hop says to AUTH, the connection ends with RETRY: it is our password that it
+ *     does not like, not the message.
  */
 
 #define SMTP_CLIENT_TEXT_MAX 512u
+#define SMTP_CLIENT_SECRET_MAX 255u
 
 enum smtp_client_flags {
     SMTP_CLIENT_PIPELINE = 1, /* use PIPELINING where offered */
@@ -62,6 +65,10 @@ struct smtp_client_config {
     /* Content up to this size goes out behind BDAT without waiting for the replies to MAIL and
      * RCPT; 0: it always waits. */
     uint32_t bdat_eager_max;
+    /* AUTH before anything else, over TLS only: where that cannot be, or the next hop does not take
+     * it, the connection is given up. Copied, and wiped when the machine is freed; each at most
+     * SMTP_CLIENT_SECRET_MAX octets, none of them NUL. `user` empty: no AUTH. */
+    struct str user, password;
 };
 
 enum smtp_client_outcome {
@@ -102,11 +109,16 @@ struct smtp_client_message {
     bool header_8bit; /* its header has: matters with mail.smtputf8 */
     struct smtp_client_rcpt *rcpts;
     uint32_t rcpt_count; /* at least 1 */
+    /* Nothing is to be sent: MAIL and RCPT, then RSET. A recipient that is taken gets SENT with the
+     * words of the reply to RCPT; no CONTENT event comes. */
+    bool question;
+    bool mail_refused; /* written by the machine: the results are the reply to MAIL */
 };
 
 /* What the peer offered with EHLO. */
 struct smtp_client_peer {
     bool pipelining, eightbitmime, smtputf8, chunking, dsn, enhancedstatuscodes, starttls, size;
+    bool auth_plain, auth_login;
     uint64_t size_max;        /* 0: no fixed maximum */
     uint32_t mail_max;        /* LIMITS (RFC 9422) MAILMAX: messages per connection; 0: not said */
     uint32_t rcpt_max;        /* RCPTMAX: recipients per message; those beyond get RETRY, untried */
@@ -184,6 +196,9 @@ const char *smtp_client_state_name(enum smtp_client_state state);
 const char *smtp_client_state_phrase(enum smtp_client_state state);
 
 const struct smtp_client_peer *smtp_client_peer(const struct smtp_client *c);
+
+/* The connection ended because the user or the password was refused for good. */
+bool smtp_client_auth_refused(const struct smtp_client *c);
 
 /* Messages begun on this connection. */
 uint32_t smtp_client_messages(const struct smtp_client *c);

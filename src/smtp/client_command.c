@@ -39,6 +39,16 @@ static void limits(struct smtp_client_peer *peer, struct str line)
     }
 }
 
+static void mechanisms(struct smtp_client_peer *peer, struct str line)
+{
+    struct str w;
+
+    while ((w = word(&line)).n) {
+        peer->auth_plain |= str_eq_nocase(w, STR("PLAIN"));
+        peer->auth_login |= str_eq_nocase(w, STR("LOGIN"));
+    }
+}
+
 void client_peer_line(struct smtp_client_peer *peer, struct str line)
 {
     struct str keyword = word(&line);
@@ -64,6 +74,8 @@ void client_peer_line(struct smtp_client_peer *peer, struct str line)
 
         if (str_to_u64(word(&line), &value))
             peer->size_max = value;
+    } else if (str_eq_nocase(keyword, STR("AUTH"))) {
+        mechanisms(peer, line);
     } else if (str_eq_nocase(keyword, STR("LIMITS"))) {
         limits(peer, line);
     }

@@ -3,7 +3,7 @@
 /*
  * From the greeting to READY, and what else is about the connection rather than a message:
  *
- *     GREETING → EHLO (→ HELO) (→ STARTTLS → HANDSHAKE → EHLO) → READY
+ *     GREETING → EHLO (→ HELO) (→ STARTTLS → HANDSHAKE → EHLO) (→ AUTH) → READY
  *     RSET → READY, NOOP → READY, QUIT → CLOSED
  */
 
@@ -61,7 +61,10 @@ static void ehlo_accepted(struct smtp_client *c, struct buf *out)
             return;
         }
     }
-    client_enter(c, SMTP_CLIENT_STATE_READY);
+    if (c->auth && !c->auth->done)
+        client_auth_begin(c, out);
+    else
+        client_enter(c, SMTP_CLIENT_STATE_READY);
 }
 
 static void ehlo_reply(struct smtp_client *c, struct buf *out)
@@ -88,6 +91,8 @@ static void starttls_reply(struct smtp_client *c, const struct str *in, struct b
         client_enter(c, SMTP_CLIENT_STATE_HANDSHAKE);
     } else if (c->flags & SMTP_CLIENT_TLS_ONLY) {
         tls_refused(c, out);
+    } else if (c->auth) {
+        client_auth_begin(c, out); /* which says why not */
     } else {
         client_enter(c, SMTP_CLIENT_STATE_READY);
     }
@@ -124,6 +129,9 @@ void client_connection_reply(struct smtp_client *c, const struct str *in, struct
         return;
     case SMTP_CLIENT_STATE_STARTTLS:
         starttls_reply(c, in, out);
+        return;
+    case SMTP_CLIENT_STATE_AUTH:
+        client_auth_reply(c, out);
         return;
     case SMTP_CLIENT_STATE_RSET:
         /* A peer that cannot forget must not be told of another message. */

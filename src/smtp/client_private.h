@@ -8,8 +8,8 @@
  * smtp/client_private: the inside of the client machine.
  *
  * client.c holds the events and what the driver calls; client_hello.c the connection (greeting to
- * READY, RSET, QUIT); client_tx.c one transaction (MAIL to the reply to the end of data);
- * client_end.c the ends of everything.
+ * READY, RSET, QUIT), client_auth.c its AUTH; client_tx.c one transaction (MAIL to the reply to the
+ * end of data); client_end.c the ends of everything.
  */
 
 /*
@@ -36,6 +36,21 @@ struct client_tx {
     bool over;          /* all results stand */
 };
 
+enum client_auth_step {
+    CLIENT_AUTH_PLAIN,          /* asked for PLAIN, without the message */
+    CLIENT_AUTH_LOGIN_USER,     /* asked for LOGIN */
+    CLIENT_AUTH_LOGIN_PASSWORD, /* the user is said */
+    CLIENT_AUTH_LAST,           /* all is said */
+};
+
+struct client_auth {
+    uint8_t step; /* enum client_auth_step */
+    bool done, refused, login_tried;
+    uint16_t user_n, password_n;
+    char user[SMTP_CLIENT_SECRET_MAX];
+    char password[SMTP_CLIENT_SECRET_MAX];
+};
+
 struct smtp_client {
     enum smtp_client_state state;
     unsigned flags;
@@ -55,6 +70,7 @@ struct smtp_client {
     struct client_tx tx[2];
     struct smtp_client_message *subject;
     struct smtp_client_peer peer;
+    struct client_auth *auth; /* NULL: none */
     struct smtp_client_result ending;
     struct client_reply reply;
     char ending_text[SMTP_CLIENT_TEXT_MAX];
@@ -93,6 +109,15 @@ struct smtp_client_result client_reply_result(const struct smtp_client *c);
 
 /* A complete reply, not 421, has come while no message is under way. `in`: what follows it. */
 void client_connection_reply(struct smtp_client *c, const struct str *in, struct buf *out);
+
+/* ---- client_auth.c ---- */
+
+PT_NODISCARD bool client_auth_new(struct smtp_client *c, struct str user, struct str password);
+void client_auth_free(struct smtp_client *c);
+
+/* EHLO is answered, and there is `auth` that is not done. */
+void client_auth_begin(struct smtp_client *c, struct buf *out);
+void client_auth_reply(struct smtp_client *c, struct buf *out);
 
 /* ---- client_tx.c ---- */
 

@@ -133,7 +133,8 @@ static void ask(struct smtp_client *c, struct client_tx *t, struct buf *out)
 static void go_on(struct smtp_client *c, struct client_tx *t, struct buf *out)
 {
     write_rcpts(c, t, out);
-    if (!t->asked && !t->refused && t->next_rcpt == t->m->rcpt_count && may_ask(c, t))
+    if (!t->asked && !t->refused && !t->m->question && t->next_rcpt == t->m->rcpt_count &&
+        may_ask(c, t))
         ask(c, t, out);
     if (client_tx_awaits(t) == CLIENT_AWAIT_NOTHING)
         finish(c, t, !t->refused);
@@ -165,7 +166,7 @@ static void mail_reply(struct smtp_client *c, struct client_tx *t)
     if (c->reply.code / 100 == 2)
         return;
     r = kept_result(c, t);
-    t->refused = true;
+    t->refused = t->m->mail_refused = true;
     if (t->ahead && c->reply.code == 503) {
         /* The peer still sees the transaction before: our order of commands was at fault, not this
          * message. It goes again, and nothing more ahead on this connection. */
@@ -187,7 +188,7 @@ static void rcpt_reply(struct smtp_client *c, struct client_tx *t)
     while (!is_pending(t, t->next_reply))
         t->next_reply++;
     r = &t->m->rcpts[t->next_reply++].result;
-    if (c->reply.code / 100 == 2) {
+    if (c->reply.code / 100 == 2 && !t->m->question) {
         t->accepted++;
         return;
     }

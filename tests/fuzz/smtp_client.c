@@ -9,11 +9,11 @@
 /*
  * The next hop says what the fuzzer wants. Input: one octet of flags, one that says how the rest is
  * cut into reads and when the connection is lost, then the peer's octets. Three messages are
- * offered.
+ * offered; with AUTH the second of them is a question.
  *
  * Holds, or the process aborts: every recipient of every message that was begun has a result when
  * the machine closes, DONE comes once for each and in order, the machine closes, and nothing goes
- * out with a CR or LF outside CRLF.
+ * out with a CR or LF outside CRLF, and the password only behind a handshake.
  */
 
 enum { MESSAGES = 3, RCPTS = 3 };
@@ -28,7 +28,7 @@ struct driver {
     struct smtp_client_rcpt rcpts[MESSAGES][RCPTS];
     struct buf out, sent;
     unsigned begun, done;
-    bool closed;
+    bool closed, auth, secured;
 };
 
 static void demand(bool what)
@@ -56,7 +56,8 @@ static bool begin(struct driver *d)
                                                              .size = contents[i].n,
                                                              .envid = STR("id") },
                                                    .rcpts = d->rcpts[i],
-                                                   .rcpt_count = RCPTS };
+                                                   .rcpt_count = RCPTS,
+                                                   .question = d->auth && i == 1 };
     d->begun++;
     smtp_client_begin(d->client, &d->messages[i], &d->out);
     return true;
@@ -70,6 +71,7 @@ static void send_content(struct driver *d)
     int count = 0;
 
     demand(smtp_client_subject(d->client) == &d->messages[d->done]);
+    demand(!smtp_client_subject(d->client)->question);
     flush(d);
     smtp_stuff_init(&stuff, smtp_client_way(d->client) == SMTP_CLIENT_BY_DATA);
     demand(smtp_stuff_next(&stuff, &content, iov, &count, 16) == SMTP_STUFF_MORE);
@@ -109,9 +111,10 @@ static void run(struct driver *d, struct str in)
             send_content(d);
         else if (event == SMTP_CLIENT_DONE_EVENT)
             done(d);
-        else if (event == SMTP_CLIENT_STARTTLS_EVENT)
+        else if (event == SMTP_CLIENT_STARTTLS_EVENT) {
+            d->secured = true;
             smtp_client_secured(d->client, &d->out);
-        else if (event == SMTP_CLIENT_CLOSE_EVENT) {
+        } else if (event == SMTP_CLIENT_CLOSE_EVENT) {
             d->closed = true;
             break;
         }
@@ -141,6 +144,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     config.flags = data[0] & 31;
     config.bdat_eager_max = data[0] & 64 ? 10 : 0;
     config.max_messages = data[0] & 128 ? 2 : 0;
+    d.auth = data[0] & 32;
+    if (d.auth) {
+        config.user = STR("me");
+        config.password = STR("pass word");
+        config.flags |= data[0] & 64 ? SMTP_CLIENT_TLS_ONLY : 0;
+    }
     d.client = smtp_client_new(&config);
     demand(d.client != NULL);
     buf_init(&d.out, 1 << 20);
@@ -158,6 +167,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     demand(d.closed && d.begun == d.done);
     demand(!d.sent.failed);
     check_line_ends(buf_str(&d.sent));
+    demand(d.secured || !d.sent.n || !memmem(d.sent.p, d.sent.n, "AUTH", 4));
     smtp_client_free(d.client);
     buf_done(&d.out);
     buf_done(&d.sent);

@@ -30,7 +30,7 @@ struct message_spec {
     struct smtp_mail mail;
     uint8_t notify;
     const char *orcpt;
-    bool has_8bit, header_8bit;
+    bool has_8bit, header_8bit, question;
 };
 
 struct conversation {
@@ -38,6 +38,7 @@ struct conversation {
     unsigned flags;
     uint32_t max_messages;
     uint32_t eager;
+    const char *user; /* "": none; its password is "pass word" */
     struct message_spec messages[MESSAGES_MAX];
     const char *peer[TURNS_MAX + 1];
     enum finish finish; /* after the last turn */
@@ -52,6 +53,9 @@ struct conversation {
 #define P SMTP_CLIENT_PIPELINE
 #define A SMTP_CLIENT_AHEAD
 #define B SMTP_CLIENT_BDAT
+#define TLS SMTP_CLIENT_TLS_ONLY
+#define SECURED(list) OFFERS("250 STARTTLS\r\n"), "220 go\r\n", "250-mx\r\n250-PIPELINING\r\n" list
+#define SECURED_SENT "EHLO gw\r\nSTARTTLS\r\nEHLO gw\r\n"
 #define CONTENT "Subject: x\r\n\r\nhi\r\n"
 
 #include "client_conversations.tbl.h"
@@ -90,6 +94,7 @@ static void fill_message(struct driver *d, unsigned i)
         m->mail.size = strlen(content_of(spec));
     m->has_8bit = spec->has_8bit;
     m->header_8bit = spec->header_8bit;
+    m->question = spec->question;
     m->rcpts = arena_zalloc(&d->memory, 1000 * sizeof *m->rcpts);
     while (rest.n) {
         ptrdiff_t space = str_find(rest, ' ', 0);
@@ -158,6 +163,10 @@ static void log_message(struct driver *d)
         buf_add_str(&d->log, m->rcpts[i].rcpt.address);
         buf_add_char(&d->log, '=');
         log_result(&d->log, &m->rcpts[i].result);
+        if (m->mail_refused && m->question) {
+            d->log.n--;
+            BUF_LIT(&d->log, " (MAIL)\n");
+        }
     }
 }
 
@@ -208,7 +217,9 @@ static void driver_init(struct driver *d, const struct conversation *conv)
     struct smtp_client_config config = { .hostname = STR("gw"),
                                          .flags = conv->flags,
                                          .max_messages = conv->max_messages,
-                                         .bdat_eager_max = conv->eager };
+                                         .bdat_eager_max = conv->eager,
+                                         .user = str_of(conv->user),
+                                         .password = STR("pass word") };
 
     *d = (struct driver){ .conv = conv, .client = smtp_client_new(&config) };
     assert_non_null(d->client);
@@ -461,6 +472,61 @@ static void noop_comes_back_to_ready(void **state)
     driver_done(&d);
 }
 
+/* Behind TLS, up to where AUTH is to be said. */
+static struct smtp_client *secured(const char *user, struct str password, struct buf *out)
+{
+    struct smtp_client_config config = {
+        .hostname = STR("gw"), .flags = TLS, .user = str_of(user), .password = password
+    };
+    struct smtp_client *c = smtp_client_new(&config);
+    struct str in = STR("220 mx\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n");
+
+    assert_non_null(c);
+    assert_int_equal(smtp_client_step(c, &in, out), SMTP_CLIENT_STARTTLS_EVENT);
+    smtp_client_secured(c, out);
+    in = STR("250-mx\r\n250 AUTH PLAIN\r\n");
+    buf_clear(out);
+    assert_int_equal(smtp_client_step(c, &in, out), SMTP_CLIENT_MORE);
+    return c;
+}
+
+/* RFC 4954 section 4: a command line has its limit, the line behind a challenge has not. */
+static void a_long_password_does_not_go_into_the_command(void **state)
+{
+    char long_one[SMTP_CLIENT_SECRET_MAX];
+    struct smtp_client *c;
+    struct buf out;
+    struct str in;
+
+    (void)state;
+    memset(long_one, 'x', sizeof long_one);
+    buf_init(&out, 4096);
+    for (size_t n = 1; n <= sizeof long_one; n++) {
+        char user[SMTP_CLIENT_SECRET_MAX + 1];
+
+        memset(user, 'u', n);
+        user[n] = 0;
+        buf_clear(&out);
+        c = secured(user, (struct str){ long_one, n }, &out);
+        if ((2 * n + 4) / 3 * 4 + sizeof "AUTH PLAIN \r\n" - 1 <= 512) {
+            assert_int_equal(out.n, (2 * n + 4) / 3 * 4 + sizeof "AUTH PLAIN \r\n" - 1);
+        } else {
+            assert_true(str_eq(buf_str(&out), STR("AUTH PLAIN\r\n")));
+            buf_clear(&out);
+            in = STR("334 \r\n");
+            assert_int_equal(smtp_client_step(c, &in, &out), SMTP_CLIENT_MORE);
+            assert_int_equal(out.n, (2 * n + 4) / 3 * 4 + 2);
+        }
+        in = STR("535 no\r\n");
+        assert_int_equal(smtp_client_step(c, &in, &out), SMTP_CLIENT_CLOSE_EVENT);
+        assert_true(smtp_client_auth_refused(c));
+        assert_null(
+            memmem(smtp_client_ending(c)->text.p, smtp_client_ending(c)->text.n, "xxxxxxxx", 8));
+        smtp_client_free(c);
+    }
+    buf_done(&out);
+}
+
 static void no_memory_for_commands_ends_the_connection(void **state)
 {
     char from[101];
@@ -491,6 +557,7 @@ int main(void)
         cmocka_unit_test(the_state_names_what_is_waited_for),
         cmocka_unit_test(offers_are_understood),
         cmocka_unit_test(noop_comes_back_to_ready),
+        cmocka_unit_test(a_long_password_does_not_go_into_the_command),
         cmocka_unit_test(no_memory_for_commands_ends_the_connection),
     };
 
