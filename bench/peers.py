@@ -411,7 +411,8 @@ class OpenSmtpd(Peer):
 class Dovecot(Peer):
     """Debian's Dovecot as an LMTP server. `users` are its recipients (any domain), each with a
     Maildir below `mail`; those in `broken` have one that cannot be written, which it finds out
-    after the final dot only. Everybody else is refused at RCPT."""
+    after the final dot only. Everybody else is refused at RCPT. With `passwords`, by user, it checks
+    them for others at `auth_port`."""
 
     name = "dovecot"
 
@@ -422,8 +423,11 @@ class Dovecot(Peer):
         *,
         users: tuple[str, ...],
         broken: tuple[str, ...] = (),
+        passwords: dict[str, str] | None = None,
     ):
         super().__init__(work, 0, port)
+        self.passwords = passwords
+        self.auth_port = free_port()
         self.mail = work / "mail"
         self.users = users
         self.broken = broken
@@ -459,10 +463,7 @@ first_valid_uid = 1
 hostname = dovecot.example
 postmaster_address = postmaster@dovecot.example
 lda_mailbox_autocreate = yes
-passdb {{
-  driver = static
-  args = nopassword=y
-}}
+{self._passwords()}
 userdb {{
   driver = passwd-file
   args = username_format=%n {self.work}/etc/users
@@ -477,6 +478,19 @@ service lmtp {{
   }}
 }}
 """)
+
+    def _passwords(self) -> str:
+        if self.passwords is None:
+            return "passdb {\n  driver = static\n  args = nopassword=y\n}"
+        (self.work / "etc" / "passwords").write_text(
+            "".join(f"{user}:{{PLAIN}}{word}\n" for user, word in self.passwords.items())
+        )
+        return (
+            "auth_mechanisms = plain login\n"
+            f"passdb {{\n  driver = passwd-file\n  args = {self.work}/etc/passwords\n}}\n"
+            "service auth {\n  inet_listener {\n    address = 127.0.0.1\n"
+            f"    port = {self.auth_port}\n  }}\n}}"
+        )
 
     def setup(self) -> str:
         # Its paths are built in; it looks for its programs and modules below /usr/lib/dovecot.

@@ -359,6 +359,13 @@ void api_settings_get(struct http_exchange *x)
     api_job(x, get_job);
 }
 
+/* A document that comes in may bring a password. */
+static void wipe(struct str octets)
+{
+    if (octets.n)
+        explicit_bzero((char *)octets.p, octets.n);
+}
+
 static bool is_json(struct http_exchange *x, const char *type)
 {
     struct str header = http_request_header(x->request, "content-type");
@@ -378,6 +385,7 @@ static void put_job(struct http_exchange *x)
     if (is_json(x, "application/json") &&
         api_if_match(x, api_revision_in_force(x), &change.expected))
         api_settings_change(x, &change, json_object(), false);
+    wipe(x->request->body);
 }
 
 void api_settings_put(struct http_exchange *x)
@@ -427,6 +435,8 @@ static bool try_patch(struct http_exchange *x, bool last)
         again = !conditional && x->response.status == 409 &&
                 api_revision_in_force(x) != change.expected;
     }
+    if (document)
+        wipe(str_of(document));
     free(document);
     settings_unref(s);
     return again;
@@ -439,8 +449,9 @@ static void patch_job(struct http_exchange *x)
     for (int i = 0; i < PATCH_TRIES; i++) {
         buf_clear(&x->response.head);
         if (!try_patch(x, i == PATCH_TRIES - 1))
-            return;
+            break;
     }
+    wipe(x->request->body);
 }
 
 void api_settings_patch(struct http_exchange *x)

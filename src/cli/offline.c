@@ -13,6 +13,7 @@
 #include "settings/audit.h"
 #include "settings/changes.h"
 #include "settings/schema.h"
+#include "settings/secrets.h"
 #include "settings/store.h"
 
 static struct settings_store *open_store(struct cli *c, enum settings_store_mode mode,
@@ -46,7 +47,8 @@ static void host_facts(struct settings_host *host, char name[256])
 
 /* Parses under today's schema; with the store it comes from, it was confirmed when it was
  * committed. NULL: said. */
-static struct settings *check(struct str document, struct settings_store *store, bool warn)
+static struct settings *check(struct cli *c, struct str document, struct settings_store *store,
+                              bool warn)
 {
     struct settings_errors errors;
     struct settings_host host;
@@ -60,6 +62,9 @@ static struct settings *check(struct str document, struct settings_store *store,
         host.confirmed = SETTINGS_CONFIRM_ALL;
         host.find_list = settings_store_find_list;
         host.find_ctx = store;
+    } else {
+        host.secret = settings_secret_read;
+        host.secret_ctx = (void *)c->state;
     }
     settings_errors_init(&errors);
     err = settings_parse(document.p, document.n, &host, &s, &errors);
@@ -113,7 +118,7 @@ json_t *offline_document(struct cli *c)
         settings_store_close(store);
         return NULL;
     }
-    s = check(r.document ? str_of(r.document) : STR("{}"), store, false);
+    s = check(c, r.document ? str_of(r.document) : STR("{}"), store, false);
     settings_store_close(store);
     if (s)
         doc = full_document(s);
@@ -301,7 +306,7 @@ int offline_apply(struct cli *c, struct str document)
     struct pt_fault fault = { 0 };
     struct settings_store *store;
     struct buf changes, full;
-    struct settings *s = check(document, NULL, true);
+    struct settings *s = check(c, document, NULL, true);
     uint64_t revision;
     enum pt_err err;
     char *text;
@@ -336,7 +341,9 @@ int offline_apply(struct cli *c, struct str document)
         changes_from_stored(store, buf_str(&full), &changes);
         buf_done(&full);
         row.changes = buf_str(&changes);
-        err = settings_store_commit(store, &commit, &revision, &fault);
+        err = settings_secrets_keep(c->state, s, &fault);
+        if (!err)
+            err = settings_store_commit(store, &commit, &revision, &fault);
         if (err)
             cli_fail("%s", fault.text);
     }
@@ -364,7 +371,7 @@ int offline_rollback(struct cli *c, uint64_t number)
     if (store)
         err = settings_store_get(store, number, &r, &fault);
     if (err == PT_ERR_OK)
-        s = check(str_of(r.document), store, true);
+        s = check(c, str_of(r.document), store, true);
     settings_store_close(store);
     if (err == PT_ERR_NOTFOUND)
         return cli_fail("there is no revision %" PRIu64, number);

@@ -15,17 +15,20 @@
 #include "net/host.h"
 #include "settings/audit.h"
 #include "settings/changes.h"
+#include "settings/secrets.h"
 
 enum { FILE_MAX = SETTINGS_DOCUMENT_MAX, PUBLISH_MS = 1000 };
 
 /* ---- small parts ---- */
 
-static struct settings_host this_host(char name[256], unsigned confirmed)
+static struct settings_host this_host(const struct control *c, char name[256], unsigned confirmed)
 {
     net_host_name(name);
     return (struct settings_host){ .hostname = name,
                                    .now_us = clock_wall_us(),
-                                   .confirmed = confirmed };
+                                   .confirmed = confirmed,
+                                   .secret = settings_secret_read,
+                                   .secret_ctx = (void *)c->state->dir };
 }
 
 static void set_fault(struct control *c, struct pt_fault *which, const struct pt_fault *fault)
@@ -80,7 +83,8 @@ static enum pt_err load(struct control *c, struct settings **out, struct pt_faul
     if (err != PT_ERR_OK && err != PT_ERR_NOTFOUND)
         return err;
     /* Without a revision the default document is in force. */
-    host = this_host(name, SETTINGS_CONFIRM_ALL);
+    host = this_host(c, name, SETTINGS_CONFIRM_ALL);
+    host.secrets_may_be_gone = true;
     host.find_list = settings_store_find_list;
     host.find_ctx = c->store;
     settings_errors_init(&errors);
@@ -271,6 +275,8 @@ void control_apply_file(struct control *c, const char *path)
     }
     settings_unref(result.settings);
     settings_errors_done(&result.errors);
+    if (document.n)
+        explicit_bzero(document.p, document.n); /* it may bring a password */
     buf_done(&document);
     buf_done(&text);
 }
@@ -372,10 +378,11 @@ static enum pt_err store_revision(struct control *c, const struct api_change *ch
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory for the new settings");
     buf_init(&changes, SETTINGS_AUDIT_CHANGES_MAX);
     row = audit_row(c, change, s, &changes);
-    if (change->restored_from) {
+    err = settings_secrets_keep(c->state->dir, s, fault);
+    if (err == PT_ERR_OK && change->restored_from) {
         err =
             settings_store_rollback(c->store, change->restored_from, &commit, out_revision, fault);
-    } else {
+    } else if (err == PT_ERR_OK) {
         commit.document = str_of(document);
         err = settings_store_commit(c->store, &commit, out_revision, fault);
     }
@@ -463,8 +470,9 @@ enum pt_err control_change_locked(struct control *c, const struct api_change *ch
         err = confirm_allows_change(c, fault);
     if (err != PT_ERR_OK)
         return err;
-    host = this_host(name, c->current ? settings_hazards(c->current) : 0);
+    host = this_host(c, name, c->current ? settings_hazards(c->current) : 0);
     host.in_force = c->current;
+    host.secrets_may_be_gone = change->reverts;
     host.confirmed |= change->confirmed;
     host.deny_list = change->deny_list;
     host.permit_list = change->permit_list;

@@ -187,6 +187,8 @@ static void delivery_tls(const struct relay_stats *r, struct buf *out)
     metrics_counter(out, "postern_delivery_tls_unmet_total",
                     "Connections given up because the route's demand for TLS was not met.",
                     r->tls_unmet);
+    metrics_counter(out, "postern_delivery_auth_refused_total",
+                    "Next hops that refused the user or the password of a route.", r->auth_refused);
     metrics_counter(out, "postern_recipients_delivered_tls_total",
                     "Recipients delivered to over TLS.", r->delivered_tls);
 }

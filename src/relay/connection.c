@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "relay/auth.h"
 #include "relay/connection_private.h"
 #include "relay/secure.h"
 
@@ -256,7 +257,7 @@ void relay_conn_dialled(struct relay_conn *conn)
     memcpy(hostname, r->hostname, sizeof hostname);
     relay_unlock(r);
     config.hostname = str_of(hostname);
-    if (relay_secure_prepare(conn, &config.flags)) {
+    if (relay_auth_prepare(conn, &config) && relay_secure_prepare(conn, &config.flags)) {
         conn->client = smtp_client_new(&config);
         if (!conn->client)
             snprintf(conn->reason, sizeof conn->reason, "4.3.0 out of memory");
@@ -302,6 +303,7 @@ void relay_conn_ended(struct relay_conn *conn)
     }
     snprintf(conn->reason, sizeof conn->reason, "%.*s", (int)ending->text.n, ending->text.p);
     relay_secure_explain(conn);
+    relay_auth_ended(conn);
     if (relay_dial_has_more(conn) && !conn->rl->stopping) {
         next_candidate(conn);
         return;

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "relay/auth.h"
 #include "relay/connection_private.h"
 #include "relay/secure.h"
 
@@ -127,6 +128,7 @@ static enum flushed flush(struct relay_conn *conn)
         content_sent(conn);
     }
     conn->blocked = false;
+    relay_auth_sent(conn);
     return FLUSH_DONE;
 }
 

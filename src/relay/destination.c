@@ -77,6 +77,10 @@ static void free_dest(struct relay_dest *d)
     free(d->hops);
     free((char *)d->domain);
     free((char *)d->ca);
+    free((char *)d->user);
+    if (d->password)
+        explicit_bzero(d->password, strlen(d->password));
+    free(d->password);
     free((char *)d->key);
     free(d);
 }
@@ -143,6 +147,8 @@ static void write_demand(struct buf *key, const struct settings_route *route)
         buf_addf(key, "/tls=%s", names[route->tls]);
     if (route->ca)
         buf_addf(key, "/ca=%s", route->ca);
+    if (route->auth)
+        buf_addf(key, "/auth=%s/%s", route->auth->user, route->auth->secret);
     if (route->source.family != NET_NONE) {
         net_addr_format(&route->source, source);
         buf_addf(key, "/source=%s", source);
@@ -186,6 +192,16 @@ static bool fill_hops(struct relay_dest *d, const struct settings_route *route)
     return true;
 }
 
+/* False: memory is short. */
+static bool fill_auth(struct relay_dest *d, const struct settings_auth *auth)
+{
+    if (!auth)
+        return true;
+    d->user = str_dup(str_of(auth->user));
+    d->password = auth->password ? str_dup(str_of(auth->password)) : NULL;
+    return d->user && (d->password || !auth->password);
+}
+
 static char *lower_dup(struct str s)
 {
     char *p = str_dup(s);
@@ -218,6 +234,7 @@ static struct relay_dest *make(struct relay_dest_table *t, const struct settings
     d->tls = (uint8_t)(route ? route->tls : SETTINGS_ROUTE_TLS_DEFAULT);
     d->ca = route && route->ca ? str_dup(str_of(route->ca)) : NULL;
     if (!d->key || !d->domain || (route && route->ca && !d->ca) ||
+        (route && !fill_auth(d, route->auth)) ||
         (d->kind == RELAY_DEST_HOPS && !fill_hops(d, route))) {
         free_dest(d);
         return NULL;

@@ -13,12 +13,13 @@
  * of queueing, concurrency and back-off: what happens to one touches no other. Its identity is a
  * text, which is also what an administrator sees and types: "mx:example.com", or the next hops as
  * "relay1.example:25,relay2.example:25"; behind it what the route demands beyond that, as in
- * "mx:example.com/tls=verify/ca=0123456789abcdef" or "mx:example.com/source=192.0.2.1". So two
- * routes that demand different things of the same next hop are two destinations and share no
- * connection.
+ * "mx:example.com/tls=verify/ca=0123456789abcdef" or "mx:example.com/source=192.0.2.1"; who logs in
+ * and the name of the password, so that another password begins anew. So two routes that demand
+ * different things of the same next hop are two destinations and share no connection.
  *
- * What it is (key, kind, hops, domain, source, lmtp, tls, ca) never changes and may be read by any
- * thread that keeps it alive; a connection does. The rest is under the scheduler's lock.
+ * What it is (key, kind, hops, domain, source, lmtp, tls, ca, user, password) never changes and may
+ * be read by any thread that keeps it alive; a connection does. The rest is under the scheduler's
+ * lock.
  */
 
 enum relay_dest_kind {
@@ -55,9 +56,11 @@ struct relay_dest {
     struct net_addr source; /* to connect from; family NET_NONE: the system's choice */
     struct relay_hop *hops; /* with RELAY_DEST_HOPS */
     uint32_t hop_count;
-    bool lmtp;      /* not SMTP */
-    uint8_t tls;    /* enum settings_route_tls, as the route has it */
-    const char *ca; /* NULL: the system's */
+    bool lmtp;        /* not SMTP */
+    uint8_t tls;      /* enum settings_route_tls, as the route has it */
+    const char *ca;   /* NULL: the system's */
+    const char *user; /* to log in with; NULL: nobody */
+    char *password;   /* NULL with a user: it is gone, and nothing can be sent */
 
     struct relay_dest *hash_next; /* private from here on */
     uint32_t hash;

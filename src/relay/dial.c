@@ -244,6 +244,14 @@ bool relay_dial_has_more(const struct relay_conn *conn)
     return !dial->looked_up;
 }
 
+void relay_dial_leave_host(struct relay_conn *conn)
+{
+    struct relay_dial *dial = &conn->dial;
+
+    for (uint32_t i = 0; i < dial->count; i++)
+        dial->list[i].tried |= strcmp(dial->list[i].host, conn->host) == 0;
+}
+
 void relay_dial_mark(struct relay_conn *conn, bool bad)
 {
     struct relay *r = conn->rl->relay;

@@ -54,6 +54,9 @@ void relay_dial_name(const struct relay_conn *conn, char out[RELAY_DIAL_NAME_SIZ
 /* Is there another candidate to try? */
 bool relay_dial_has_more(const struct relay_conn *conn);
 
+/* No other address of the host just tried is tried any more. */
+void relay_dial_leave_host(struct relay_conn *conn);
+
 /* The candidate just tried is avoided for a while. */
 void relay_dial_mark(struct relay_conn *conn, bool bad);
 

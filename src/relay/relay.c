@@ -308,6 +308,7 @@ void relay_get_stats(struct relay *r, struct relay_stats *out)
     stats.tls_failures = atomic_load_explicit(&c->tls_failures, memory_order_relaxed);
     stats.tls_fallbacks = atomic_load_explicit(&c->tls_fallbacks, memory_order_relaxed);
     stats.tls_unmet = atomic_load_explicit(&c->tls_unmet, memory_order_relaxed);
+    stats.auth_refused = atomic_load_explicit(&c->auth_refused, memory_order_relaxed);
     stats.bounces = atomic_load_explicit(&c->bounces, memory_order_relaxed);
     *out = stats;
 }

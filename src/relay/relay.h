@@ -110,6 +110,7 @@ struct relay_stats {
     uint64_t tls_handshakes, tls_verified, tls_resumed, tls_failures; /* since the start */
     uint64_t tls_fallbacks; /* tried again in clear after TLS failed */
     uint64_t tls_unmet;     /* connections given up because a route's demand was not met */
+    uint64_t auth_refused;  /* next hops that refused a route's password, since the start */
     uint64_t unsaved;       /* outcomes that the spool could not store yet */
 };
 void relay_get_stats(struct relay *r, struct relay_stats *out); /* any thread */

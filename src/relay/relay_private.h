@@ -19,7 +19,7 @@ struct relay_op;
 struct relay_counters {
     _Atomic uint64_t delivered, deferrals, failed, in_doubt, connects, connect_failures, bounces;
     _Atomic uint64_t delivered_tls, tls_handshakes, tls_verified, tls_resumed, tls_failures,
-        tls_fallbacks, tls_unmet;
+        tls_fallbacks, tls_unmet, auth_refused;
 };
 
 struct relay {

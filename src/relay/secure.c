@@ -35,6 +35,9 @@ static bool is_strict(const struct relay_conn *conn)
 
 static uint8_t demand_of(const struct relay *r, const struct relay_dest *d)
 {
+    /* The settings see to it; a password goes over TLS whatever they say. */
+    if (d->user && d->tls < SETTINGS_ROUTE_TLS_ENCRYPT)
+        return SETTINGS_ROUTE_TLS_ENCRYPT;
     if (d->tls != SETTINGS_ROUTE_TLS_DEFAULT)
         return d->tls;
     return atomic_load_explicit(&r->outgoing_tls, memory_order_relaxed)

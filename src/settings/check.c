@@ -144,8 +144,10 @@ static json_t *refuse(struct settings_check *c, const struct schema_node *n, con
     buf_init(&text, 4096);
     BUF_LIT(&text, "must be ");
     expect(&text, n);
-    BUF_LIT(&text, ", not ");
-    describe(&text, value);
+    if (!(n->flags & SCHEMA_SECRET)) {
+        BUF_LIT(&text, ", not ");
+        describe(&text, value);
+    }
     if (note)
         buf_addf(&text, ": %s", note);
     settings_errors_add(c->errors, SETTINGS_ERROR, settings_check_pointer(c), "%s",

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "settings/auth.h"
 #include "settings/errors.h"
 #include "settings/json.h"
 
@@ -150,8 +151,10 @@ enum pt_err settings_merge_patch(struct str document, struct str patch, char **o
 
     settings_errors_clear(errors);
     err = merge_texts(document, patch, out, errors, read);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
+        settings_document_wipe(read[i]);
         json_decref(read[i]);
+    }
     return err;
 }
 

@@ -117,6 +117,8 @@ static void json_body(struct buf *out, const struct schema_node *n)
         json_text(out, "description", n->summary);
     if (n->fallback)
         buf_addf(out, ",\"default\":%s", n->fallback);
+    if (n->flags & SCHEMA_SECRET && n->type == SCHEMA_STRING)
+        BUF_LIT(out, ",\"writeOnly\":true");
     switch (n->type) {
     case SCHEMA_OBJECT:
         json_members(out, n);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "net/entry.h"
+#include "settings/auth.h"
 #include "settings/check.h"
 #include "settings/client_checks.h"
 #include "settings/errors.h"
@@ -203,6 +204,7 @@ static void check_routes(struct settings_check *c, const json_t *document)
         mark = settings_check_enter_index(c, i);
         check_route(c, route);
         check_protocol(c, route);
+        settings_check_auth(c, route);
         check_source(c, json_object_get(route, "source"));
         settings_check_leave(c, mark);
     }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "settings/auth.h"
 #include "settings/check.h"
 #include "settings/errors.h"
 #include "settings/json.h"
@@ -125,6 +126,7 @@ enum pt_err settings_parse(const char *json, size_t n, const struct settings_hos
     buf_done(&c.pointer);
     settings_list_unref(c.lists[0]);
     settings_list_unref(c.lists[1]);
+    settings_document_wipe(document);
     json_decref(document);
     return err;
 }

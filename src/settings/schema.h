@@ -69,6 +69,11 @@ struct settings_host {
      * revision. What `in_force` has already is not asked about either: an address that went away
      * does not stand in the way of other changes. */
     bool (*has_address)(const struct net_addr *a);
+    /* Reads a secret by its name, as settings_secret_read() does; may wait for the disk. NULL: not
+     * asked, and then no route has its password. */
+    bool (*secret)(void *ctx, const char *name, char *out);
+    void *secret_ctx;
+    bool secrets_may_be_gone; /* no error: the document is in force, or was */
     /* Messages accepted lately, and how many of them came in clear; 0, 0: not known. */
     uint64_t messages, messages_clear;
 };

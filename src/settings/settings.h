@@ -73,6 +73,13 @@ struct settings_next_hop {
     uint16_t port;
 };
 
+struct settings_auth {
+    const char *user;
+    const char *secret; /* the password's name in documents, see secrets.h */
+    char *password;     /* NULL: it is not there any more */
+    bool fresh;         /* it came with this document: to be kept before that is */
+};
+
 struct settings_route {
     const char *domain; /* "example.com", "*.example.com" or "*", in lower case, A-labels */
     enum settings_via via;
@@ -80,8 +87,9 @@ struct settings_route {
     uint32_t next_hop_count;
     uint32_t max_concurrency; /* 0: the default */
     enum settings_route_tls tls;
-    const char *ca;         /* the ID of an uploaded CA; NULL: the system's */
-    bool lmtp;              /* RFC 2033; with next_hops only */
+    const char *ca;             /* the ID of an uploaded CA; NULL: the system's */
+    struct settings_auth *auth; /* NULL: none */
+    bool lmtp;                  /* RFC 2033; with next_hops only */
     struct net_addr source; /* the address to connect from; family NET_NONE: the system's choice */
 };
 

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "settings/auth.h"
 #include "settings/client_checks.h"
 #include "settings/limits.h"
 
@@ -380,6 +381,14 @@ static const struct schema_node route[] = {
         .max = 100,
         .format = &schema_id,
         .summary = "The ID of the uploaded CA that \"verify\" trusts instead of the system's.",
+    },
+    {
+        .key = "auth",
+        .type = SCHEMA_OBJECT,
+        .flags = SCHEMA_NULLABLE | SCHEMA_SECRET,
+        .children = schema_auth,
+        .summary = "What the gateway logs in with at the next_hops, by AUTH PLAIN or LOGIN "
+                   "(RFC 4954). Needs \"tls\": \"encrypt\" or \"verify\". Default: it does not.",
     },
     {
         .key = "protocol",

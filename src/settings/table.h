@@ -19,6 +19,7 @@ enum {
     SCHEMA_REQUIRED = 2,    /* must be given wherever its object is */
     SCHEMA_ONE_OR_LIST = 4, /* LIST: an element stands for a list of one */
     SCHEMA_HOST_NAME = 8,   /* the default is the name of this host */
+    SCHEMA_SECRET = 16,     /* an error never repeats the value */
 };
 
 /* A string that has passed has at most so many octets, NUL included. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "net/entry.h"
+#include "settings/auth.h"
 #include "settings/client_checks.h"
 #include "settings/limits.h"
 
@@ -243,6 +244,16 @@ static void build_tls(struct builder *b, const json_t *from)
     }
 }
 
+static void build_auth(struct builder *b, json_t *from, struct settings_route *r)
+{
+    struct settings_auth_room *room = from ? take(b, sizeof *room) : NULL;
+
+    if (!room)
+        return;
+    r->auth = &room->auth;
+    b->failed |= !settings_value_auth(b->check->host, from, room);
+}
+
 static void build_route(struct builder *b, const json_t *from, struct settings_route *r)
 {
     static const char *const tls_names[] = { "none", "opportunistic", "encrypt", "verify", NULL };
@@ -255,6 +266,7 @@ static void build_route(struct builder *b, const json_t *from, struct settings_r
     r->via = hops ? SETTINGS_VIA_NEXT_HOPS : SETTINGS_VIA_MX;
     r->max_concurrency = number(from, "max_concurrency");
     r->ca = copy(b, json_object_get(from, "ca"));
+    build_auth(b, json_object_get(from, "auth"), r);
     r->lmtp = json_is_string(protocol) && str_eq(settings_json_str(protocol), STR("lmtp"));
     PT_IGNORE(!json_is_string(source) || net_addr_parse(settings_json_str(source), &r->source),
               "the format was checked");
@@ -399,6 +411,8 @@ void settings_unref(const struct settings *s)
 
     if (!s || atomic_fetch_sub_explicit(&mine->refs, 1, memory_order_acq_rel) != 1)
         return;
+    for (uint32_t i = 0; i < s->route_count; i++)
+        settings_value_wipe_auth(&mine->routes[i]);
     settings_domains_free(s->private->routes);
     settings_list_unref(s->control.deny_list);
     settings_list_unref(s->control.permit_list);

@@ -13,8 +13,13 @@ recipient, with the address as its line, and each of them keeps a message of its
 With `tls`, an ssl.SSLContext, it offers STARTTLS; with `handshake`, a function of the connection,
 that is called in place of the handshake. `plain` has the steps that were said in clear, `agreed` one
 entry for each handshake: version, name in SNI, was it a session resumed.
+
+With `users`, passwords by name, it offers AUTH with `mechanisms` behind TLS and takes no MAIL before
+that. AUTH is a step, with the whole command as its line; `logins` has a (mechanism, user, password)
+for each try, right or wrong.
 """
 
+import base64
 import socket
 import ssl
 import threading
@@ -50,6 +55,8 @@ class Hop:
         tls: ssl.SSLContext | None = None,
         handshake=None,
         lmtp: bool = False,
+        users: dict[str, str] | None = None,
+        mechanisms: str = "PLAIN LOGIN",
     ):
         """`keep` makes what is kept of a message: for more mail than there is memory."""
         self.keep = keep
@@ -57,6 +64,8 @@ class Hop:
         self.extensions = extensions
         self.lmtp = lmtp
         self.tls, self.handshake = tls, handshake
+        self.users, self.mechanisms = users, mechanisms
+        self.logins: list[tuple[str, str, str]] = []
         self.plain: list[str] = []
         self.agreed: list[tuple[str, str | None, bool]] = []
         self._names: dict[int, str] = {}  # SNI, by connection
@@ -147,6 +156,7 @@ class _Session:
         self._connection = connection
         self._in = connection.makefile("rb")
         self._secured = False
+        self._user = ""
         self._forget()
 
     def close(self) -> None:
@@ -173,13 +183,19 @@ class _Session:
             lines = ["hop.example", *self._hop.extensions]
             if (self._hop.tls or self._hop.handshake) and not self._secured:
                 lines.append("STARTTLS")
+            if self._hop.users is not None and self._secured:
+                lines.append(f"AUTH {self._hop.mechanisms}")
             self._answer(
                 "EHLO",
                 text,
                 "\r\n".join(f"250{'-' if line is not lines[-1] else ' '}{line}" for line in lines),
             )
+        elif verb == "AUTH" and self._hop.users is not None:
+            self._authenticate(text)
         elif verb == "MAIL":
-            if self._answer("MAIL", text, "250 2.1.0 OK"):
+            stranger = self._hop.users is not None and not self._user
+            usual = "530 5.7.0 log in first" if stranger else "250 2.1.0 OK"
+            if self._answer("MAIL", text, usual):
                 self._forget()
                 self._mail, self._mail_parameters = self._path(text)
         elif verb == "RCPT":
@@ -203,6 +219,27 @@ class _Session:
         else:
             if self._answer(verb, text, usual.get(verb, "502 5.5.2 unknown")) and verb == "RSET":
                 self._forget()
+
+    def _ask(self, challenge: str) -> str:
+        self._hop.transcript.append(f"< 334 {challenge}")
+        self._connection.sendall(f"334 {challenge}\r\n".encode())
+        return base64.b64decode(self._in.readline().strip(), validate=True).decode()
+
+    def _authenticate(self, text: str) -> None:
+        plan = self._hop.answers.get("AUTH")
+        if (plan(self._hop, text) if callable(plan) else plan) is not None:
+            self._answer("AUTH", text, "")
+            return
+        words = text.split()
+        if words[1] == "PLAIN":
+            message = base64.b64decode(words[2]).decode() if words[2:] else self._ask("")
+            _, user, password = message.split("\0")
+        else:
+            user, password = self._ask("VXNlcm5hbWU6"), self._ask("UGFzc3dvcmQ6")
+        self._hop.logins.append((words[1], user, password))
+        right = self._hop.users.get(user) == password
+        if self._answer("AUTH", text, "235 2.7.0 in" if right else "535 5.7.8 no such user"):
+            self._user = user
 
     def _shake_hands(self) -> None:
         hop = self._hop
