@@ -133,6 +133,11 @@ const struct http_route api_routes[] = {
     { HTTP_METHOD_GET, V1 "/status", api_status_get, 0, NULL, "how the gateway is now" },
     { HTTP_METHOD_POST, V1 "/log/flush", api_log_flush, SMALL, NULL,
       "write to the disk what the log still holds in memory", NULL, "" },
+    { HTTP_METHOD_GET, V1 "/events", api_events_get, 0, "types",
+      "what happens, as it happens (server-sent events): how settings, pending, status, "
+      "connections "
+      "and queue are now and when they change; message and refusal, what the log says; missed",
+      NULL, "text/event-stream" },
     { HTTP_METHOD_GET, V1 "/openapi.json", api_openapi_get, 0, NULL, "this description" },
     { HTTP_METHOD_GET, "/metrics", api_metrics_get, 0, NULL, "the numbers, for Prometheus", NULL,
       "text/plain" },
@@ -201,7 +206,7 @@ enum pt_err api_new(struct api **out, const struct api_deps *deps, struct pt_fau
     pthread_mutex_init(&a->audit_lock, NULL);
     a->loop = net_loop_new(0);
     a->work = http_work_new(JOB_THREADS, JOBS_WAITING);
-    if (!a->loop || !a->work)
+    if (!a->loop || !a->work || !api_events_init(a))
         err = pt_fault_set(fault, PT_ERR_NOMEM, "no descriptors or threads for the API");
     else
         err = start(a, fault);
@@ -224,12 +229,14 @@ void api_free(struct api *a)
     /* The jobs under way come back through the loop's mailbox and are answered here. */
     if (a->work)
         http_work_stop(a->work);
+    api_events_stop(a);
     if (a->server)
         http_server_stop(a->server);
     for (int i = 0; a->running && i < LAST_TURNS && http_server_connections(a->server); i++)
         net_loop_turn(a->loop, LAST_TURN_MS);
     http_server_free(a->server);
     http_work_free(a->work);
+    api_events_done(a);
     net_loop_free(a->loop);
     settings_store_close(a->audit);
     pthread_mutex_destroy(&a->audit_lock);

@@ -3,6 +3,7 @@
 
 #include "api/api.h"
 #include "api/audit.h"
+#include "api/event_ring.h"
 #include "http/server.h"
 #include "http/work.h"
 #include "policy/list_view.h"
@@ -23,6 +24,7 @@ struct api {
     pthread_mutex_t settings_lock; /* one change at a time */
     pthread_mutex_t audit_lock;
     struct settings_store *audit; /* under audit_lock; NULL: not opened yet */
+    struct api_events *events;
     pthread_t thread;
     bool running;
 };
@@ -109,6 +111,22 @@ void api_readyz(struct http_exchange *x);
 void api_log_flush(struct http_exchange *x);
 void api_interfaces_get(struct http_exchange *x);
 void api_connections_test(struct http_exchange *x);
+
+/* "green", "yellow" or "red". */
+const char *api_health(const struct api_status *s, const struct settings *settings);
+json_t *api_warnings_json(const struct api_status *s);
+
+/* events.c */
+void api_events_get(struct http_exchange *x);
+PT_NODISCARD bool api_events_init(struct api *a);
+/* Hangs up; on the loop's thread, or behind its end. */
+void api_events_stop(struct api *a);
+/* Behind the server's and the pool's end. */
+void api_events_done(struct api *a);
+
+/* events_state.c: each kind of state as it is now, as JSON for free(); NULL: not to be had. A job
+ * thread. */
+void api_event_states(struct api *a, char *out[EVENT_STATES]);
 
 /* live.c */
 void api_live_get(struct http_exchange *x);

@@ -91,7 +91,7 @@ static void add_destination(void *user, const struct api_destination *d)
     api_json_add(list, v);
 }
 
-static json_t *warnings_json(const struct api_status *s)
+json_t *api_warnings_json(const struct api_status *s)
 {
     json_t *list = json_array();
 
@@ -157,7 +157,7 @@ static const char *not_ready(const struct api_status *s)
     return "No listener is open.";
 }
 
-static const char *health(const struct api_status *s, const struct settings *settings)
+const char *api_health(const struct api_status *s, const struct settings *settings)
 {
     bool closed = !settings;
 
@@ -204,7 +204,7 @@ static void status_job(struct http_exchange *x)
     if (s) {
         a->deps.status(a->deps.ctx, s);
         a->deps.queue_destinations(a->deps.ctx, add_destination, &destinations);
-        api_json_set(&v, "health", json_string(health(s, settings)));
+        api_json_set(&v, "health", json_string(api_health(s, settings)));
         api_json_set(&v, "version", json_string(a->deps.version));
         api_json_set(&v, "hostname",
                      settings ? api_json_str(str_of(settings->identity.hostname)) : json_null());
@@ -223,7 +223,7 @@ static void status_job(struct http_exchange *x)
         api_json_set(&v, "memory", memory_json(s));
         api_json_set(&v, "queue", destinations);
         api_json_set(&v, "log", counters_json("dropped", log_dropped(), NULL, 0));
-        api_json_set(&v, "warnings", warnings_json(s));
+        api_json_set(&v, "warnings", api_warnings_json(s));
         http_answer_json(x, 200, v);
     } else {
         json_decref(v);

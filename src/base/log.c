@@ -28,6 +28,8 @@ static struct {
     struct buf fill;
     struct buf drain;
     uint64_t added, done; /* octets ever appended to `fill`, and written */
+    void (*tap)(void *ctx, const char *event, bool has_id, struct str line);
+    void *tap_ctx;
     bool running, stop;
     bool cut; /* the last write to the file ended within a line */
     pthread_t thread;
@@ -126,6 +128,8 @@ void log_begin(struct log_line *l, enum log_level level, const char *event)
 {
     l->level = level;
     l->text = NULL;
+    l->event = event;
+    l->has_id = false;
     if ((int)level < atomic_load_explicit(&min_level, memory_order_relaxed))
         return;
     l->text = line_buffer();
@@ -179,6 +183,7 @@ void log_id(struct log_line *l, uint64_t message_id)
 {
     char id[MSGID_SIZE];
 
+    l->has_id = true;
     msgid_format(message_id, id);
     log_cstr(l, "id", id);
 }
@@ -220,11 +225,21 @@ void log_end(struct log_line *l)
     BUF_LIT(line, "}\n");
     pthread_mutex_lock(&lg.lock);
     running = lg.running;
+    if (lg.tap)
+        lg.tap(lg.tap_ctx, l->event, l->has_id, str_head(buf_str(line), line->n - 1));
     if (running)
         add_line(buf_str(line));
     pthread_mutex_unlock(&lg.lock);
     if (!running)
         to_stderr(buf_str(line));
+}
+
+void log_tap(void (*fn)(void *ctx, const char *event, bool has_id, struct str line), void *ctx)
+{
+    pthread_mutex_lock(&lg.lock);
+    lg.tap = fn;
+    lg.tap_ctx = ctx;
+    pthread_mutex_unlock(&lg.lock);
 }
 
 void log_text(enum log_level level, const char *event, const char *fmt, ...)

@@ -31,7 +31,10 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 struct log_line {
     enum log_level level;
-    struct buf *text; /* private: the thread's own line buffer */
+    /* private */
+    struct buf *text; /* the thread's own line buffer */
+    const char *event;
+    bool has_id;
 };
 
 PT_NODISCARD enum pt_err log_open(const char *directory, struct pt_fault *fault);
@@ -54,6 +57,13 @@ void log_text(enum log_level level, const char *event, const char *fmt, ...) PT_
 
 /* Appends `value` as a JSON string in quotes, with the escapes said above. */
 void log_json_string(struct buf *out, struct str value);
+
+/*
+ * From now on `fn` sees each line too, without its end: on the thread that logs it, one at a time,
+ * under the log's lock, so it must be quick and log nothing. `has_id`: it is about a message. NULL:
+ * no more, and none is under way when this returns. There is one at most.
+ */
+void log_tap(void (*fn)(void *ctx, const char *event, bool has_id, struct str line), void *ctx);
 
 /* Lines dropped since the start. */
 uint64_t log_dropped(void);

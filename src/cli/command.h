@@ -123,6 +123,7 @@ int cli_settings_diff(struct cli *c);
 int cli_settings_confirm(struct cli *c);
 int cli_settings_rollback(struct cli *c);
 int cli_audit(struct cli *c);
+int cli_events(struct cli *c);
 int cli_admin_add(struct cli *c);
 int cli_admin_passwd(struct cli *c);
 int cli_admin_list(struct cli *c);

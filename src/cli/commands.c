@@ -576,6 +576,19 @@ const struct cli_command cli_commands[] = {
         .run = cli_audit,
     },
     {
+        .name = "events",
+        .summary = "what happens, as it happens, until it is interrupted",
+        .text = "First how settings, queue and the rest are now; then their changes, and what the "
+                "log says of\nmessages and of those who are refused.\n\n"
+                "  postern events\n"
+                "  postern events --types message,refusal --json",
+        .options = { VALUE("--types", "T,T",
+                           "only these: settings, pending, status, connections, queue, message, "
+                           "refusal"),
+                     JSON },
+        .run = cli_events,
+    },
+    {
         .name = "trace",
         .args = "ID|ADDRESS",
         .summary = "the life of a message, event by event, from the log",

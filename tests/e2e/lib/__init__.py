@@ -9,7 +9,7 @@ for an event, and fails with log and transcripts when it does not come.
 
 from .client import Client, ConversationError, any_certificate
 from .clock import Clock
-from .console import Browser
+from .console import Browser, Events
 from .dns import Names
 from .dsn import Notice, read_notice
 from .hop import CLOSE, RESET, SILENT, Hop
@@ -29,6 +29,7 @@ __all__ = [
     "Clock",
     "CommandFailed",
     "ConversationError",
+    "Events",
     "Hop",
     "Island",
     "MemoryLimit",

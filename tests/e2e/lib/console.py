@@ -89,3 +89,59 @@ class Browser:
             while piece := connection.recv(65536):
                 got += piece
         return got
+
+
+class Events:
+    """The stream of events, from the console for a Browser, or from the socket of a gateway."""
+
+    def __init__(self, source, query: str = "", last: str | None = None, timeout: float = 60):
+        if isinstance(source, Browser):
+            self.socket = socket.create_connection((source.url.hostname, source.url.port), timeout)
+        else:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(timeout)
+            self.socket.connect(str(source.state / "api.sock"))
+        lines = [f"GET /api/v1/events{query} HTTP/1.1", "Host: localhost"]
+        if isinstance(source, Browser) and source.bearer:
+            lines.append(f"Authorization: Bearer {source.bearer}")
+        elif isinstance(source, Browser):
+            lines.append(f"Cookie: postern_session={source.cookie}")
+        if last:
+            lines.append(f"Last-Event-ID: {last}")
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        self.file = self.socket.makefile("rb")
+        self.status = int(self.file.readline().split()[1])
+        self.headers = http.client.parse_headers(self.file)
+        self.last = last
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+    def next(self):
+        """(type, data); None at the end of the stream. Comments are passed over."""
+        kind, data = None, None
+        while line := self.file.readline():
+            word, _, value = line.decode().rstrip("\n").partition(": ")
+            if word == "event":
+                kind = value
+            elif word == "id":
+                self.last = value
+            elif word == "data":
+                data = json.loads(value)
+            elif not word and kind:
+                return kind, data
+        return None
+
+    def until(self, kind: str, wanted=lambda data: True):
+        """The data of the next event of that kind that is wanted."""
+        while event := self.next():
+            if event[0] == kind and wanted(event[1]):
+                return event[1]
+        raise AssertionError(f"the stream ended without {kind}")
