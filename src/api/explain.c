@@ -217,6 +217,7 @@ static void explain_client(struct http_exchange *x, json_t *body)
     q.ask.now_us = clock_wall_us();
     a->deps.client(a->deps.ctx, &q.ask.client, q.ask.now_us, &q.ask);
     a->deps.look_up(a->deps.ctx, snap, &q.ask);
+    q.ask.tls_lacking = q.ask.tls_lacking && !q.draft; /* a Save would load what it names */
     answer(x, snap, &q);
     policy_snapshot_unref(snap);
 }

@@ -265,7 +265,8 @@ void secure_accepted(void *ctx, int fd, const struct net_endpoint *peer)
     struct console *c = ctx;
     struct secure *s = c->secure;
     struct arrival *a = NULL;
-    bool placed = s->handshaker && tls_handshaker_take(s->handshaker);
+    uint64_t number = tls_handshake_peer(&peer->addr);
+    bool placed = s->handshaker && tls_handshaker_take(s->handshaker, number);
 
     tls_tickets_rotate(s->tickets, clock_mono_ns() / 1000);
     if (placed)
@@ -275,13 +276,14 @@ void secure_accepted(void *ctx, int fd, const struct net_endpoint *peer)
     if (!a || !a->handshake.connection) {
         free(a);
         if (placed)
-            tls_handshaker_give(s->handshaker);
+            tls_handshaker_give(s->handshaker, number);
         PT_IGNORE(close(fd), "too many at once");
         return;
     }
     a->console = c;
     a->peer = *peer;
     a->handshake.fd = fd;
+    a->handshake.peer = number;
     a->handshake.timeout_ns = (int64_t)HANDSHAKE_MS * 1000000;
     a->handshake.home = c->loop;
     a->handshake.done = on_done;

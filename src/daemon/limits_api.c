@@ -45,6 +45,9 @@ void limits_client(void *ctx, const struct net_addr *client, int64_t now_us,
     if (atomic_load(&p->serving))
         gateway_limits_client(p->gateway, client, now_us, s ? s->limits.ban_within_minutes : 0, &c);
     settings_unref(s);
+    pthread_mutex_lock(&p->control.lock);
+    out->tls_lacking = !p->control.tls;
+    pthread_mutex_unlock(&p->control.lock);
     out->sessions = c.sessions;
     out->sessions_max = c.sessions_max;
     out->usage = c.usage;

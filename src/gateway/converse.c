@@ -28,6 +28,7 @@ static struct policy_facts facts_of(const struct session *s)
         .now_us = clock_wall_us(),
         .helo = smtp_server_helo(&s->smtp),
         .tls = smtp_server_tls(&s->smtp),
+        .tls_lacking = !s->loop->tls,
         .ref = s->loop->next_ref,
     };
 }
@@ -337,6 +338,7 @@ static void note_own(struct session *s, const struct smtp_reply *said)
         const char *step;
     } rows[] = {
         { &smtp_reply_need_tls, NULL, POLICY_RULE_REQUIRED_TLS, NULL },
+        { &smtp_reply_tls_lacking, NULL, POLICY_RULE_REQUIRED_TLS, NULL },
         { &smtp_reply_too_many_messages, "MAIL", POLICY_RULE_MAX_MESSAGES, NULL },
         { &smtp_reply_too_large, NULL, POLICY_RULE_MAX_MESSAGE_SIZE, NULL },
         { &smtp_reply_too_many_recipients, "RCPT", POLICY_RULE_MAX_RECIPIENTS, NULL },

@@ -34,20 +34,22 @@ static void on_done(struct tls_handshake *h)
 bool secure_prepare(struct session *s)
 {
     struct tls_handshaker *handshaker = s->loop->gateway->handshaker;
+    uint64_t peer = tls_handshake_peer(&s->client.addr);
     struct secure *secure;
 
-    if (!s->loop->tls || !tls_handshaker_take(handshaker))
+    if (!s->loop->tls || !tls_handshaker_take(handshaker, peer))
         return false;
     secure = calloc(1, sizeof *secure);
     if (secure)
         secure->handshake.connection = tls_connection_accept(s->loop->tls, s->stream.fd);
     if (!secure || !secure->handshake.connection) {
         free(secure);
-        tls_handshaker_give(handshaker);
+        tls_handshaker_give(handshaker, peer);
         return false;
     }
     secure->session = s;
     secure->handshake.fd = s->stream.fd;
+    secure->handshake.peer = peer;
     secure->handshake.timeout_ns = HANDSHAKE_SECONDS * INT64_C(1000000000);
     secure->handshake.home = s->loop->loop;
     secure->handshake.done = on_done;
@@ -79,7 +81,7 @@ void secure_drop(struct session *s)
     if (!secure)
         return;
     if (!secure->begun)
-        tls_handshaker_give(s->loop->gateway->handshaker);
+        tls_handshaker_give(s->loop->gateway->handshaker, secure->handshake.peer);
     tls_connection_free(secure->handshake.connection);
     free(secure);
     s->secure = NULL;

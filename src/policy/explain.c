@@ -105,6 +105,7 @@ static struct policy_facts facts_of(const struct policy_explain_ask *ask)
         .sessions_max = ask->sessions_max,
         .tls = ask->tls,
         .size = ask->size,
+        .tls_lacking = ask->tls_lacking,
         .helo = ask->helo,
         .sender = ask->from,
         .helo_dns = ask->helo_dns,

@@ -26,6 +26,7 @@ struct policy_explain_ask {
     struct str helo, from;
     struct str to; /* empty: no recipient is asked about */
     bool tls;
+    bool tls_lacking;                /* nothing to begin it with is in force */
     int64_t now_us;                  /* wall time */
     uint32_t sessions, sessions_max; /* of all clients, as in policy_facts */
     struct access_client usage;      /* of this one */

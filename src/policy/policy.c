@@ -108,7 +108,8 @@ static void required_tls(struct question *q)
                                       .limit = q->snap->settings->tls.incoming_required };
 
     if (step.limit && !q->facts->tls)
-        question_block(q, step, POLICY_REFUSE, &smtp_reply_need_tls);
+        question_block(q, step, POLICY_REFUSE,
+                       q->facts->tls_lacking ? &smtp_reply_tls_lacking : &smtp_reply_need_tls);
     else
         question_pass(q, step);
 }

@@ -63,6 +63,7 @@ struct policy_facts {
     uint32_t sessions;     /* of this node, without the one in question */
     uint32_t sessions_max; /* what the system allows; 0: not known */
     bool tls;              /* the session is encrypted */
+    bool tls_lacking;      /* nothing to begin TLS with is in force, whatever the settings say */
     uint32_t messages;     /* transactions begun in this session, without the one in question */
     uint64_t data;         /* octets of content in this session so far */
     uint64_t size;         /* octets the client announced by SIZE; 0: none */

@@ -160,14 +160,14 @@ bool relay_secure_begin(struct relay_conn *conn)
     struct relay_secure *secure;
     uint32_t limit_ms = smtp_client_time_limit(conn->client) * 1000;
 
-    if (!config->handshaker || !tls_handshaker_take(config->handshaker))
+    if (!config->handshaker || !tls_handshaker_take(config->handshaker, 0))
         return false;
     secure = calloc(1, sizeof *secure);
     if (secure)
         secure->handshake.connection = connection_of(conn);
     if (!secure || !secure->handshake.connection) {
         free(secure);
-        tls_handshaker_give(config->handshaker);
+        tls_handshaker_give(config->handshaker, 0);
         return false;
     }
     secure->conn = conn;

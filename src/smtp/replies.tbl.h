@@ -49,6 +49,7 @@ X(nested_mail, 503, 5, 5, 1, "A transaction is open; RSET ends it")
 X(mixed_data, 503, 5, 5, 1, "Not after BDAT; RSET ends the transaction")
 X(already_tls, 503, 5, 5, 1, "TLS is already active")
 X(need_tls, 530, 5, 7, 0, "Say STARTTLS first")
+X(tls_lacking, 454, 4, 7, 0, "TLS is required and not available for now, try again later")
 
 /* MAIL and RCPT. */
 X(say_from, 501, 5, 5, 4, "Say MAIL FROM:<address>")

@@ -82,9 +82,10 @@ static void begin_transaction(struct smtp_server *s)
 
 static bool is_limit(const struct smtp_reply *reply)
 {
-    return reply == &smtp_reply_need_tls || reply == &smtp_reply_too_large ||
-           reply == &smtp_reply_too_many_recipients || reply == &smtp_reply_too_many_messages ||
-           reply == &smtp_reply_too_many_errors || reply == &smtp_reply_too_many_refused;
+    return reply == &smtp_reply_need_tls || reply == &smtp_reply_tls_lacking ||
+           reply == &smtp_reply_too_large || reply == &smtp_reply_too_many_recipients ||
+           reply == &smtp_reply_too_many_messages || reply == &smtp_reply_too_many_errors ||
+           reply == &smtp_reply_too_many_refused;
 }
 
 void smtp_server_say(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply)
@@ -296,7 +297,7 @@ static void hello_answered(struct smtp_server *s, struct buf *out, const struct 
 static void mail_answered(struct smtp_server *s, struct buf *out, const struct smtp_reply *reply)
 {
     if (smtp_server_needs_tls(s) && (!reply || reply->code < 400))
-        reply = &smtp_reply_need_tls;
+        reply = smtp_server_tls_reply(s);
     if (reply && reply->code >= 400) {
         refused(s, out, reply);
         return;

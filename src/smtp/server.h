@@ -74,7 +74,8 @@ struct smtp_server_config {
     uint32_t max_refused;
     bool offers_tls; /* STARTTLS is offered while the session is in clear */
     /* Until then only EHLO, NOOP, STARTTLS and QUIT. The verdict on MAIL is asked for all the same,
-     * since another refusal may come first; a positive one is answered 530. */
+     * since another refusal may come first; a positive one is answered 530.
+     * Where `offers_tls` is not set nobody can begin it: 454, so that mail waits for a remedy. */
     bool requires_tls;
     /* Stands at the end of what the machine itself refuses by one of these limits (not of what it
      * says about mistakes in the protocol); may differ each time, see smtp_server_step. */

@@ -42,7 +42,7 @@ static void run_HELO(struct smtp_server *s, struct turn *t, struct str args)
 static void ask_mail_in_clear(struct smtp_server *s, struct turn *t, struct str args)
 {
     if (smtp_mail_parse(args, s->esmtp, s->config->max_message_size, &s->asked.mail))
-        mistake(s, t, &smtp_reply_need_tls);
+        mistake(s, t, smtp_server_tls_reply(s));
     else
         smtp_server_enter(s, STATE_ASK_MAIL);
 }
@@ -162,9 +162,10 @@ static void run_STARTTLS(struct smtp_server *s, struct turn *t, struct str args)
 {
     if (s->tls || !s->config->offers_tls || !s->esmtp) {
         mistake(s, t,
-                s->tls                   ? &smtp_reply_already_tls
-                : !s->config->offers_tls ? &smtp_reply_no_starttls
-                                         : &smtp_reply_need_hello);
+                s->tls ? &smtp_reply_already_tls
+                : !s->config->offers_tls
+                    ? (s->config->requires_tls ? &smtp_reply_tls_lacking : &smtp_reply_no_starttls)
+                    : &smtp_reply_need_hello);
         return;
     }
     /* Octets in clear behind it would be read as if they had come encrypted (CVE-2011-0411). */
@@ -193,7 +194,7 @@ static const struct smtp_reply *not_now(const struct smtp_server *s, const struc
     bool asked = c->verb == SMTP_MAIL && s->greeted && !s->transaction;
 
     if (needs_tls(s, c) && !asked)
-        return &smtp_reply_need_tls;
+        return smtp_server_tls_reply(s);
     if ((c->flags & SMTP_NO_ARGUMENT) && c->args.n)
         return &smtp_reply_no_argument;
     if ((c->flags & SMTP_ARGUMENT) && !c->args.n)
@@ -226,7 +227,8 @@ void smtp_server_run(struct smtp_server *s, struct turn *t, struct str line)
         if (!s->greeted && smtp_command_is_http(&c))
             smtp_server_close(s, t->out, &smtp_reply_not_http);
         else
-            mistake(s, t, needs_tls(s, &c) ? &smtp_reply_need_tls : &smtp_reply_unknown_command);
+            mistake(s, t,
+                    needs_tls(s, &c) ? smtp_server_tls_reply(s) : &smtp_reply_unknown_command);
         return;
     }
     /* Octets of unknown number follow: what is a command behind them cannot be told. */

@@ -78,6 +78,12 @@ static inline bool smtp_server_needs_tls(const struct smtp_server *s)
     return s->config->requires_tls && !s->tls;
 }
 
+/* What whoever comes without it is told. */
+static inline const struct smtp_reply *smtp_server_tls_reply(const struct smtp_server *s)
+{
+    return s->config->offers_tls ? &smtp_reply_need_tls : &smtp_reply_tls_lacking;
+}
+
 /* server_command.c */
 void smtp_server_run(struct smtp_server *s, struct turn *t, struct str line);
 void smtp_server_write_hello(struct smtp_server *s, struct buf *out);

@@ -9,6 +9,9 @@ enum { THREADS_MAX = 16 };
 struct tls_handshaker {
     unsigned max, threads;
     _Atomic unsigned busy, turn;
+    pthread_mutex_t lock; /* of what follows */
+    uint64_t *peers;      /* who holds the places that somebody in particular holds; room for max */
+    unsigned peer_count;
     struct net_loop *loops[THREADS_MAX];
     pthread_t ids[THREADS_MAX];
 };
@@ -27,7 +30,7 @@ static void finish(struct tls_handshake *h, enum pt_err result)
     h->result = result;
     net_watch_close(&h->watch);
     net_timer_stop(&h->timer);
-    tls_handshaker_give(h->handshaker);
+    tls_handshaker_give(h->handshaker, h->peer);
     h->mail.run = at_home;
     net_loop_post(h->home, &h->mail);
 }
@@ -67,7 +70,17 @@ static void begin(struct mail *mail)
     go_on(h);
 }
 
-bool tls_handshaker_take(struct tls_handshaker *s)
+/* ---- places ---- */
+
+uint64_t tls_handshake_peer(const struct net_addr *a)
+{
+    uint64_t number = 0;
+
+    memcpy(&number, a->octets, sizeof number);
+    return number ? number : 1;
+}
+
+static bool take_any(struct tls_handshaker *s)
 {
     unsigned busy = atomic_load(&s->busy);
 
@@ -78,10 +91,49 @@ bool tls_handshaker_take(struct tls_handshaker *s)
     return true;
 }
 
-void tls_handshaker_give(struct tls_handshaker *s)
+/* A walk over some hundred numbers is nothing beside the handshake that follows. */
+static bool has_share(const struct tls_handshaker *s, uint64_t peer)
 {
+    unsigned held = 0;
+
+    for (unsigned i = 0; i < s->peer_count; i++)
+        held += s->peers[i] == peer;
+    return s->peer_count < s->max / 2 || held < PT_MAX(1u, s->max / TLS_HANDSHAKER_SHARE);
+}
+
+bool tls_handshaker_take(struct tls_handshaker *s, uint64_t peer)
+{
+    bool taken;
+
+    if (!peer)
+        return take_any(s);
+    pthread_mutex_lock(&s->lock);
+    taken = has_share(s, peer) && take_any(s);
+    if (taken)
+        s->peers[s->peer_count++] = peer;
+    pthread_mutex_unlock(&s->lock);
+    return taken;
+}
+
+static void forget_peer(struct tls_handshaker *s, uint64_t peer)
+{
+    pthread_mutex_lock(&s->lock);
+    for (unsigned i = 0; i < s->peer_count; i++)
+        if (s->peers[i] == peer) {
+            s->peers[i] = s->peers[--s->peer_count];
+            break;
+        }
+    pthread_mutex_unlock(&s->lock);
+}
+
+void tls_handshaker_give(struct tls_handshaker *s, uint64_t peer)
+{
+    if (peer)
+        forget_peer(s, peer);
     atomic_fetch_sub(&s->busy, 1);
 }
+
+/* ---- begin ---- */
 
 void tls_handshake_begin(struct tls_handshaker *s, struct tls_handshake *h)
 {
@@ -95,6 +147,13 @@ void tls_handshake_begin(struct tls_handshaker *s, struct tls_handshake *h)
 
 /* ---- the threads ---- */
 
+static void destroy(struct tls_handshaker *s)
+{
+    pthread_mutex_destroy(&s->lock);
+    free(s->peers);
+    free(s);
+}
+
 static void *run(void *arg)
 {
     net_loop_run(arg);
@@ -106,8 +165,13 @@ enum pt_err tls_handshaker_new(struct tls_handshaker **out, unsigned threads, un
 {
     struct tls_handshaker *s = calloc(1, sizeof *s);
 
-    if (!s)
+    if (s)
+        s->peers = calloc(max, sizeof *s->peers);
+    if (!s || !s->peers) {
+        free(s);
         return pt_fault_set(fault, PT_ERR_NOMEM, "starting TLS: out of memory");
+    }
+    pthread_mutex_init(&s->lock, NULL);
     s->max = max;
     threads = PT_MAX(1u, PT_MIN(threads, (unsigned)THREADS_MAX));
     for (unsigned i = 0; i < threads; i++) {
@@ -124,7 +188,7 @@ enum pt_err tls_handshaker_new(struct tls_handshaker **out, unsigned threads, un
         s->threads++;
     }
     if (s->threads == 0) {
-        free(s);
+        destroy(s);
         return pt_fault_set(fault, PT_ERR_NOMEM, "starting TLS: no thread can be started");
     }
     *out = s;
@@ -141,7 +205,7 @@ void tls_handshaker_free(struct tls_handshaker *s)
         pthread_join(s->ids[i], NULL);
         net_loop_free(s->loops[i]);
     }
-    free(s);
+    destroy(s);
 }
 
 unsigned tls_handshaker_busy(const struct tls_handshaker *s)

@@ -5,6 +5,7 @@
 #include "base/defs.h"
 #include "base/err.h"
 #include "base/mailbox.h"
+#include "net/addr.h"
 #include "net/loop.h"
 #include "tls/connection.h"
 
@@ -27,10 +28,16 @@ PT_NODISCARD enum pt_err tls_handshaker_new(struct tls_handshaker **out, unsigne
  * afterwards. NULL is accepted. */
 void tls_handshaker_free(struct tls_handshaker *s);
 
-/* A place for one handshake; false: too many are under way. Any thread. */
-PT_NODISCARD bool tls_handshaker_take(struct tls_handshaker *s);
-/* Gives back one that was not used. */
-void tls_handshaker_give(struct tls_handshaker *s);
+/* A place for one handshake; false: too many are under way, or too many of `peer`, any number that
+ * stands for who is at the other end: once half of all places are taken nobody gets more than
+ * TLS_HANDSHAKER_SHARE of them. 0: nobody in particular, and no share. Any thread. */
+PT_NODISCARD bool tls_handshaker_take(struct tls_handshaker *s, uint64_t peer);
+/* Gives back one that was not used, taken for the same peer. */
+void tls_handshaker_give(struct tls_handshaker *s, uint64_t peer);
+#define TLS_HANDSHAKER_SHARE 8u /* an eighth */
+
+/* The number for an address; of IPv6 its /64 counts. Never 0. */
+uint64_t tls_handshake_peer(const struct net_addr *a);
 
 /* How many are under way. Any thread. */
 unsigned tls_handshaker_busy(const struct tls_handshaker *s);
@@ -39,6 +46,7 @@ unsigned tls_handshaker_busy(const struct tls_handshaker *s);
 struct tls_handshake {
     struct tls_connection *connection; /* the owner's again when it is done, also if it failed */
     int fd;                            /* watched by nobody else meanwhile */
+    uint64_t peer;                     /* for whom the place was taken */
     int64_t timeout_ns;                /* for the whole of it */
     struct net_loop *home;             /* `done` is called on its thread, always */
     void (*done)(struct tls_handshake *h);

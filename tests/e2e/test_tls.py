@@ -488,11 +488,21 @@ def test_half_open_handshakes_hold_up_nobody_in_clear(mx):
     with Sink() as sink, Postern(sink) as gateway:
         offer(gateway, mx)
         half_open = []
-        for _ in range(HANDSHAKES_MAX):
-            client = gateway.client()
+
+        def begins(source: str) -> bool:
+            client = gateway.client(source=source)
             client.hello()
-            client.says("STARTTLS").expect(220)
+            reply = client.says("STARTTLS").reply()
+            assert (reply.code, reply.enhanced) in ((220, "2.0.0"), (454, "4.7.0"))
             half_open.append(client)
+            return reply.code == 220
+
+        # One client takes half of the places at most, and everybody else finds some.
+        assert all(begins("127.0.0.1") for _ in range(HANDSHAKES_MAX // 2))
+        assert not begins("127.0.0.1")
+        half_open.pop().close()
+        for n in range(2, 6):
+            assert all(begins(f"127.0.0.{n}") for _ in range(HANDSHAKES_MAX // 8))
         gateway.wait_until(
             lambda: gateway.json("status")["tls"]["handshakes_now"] == HANDSHAKES_MAX, "all begun"
         )
@@ -510,7 +520,7 @@ def test_half_open_handshakes_hold_up_nobody_in_clear(mx):
             lambda: gateway.json("status")["tls"]["handshakes_now"] == HANDSHAKES_MAX - 20,
             "places are given back",
         )
-        with gateway.client() as c:
+        with gateway.client(source="127.0.0.9") as c:
             c.starts_tls().delivers(make_message("encrypted"))
         sink.wait_for(2)
         assert gateway.json("status")["health"] != "red"

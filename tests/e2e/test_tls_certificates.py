@@ -482,11 +482,13 @@ def test_a_certificate_that_is_lost_at_start(pki, what):
         status, answer = gateway.api("PATCH", "/api/v1/settings", {"identity": {"greeting": "hi"}})
         assert status == 200, answer
 
-        # Required TLS that cannot be had is no mail, not mail in clear.
+        # Required TLS that cannot be had is no mail for now, not mail in clear.
         assert patch_tls(gateway, incoming_required=True)[0] == 200
         with gateway.client() as c:
             assert "STARTTLS" not in c.hello().lines
-            c.says("MAIL FROM:<a@source.example>").expect(530, enhanced="5.7.0")
+            c.says("MAIL FROM:<a@source.example>").expect(454, enhanced="4.7.0")
+            c.says("STARTTLS").expect(454, enhanced="4.7.0")
+        assert "454 4.7.0" in gateway.cli("explain", "192.0.2.1", "--from", "a@source.example")
 
         path.write_bytes(whole)
         gateway.wait_until(lambda: gateway.json("status")["health"] != "red", "mended by itself")

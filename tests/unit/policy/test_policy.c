@@ -223,6 +223,9 @@ static void the_answers_to_mail(void **state)
     facts.recipient = STR("a@example.com");
     policy_rcpt(snap, &facts, &v);
     refused(&v, POLICY_REFUSE, POLICY_RULE_REQUIRED_TLS, 530, "5.7.0");
+    facts.tls_lacking = true;
+    policy_rcpt(snap, &facts, &v);
+    refused(&v, POLICY_REFUSE, POLICY_RULE_REQUIRED_TLS, 454, "4.7.0");
     policy_snapshot_unref(snap);
 }
 

@@ -296,6 +296,11 @@ static void tls_is_offered_and_required(void **state)
         { "a chunk is no commands", W(HELLO "BDAT 6\r\nQUIT\r\nNOOP\r\n"),
           "250 530/5.7.0 250/2.0.0", SAID_HELLO },
     };
+    static const struct talk_case lacking[] = {
+        { "nothing to begin it with",
+          W("HELO c\r\n" HELLO "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nSTARTTLS\r\nFOO\r\nNOOP\r\n"),
+          "454/4.7.0 250 454/4.7.0 454/4.7.0 454/4.7.0 454/4.7.0 250/2.0.0", "EHLO(c) MAIL(a@b)" },
+    };
     static const struct talk_case active[] = {
         { "once is enough", W(HELLO "STARTTLS\r\nMAIL FROM:<a@b>\r\n"), "250 503/5.5.1 250/2.1.0",
           "EHLO(c) MAIL(a@b)" },
@@ -307,6 +312,9 @@ static void tls_is_offered_and_required(void **state)
     run(&o, offered, PT_ARRAY_LEN(offered));
     o.config.requires_tls = true;
     run(&o, required, PT_ARRAY_LEN(required));
+    o.config.offers_tls = false;
+    run(&o, lacking, PT_ARRAY_LEN(lacking));
+    o.config.offers_tls = true;
     o.tls = true;
     run(&o, active, PT_ARRAY_LEN(active));
 }

@@ -101,7 +101,7 @@ static void start(struct end *e, struct tls_connection *c, int fd)
     e->h.timeout_ns = INT64_C(20000000000);
     e->h.home = loop;
     e->h.done = on_done;
-    assert_true(tls_handshaker_take(handshaker));
+    assert_true(tls_handshaker_take(handshaker, 0));
     tls_handshake_begin(handshaker, &e->h);
 }
 
@@ -359,7 +359,7 @@ static void test_limits(void **state)
         start(&ends[i], tls_connection_accept(s, fds[i][0]), fds[i][0]);
     assert_int_equal(tls_handshaker_busy(handshaker), 4);
     memset(&ends[4], 0, sizeof ends[4]);
-    assert_false(tls_handshaker_take(handshaker));
+    assert_false(tls_handshaker_take(handshaker, 0));
     /* One hears nonsense, one is left, one is ended by its owner, one has no time. */
     assert_int_equal(write(fds[0][1], "EHLO client\r\n", 13), 13);
     close(fds[1][1]);
@@ -381,7 +381,7 @@ static void test_limits(void **state)
                                         .timeout_ns = 1000000,
                                         .home = loop,
                                         .done = on_done };
-    assert_true(tls_handshaker_take(handshaker));
+    assert_true(tls_handshaker_take(handshaker, 0));
     tls_handshake_begin(handshaker, &ends[4].h);
     while (!ends[4].over)
         net_loop_turn(loop, 100);
@@ -416,6 +416,40 @@ struct dial {
     SSL_CTX *ctx;
     int fd, result;
 };
+
+/* Nobody takes all places; whoever comes later finds one. */
+static void test_no_peer_takes_all(void **state)
+{
+    struct tls_handshaker *h = NULL;
+    struct net_addr a = { NET_IPV4, { 192, 0, 2, 1 } }, b = { NET_IPV4, { 192, 0, 2, 2 } };
+    struct net_addr net = { NET_IPV6, { 0x20, 1, 0xd, 0xb8, [15] = 1 } }, same = net, any = { 0 };
+    uint64_t first = tls_handshake_peer(&a), second = tls_handshake_peer(&b);
+    struct pt_fault fault;
+
+    (void)state;
+    same.octets[15] = 2;
+    assert_true(first != second);
+    assert_true(tls_handshake_peer(&net) == tls_handshake_peer(&same));
+    assert_true(tls_handshake_peer(&any) != 0);
+    assert_int_equal(tls_handshaker_new(&h, 1, 16, &fault), PT_ERR_OK);
+    for (int i = 0; i < 8; i++)
+        assert_true(tls_handshaker_take(h, first));
+    assert_false(tls_handshaker_take(h, first));
+    for (int i = 0; i < 2; i++)
+        assert_true(tls_handshaker_take(h, second));
+    assert_false(tls_handshaker_take(h, second));
+    /* Nobody in particular: up to the last. */
+    for (int i = 0; i < 6; i++)
+        assert_true(tls_handshaker_take(h, 0));
+    assert_false(tls_handshaker_take(h, 0));
+    tls_handshaker_give(h, second);
+    assert_true(tls_handshaker_take(h, second));
+    for (int i = 0; i < 8; i++)
+        tls_handshaker_give(h, first);
+    assert_int_equal(tls_handshaker_busy(h), 8);
+    assert_true(tls_handshaker_take(h, first));
+    tls_handshaker_free(h);
+}
 
 static void *dial(void *arg)
 {
@@ -495,6 +529,7 @@ int main(void)
         cmocka_unit_test(test_octets_both_ways),
         cmocka_unit_test(test_an_end_without_a_word),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_no_peer_takes_all),
         cmocka_unit_test(test_certificates_of_clients),
     };
 
