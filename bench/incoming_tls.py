@@ -118,8 +118,8 @@ def shake(server, mode: str, count: int) -> tuple[float, float]:
     return (proc.usage(server.pid) - before).cpu * 1000 / count, int(words[3]) / count
 
 
-def handshakes(bench, row) -> None:
-    """Rounds alternate between the servers and OpenSSL alone."""
+def handshakes(bench, row) -> float:
+    """Rounds alternate between the servers and OpenSSL alone, whose milliseconds are returned."""
     pem = certificate(bench.folder("tls"))
     names = [name for name in bench.options.servers if name != "opensmtpd"]
     count, bare_values = bench.count(4000), []
@@ -151,6 +151,7 @@ def handshakes(bench, row) -> None:
         f"A full handshake costs `openssl s_server`, which does nothing else, {middle:.3f} ms "
         f"({min(bare_values):.3f}–{max(bare_values):.3f}); each is set up to give one ticket a session."
     )
+    return middle
 
 
 def idle(bench, row) -> None:

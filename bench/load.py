@@ -101,6 +101,7 @@ class Shape:
     kept: bool = False
     programs: Path | None = None
     tls: bool = False  # from the server to the sink
+    tls_in: bool = False  # from the source to the server
 
     @property
     def tools(self) -> tuple[str, str]:
@@ -115,6 +116,7 @@ class Shape:
             f"{size} × {self.sessions}"
             + (", connections kept" if self.kept else ", a connection a message")
             + (", TLS to the next hop" if self.tls else "")
+            + (", TLS from the clients" if self.tls_in else "")
         )
 
     def source(self, port: int, messages: int, recipient: str) -> list[str]:
@@ -122,6 +124,7 @@ class Shape:
             return [
                 str(self.programs / "postern-source"),
                 *(["--kept"] if self.kept else []),
+                *(["--tls"] if self.tls_in else []),
                 *("--sessions", str(self.sessions), "--size", str(self.size)),
                 *("--messages", str(messages), "--to", f"127.0.0.1:{port}"),
                 *("--from", "a@source.example", "--recipient", recipient),

@@ -42,11 +42,48 @@ int disk_write_all(struct disk *d, int handle, struct iovec *iov, int n, uint64_
     }
 }
 
-int disk_read_all(struct disk *d, int handle, void *out, uint64_t n, uint64_t offset)
+int64_t disk_read(struct disk *d, int handle, void *out, uint64_t n, uint64_t offset)
 {
-    int64_t got = d->read(d, handle, out, n, offset);
+    return d->read(d, handle, &(struct iovec){ out, n }, 1, offset);
+}
 
+static int all_of(int64_t got, uint64_t n)
+{
     if (got < 0)
         return (int)got;
     return (uint64_t)got == n ? 0 : -EIO;
+}
+
+int disk_read_all(struct disk *d, int handle, void *out, uint64_t n, uint64_t offset)
+{
+    return all_of(disk_read(d, handle, out, n, offset), n);
+}
+
+int disk_read_blocks(struct disk *d, int handle, uint64_t n, uint64_t offset,
+                     struct block_chain *out)
+{
+    while (n) {
+        struct iovec iov[DISK_READ_IOV];
+        uint64_t asked = 0;
+        int count = 0, r;
+
+        for (; count < DISK_READ_IOV && asked < n; count++) {
+            struct block *b = block_get();
+            struct block_chain one = { .first = b, .last = b };
+
+            if (!b)
+                return -ENOMEM;
+            b->used = (uint32_t)PT_MIN((uint64_t)BLOCK_ROOM, n - asked);
+            one.size = b->used;
+            iov[count] = (struct iovec){ b->data, b->used };
+            asked += b->used;
+            block_chain_move(out, &one);
+        }
+        r = all_of(d->read(d, handle, iov, count, offset), asked);
+        if (r)
+            return r;
+        n -= asked;
+        offset += asked;
+    }
+    return 0;
 }

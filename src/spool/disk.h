@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/block.h"
+
 /*
  * spool/disk: the file operations the spool is made of, so that a simulated disk can stand in.
  *
@@ -28,8 +30,8 @@ struct disk {
     int (*open_nameless)(struct disk *d, int directory);
     void (*close)(struct disk *d, int handle);
 
-    /* Octets read; fewer than asked only at the end of the file. */
-    int64_t (*read)(struct disk *d, int handle, void *out, uint64_t n, uint64_t offset);
+    /* Octets read, at most DISK_READ_IOV slices; fewer than asked only at the end of the file. */
+    int64_t (*read)(struct disk *d, int handle, const struct iovec *iov, int n, uint64_t offset);
     /* Octets written, at least 1; may be fewer than asked. */
     int64_t (*write)(struct disk *d, int handle, const struct iovec *iov, int n, uint64_t offset);
     /* Everything written is durable, and the file's size. Apart from write: one call for both
@@ -56,5 +58,15 @@ struct disk *disk_real(void);
 /* Writes all of it, in as many calls as it takes; changes `iov`. 0 or a negative errno. */
 int disk_write_all(struct disk *d, int handle, struct iovec *iov, int n, uint64_t offset);
 
+#define DISK_READ_IOV 16
+
+/* Octets read, as `read` of the disk. */
+int64_t disk_read(struct disk *d, int handle, void *out, uint64_t n, uint64_t offset);
+
 /* Exactly `n` octets; -EIO when the file ends before. */
 int disk_read_all(struct disk *d, int handle, void *out, uint64_t n, uint64_t offset);
+
+/* The same into new blocks, many with one call, behind what is in `out`. -ENOMEM also without
+ * blocks; on failure a part may have been added. */
+int disk_read_blocks(struct disk *d, int handle, uint64_t n, uint64_t offset,
+                     struct block_chain *out);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/defs.h"
+#include "base/err.h"
 #include "spool/disk.h"
 
 /* The disk of this system: one call each. */
@@ -89,12 +90,32 @@ static void real_close(struct disk *d, int handle)
     PT_IGNORE(close(handle) < 0, "what had to be durable was synced before");
 }
 
-static int64_t real_read(struct disk *d, int handle, void *out, uint64_t n, uint64_t offset)
+/* What is left of the slices behind the first `got` octets. */
+static int rest(const struct iovec *iov, int n, uint64_t got, struct iovec *out)
 {
-    uint64_t got = 0;
+    int count = 0;
 
-    while (got < n) {
-        ssize_t r = pread(handle, (char *)out + got, n - got, (off_t)(offset + got));
+    for (int i = 0; i < n; i++) {
+        uint64_t skip = PT_MIN(got, (uint64_t)iov[i].iov_len);
+
+        got -= skip;
+        if (skip < iov[i].iov_len)
+            out[count++] =
+                (struct iovec){ (char *)iov[i].iov_base + skip, iov[i].iov_len - (size_t)skip };
+    }
+    return count;
+}
+
+static int64_t real_read(struct disk *d, int handle, const struct iovec *iov, int n,
+                         uint64_t offset)
+{
+    struct iovec left[DISK_READ_IOV];
+    uint64_t got = 0;
+    int count;
+
+    pt_assert(n <= DISK_READ_IOV);
+    while ((count = rest(iov, n, got, left)) > 0) {
+        ssize_t r = preadv(handle, left, count, (off_t)(offset + got));
 
         if (r < 0 && errno == EINTR)
             continue;

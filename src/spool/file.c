@@ -327,22 +327,13 @@ static enum pt_err read_pieces(struct spool_file *f, int handle, uint64_t at, ui
 {
     struct check check = { .file = f, .at = at, .crc = (uint32_t)f->id };
 
-    while (at < end) {
-        struct block *b = block_get();
-        struct block_chain one = { .first = b, .last = b, .size = PT_MIN(BLOCK_ROOM, end - at) };
-        int r;
+    int r = disk_read_blocks(f->spool->disk, handle, end - at, at, out);
 
-        if (!b)
-            return PT_ERR_NOMEM;
-        b->used = (uint32_t)one.size;
-        r = disk_read_all(f->spool->disk, handle, b->data, one.size, at);
-        block_chain_move(out, &one);
-        if (r)
-            return r == -EIO ? PT_ERR_CORRUPT : pt_err_from_errno(-r);
+    if (r)
+        return r == -EIO ? PT_ERR_CORRUPT : pt_err_from_errno(-r);
+    for (const struct block *b = out->first; b; b = b->next)
         if (!check_add(&check, b->data, b->used))
             return PT_ERR_CORRUPT;
-        at += b->used;
-    }
     return PT_ERR_OK;
 }
 

@@ -40,28 +40,14 @@ static void unpin(struct spool *s, struct spool_segment *g)
 static enum pt_err read_blocks(struct spool *s, const struct spool_place *p,
                                struct block_chain *out)
 {
-    uint64_t at = p->offset + FORMAT_FRAME_SIZE + p->meta, left = p->content;
     uint32_t crc = p->segment->keys.body;
+    int r = disk_read_blocks(s->disk, p->segment->handle, p->content,
+                             p->offset + FORMAT_FRAME_SIZE + p->meta, out);
 
-    while (left) {
-        uint32_t n = (uint32_t)PT_MIN((uint64_t)BLOCK_ROOM, left);
-        struct block_chain one = { 0 };
-        struct block *b = block_get();
-        int r;
-
-        if (!b)
-            return PT_ERR_NOMEM;
-        one.first = one.last = b;
-        r = disk_read_all(s->disk, p->segment->handle, b->data, n, at);
-        b->used = n;
-        one.size = n;
-        block_chain_move(out, &one);
-        if (r)
-            return pt_err_from_errno(-r);
-        crc = crc32c(crc, b->data, n);
-        at += n;
-        left -= n;
-    }
+    if (r)
+        return pt_err_from_errno(-r);
+    for (const struct block *b = out->first; b; b = b->next)
+        crc = crc32c(crc, b->data, b->used);
     return crc == p->content_crc ? PT_ERR_OK : PT_ERR_CORRUPT;
 }
 

@@ -47,10 +47,10 @@ const char *scan_octets(struct scan *c, uint64_t at, uint64_t n)
         return NULL;
     c->from = at;
     c->length = 0;
-    got = c->disk->read(c->disk, c->handle, c->window, PT_MIN(c->room, c->size - at), at);
+    got = disk_read(c->disk, c->handle, c->window, PT_MIN(c->room, c->size - at), at);
     /* A bad spot in the window need not be in what is wanted. */
     if (got < 0)
-        got = c->disk->read(c->disk, c->handle, c->window, n, at);
+        got = disk_read(c->disk, c->handle, c->window, n, at);
     if (got < 0)
         c->error = (int)got;
     if (got < (int64_t)n)

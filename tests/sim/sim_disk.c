@@ -392,18 +392,22 @@ static void sim_close(struct disk *face, int handle)
     d->handles[handle] = NULL;
 }
 
-static int64_t sim_read(struct disk *face, int handle, void *out, uint64_t n, uint64_t offset)
+static int64_t sim_read(struct disk *face, int handle, const struct iovec *iov, int n,
+                        uint64_t offset)
 {
     struct sim_disk *d = self(face);
     struct node *f = node_of(d, handle);
+    uint64_t got = 0;
 
     if (d->crashed)
         return -EIO;
-    if (offset >= f->seen_size)
-        return 0;
-    n = PT_MIN(n, f->seen_size - offset);
-    memcpy(out, f->seen + offset, n);
-    return (int64_t)n;
+    for (int i = 0; i < n && offset + got < f->seen_size; i++) {
+        uint64_t part = PT_MIN((uint64_t)iov[i].iov_len, f->seen_size - offset - got);
+
+        memcpy(iov[i].iov_base, f->seen + offset + got, part);
+        got += part;
+    }
+    return (int64_t)got;
 }
 
 static int64_t sim_write(struct disk *face, int handle, const struct iovec *iov, int n,

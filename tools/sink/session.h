@@ -2,7 +2,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "secure.h"
+#include "../secure.h"
 #include "store.h"
 
 /*

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -13,6 +14,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "../secure.h"
+
 /*
  * postern-source: an SMTP client that sends as many messages as it is told, and is never what one
  * waits for. The source of the bench where smtp-source is the limit.
@@ -26,7 +29,7 @@ enum { EVENTS = 256, BLOCK = 64 << 10, LINE = 80, IOV = 32, REPLY_SIZE = 4096, C
 static const char usage[] =
     "usage: postern-source [--to HOST:PORT] [--messages N] [--sessions N] [--size OCTETS] "
     "[--kept]\n"
-    "                      [--from ADDRESS] [--recipient ADDRESS]\n"
+    "                      [--tls] [--from ADDRESS] [--recipient ADDRESS]\n"
     "\n"
     "Sends messages by SMTP and ends with status 0 when each of them was answered with 250.\n"
     "\n"
@@ -36,14 +39,16 @@ static const char usage[] =
     "  --size OCTETS        of each message, its header included (4096)\n"
     "  --kept               a session sends one message after the other; otherwise each has its "
     "own\n"
+    "  --tls                STARTTLS first, whatever certificate is shown\n"
     "  --from ADDRESS       (a@source.example)\n"
     "  --recipient ADDRESS  (b@sink.example)\n";
 
 /* What a session waits for; the reply to it leads to the next. */
-enum step { GREETING, HELLO, MAIL, RCPT, DATA, CONTENT, QUIT };
+enum step { GREETING, HELLO, START_TLS, MAIL, RCPT, DATA, CONTENT, QUIT };
 
 struct client {
     int fd;
+    SSL *ssl; /* NULL: in clear */
     enum step step;
     bool writing;  /* content is not all sent, and the socket is full */
     uint64_t sent; /* octets of content and end marker */
@@ -55,6 +60,7 @@ static struct {
     const char *from, *recipient;
     uint64_t messages, sessions, size;
     bool kept;
+    SSL_CTX *tls; /* NULL: none is asked for */
     struct sockaddr_storage to;
     socklen_t to_n;
 
@@ -156,7 +162,21 @@ static bool say(struct client *c, enum step step, const char *verb, const char *
                      step == MAIL || step == RCPT ? ">" : "");
 
     c->step = step;
-    return n < (int)sizeof line && send(c->fd, line, (size_t)n, MSG_NOSIGNAL) == n;
+    if (n >= (int)sizeof line)
+        return false;
+    return (c->ssl ? secure_write(c->ssl, line, (size_t)n)
+                   : send(c->fd, line, (size_t)n, MSG_NOSIGNAL)) == n;
+}
+
+/* One write of content. */
+static ssize_t put(struct client *c)
+{
+    struct iovec iov[IOV];
+    struct msghdr m = { .msg_iov = iov, .msg_iovlen = (size_t)slices(c->sent, iov) };
+
+    if (c->ssl)
+        return secure_write(c->ssl, iov[0].iov_base, iov[0].iov_len);
+    return sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* Writes content as far as the socket takes it. */
@@ -165,9 +185,7 @@ static bool write_content(struct client *c)
     bool full = false;
 
     while (c->sent < whole_size() && !full) {
-        struct iovec iov[IOV];
-        struct msghdr m = { .msg_iov = iov, .msg_iovlen = (size_t)slices(c->sent, iov) };
-        ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = put(c);
 
         if (n < 0 && errno != EAGAIN)
             return false;
@@ -178,6 +196,16 @@ static bool write_content(struct client *c)
         watch(c, full ? EPOLLIN | EPOLLOUT : EPOLLIN, EPOLL_CTL_MOD);
     c->writing = full;
     return true;
+}
+
+/* The server is ready for it: handshake, and EHLO once more. */
+static bool start_tls(struct client *c)
+{
+    c->ssl = secure_connect(source.tls, c->fd);
+    if (!c->ssl)
+        return false;
+    fcntl(c->fd, F_SETFL, O_NONBLOCK);
+    return say(c, HELLO, "EHLO ", "source.example");
 }
 
 /* The message was answered with 250. */
@@ -196,7 +224,11 @@ static bool next(struct client *c)
     switch (c->step) {
     case GREETING:
         return say(c, HELLO, "EHLO ", "source.example");
+    case START_TLS:
+        return start_tls(c);
     case HELLO:
+        if (source.tls && !c->ssl)
+            return say(c, START_TLS, "STARTTLS", "");
         return say(c, MAIL, "MAIL FROM:<", source.from);
     case MAIL:
         return say(c, RCPT, "RCPT TO:<", source.recipient);
@@ -233,8 +265,9 @@ enum heard { HEARD_MORE, HEARD_END, HEARD_TROUBLE };
 
 static enum heard hear(struct client *c)
 {
-    ssize_t got = recv(c->fd, c->in + c->in_n, sizeof c->in - c->in_n, MSG_DONTWAIT);
-    size_t n;
+    char *to = c->in + c->in_n;
+    size_t room = sizeof c->in - c->in_n, n;
+    ssize_t got = c->ssl ? secure_read(c->ssl, to, room) : recv(c->fd, to, room, MSG_DONTWAIT);
 
     if (got < 0 && errno == EAGAIN)
         return HEARD_MORE;
@@ -267,6 +300,7 @@ static bool serve(struct client *c, uint32_t events)
     case HEARD_MORE:
         return true;
     case HEARD_END:
+        SSL_free(c->ssl);
         close(c->fd);
         source.open--;
         return source.begun == source.messages || open_client(c);
@@ -292,6 +326,7 @@ static int run(void)
             good = serve(events[i].data.ptr, events[i].events);
     }
     free(clients);
+    SSL_CTX_free(source.tls);
     if (good && source.answered == source.messages)
         return 0;
     fprintf(stderr, "postern-source: %llu of %llu messages were taken; %s\n",
@@ -341,6 +376,9 @@ static bool set_option(int option, char *value)
         return set_number(value, &source.size);
     case 'k':
         return source.kept = true;
+    case 'T':
+        source.tls = secure_client();
+        return source.tls != NULL;
     case 'f':
         source.from = value;
         return strlen(value) < 256;
@@ -354,15 +392,13 @@ static bool set_option(int option, char *value)
 
 int main(int argc, char **argv)
 {
-    static const struct option names[] = { { "to", required_argument, NULL, 't' },
-                                           { "messages", required_argument, NULL, 'm' },
-                                           { "sessions", required_argument, NULL, 's' },
-                                           { "size", required_argument, NULL, 'l' },
-                                           { "kept", no_argument, NULL, 'k' },
-                                           { "from", required_argument, NULL, 'f' },
-                                           { "recipient", required_argument, NULL, 'r' },
-                                           { "help", no_argument, NULL, 'h' },
-                                           { NULL, 0, NULL, 0 } };
+    static const struct option names[] = {
+        { "to", required_argument, NULL, 't' },       { "messages", required_argument, NULL, 'm' },
+        { "sessions", required_argument, NULL, 's' }, { "size", required_argument, NULL, 'l' },
+        { "kept", no_argument, NULL, 'k' },           { "tls", no_argument, NULL, 'T' },
+        { "from", required_argument, NULL, 'f' },     { "recipient", required_argument, NULL, 'r' },
+        { "help", no_argument, NULL, 'h' },           { NULL, 0, NULL, 0 }
+    };
     char standard[] = "127.0.0.1:2525";
     int option;
 

@@ -19,11 +19,11 @@ def source(port, *options):
 
 
 class SourceTest(unittest.TestCase):
-    def through_sink(self, *options):
+    def through_sink(self, *options, sink=()):
         """The sink's totals and the messages."""
         with tempfile.TemporaryDirectory(prefix="postern-source.") as folder:
             process = subprocess.Popen(
-                [SINK, "--listen", "127.0.0.1:0", "--store", folder + "/mail", "--quiet"],
+                [SINK, "--listen", "127.0.0.1:0", "--store", folder + "/mail", "--quiet", *sink],
                 stdout=subprocess.PIPE, text=True)
             try:
                 port = int(process.stdout.readline().rsplit(":", 1)[1])
@@ -53,6 +53,24 @@ class SourceTest(unittest.TestCase):
         self.assertEqual(len(set(stored)), 1)
         totals, _ = self.through_sink("--messages", "50", "--sessions", "7", "--kept")
         self.assertEqual(totals, "50 messages, 204800 octets, 7 connections")
+
+    def test_over_tls(self):
+        with tempfile.TemporaryDirectory(prefix="postern-source.") as folder:
+            pem = Path(folder, "sink.pem")
+            key = Path(folder, "sink.key")
+            subprocess.run(
+                ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                 "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=sink.invalid",
+                 "-out", pem, "-keyout", key], check=True, capture_output=True)
+            pem.write_bytes(pem.read_bytes() + key.read_bytes())
+            totals, stored = self.through_sink("--size", "3000001", "--messages", "6", "--sessions",
+                                               "2", "--tls", sink=["--tls", str(pem)])
+        self.assertEqual(totals, "6 messages, 18000006 octets, 6 connections")
+        self.assertEqual(len(set(stored)), 1)
+
+    def test_tls_that_is_not_offered_is_trouble(self):
+        with self.assertRaises(AssertionError):
+            self.through_sink("--tls")
 
     def test_a_refusal_is_told(self):
         with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -111,9 +111,9 @@ static void d_close(struct disk *d, int handle)
     life.under->close(life.under, handle);
 }
 
-static int64_t d_read(struct disk *d, int handle, void *out, uint64_t n, uint64_t offset)
+static int64_t d_read(struct disk *d, int handle, const struct iovec *iov, int n, uint64_t offset)
 {
-    return look_fails() ? -EIO : life.under->read(life.under, handle, out, n, offset);
+    return look_fails() ? -EIO : life.under->read(life.under, handle, iov, n, offset);
 }
 
 static int64_t d_write(struct disk *d, int handle, const struct iovec *iov, int n, uint64_t offset)

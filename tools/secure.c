@@ -17,6 +17,26 @@ SSL_CTX *secure_open(const char *path)
     return ctx;
 }
 
+SSL_CTX *secure_client(void)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+    if (ctx)
+        SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    return ctx;
+}
+
+SSL *secure_connect(SSL_CTX *ctx, int fd)
+{
+    SSL *ssl = SSL_new(ctx);
+
+    if (ssl && SSL_set_fd(ssl, fd) == 1 && SSL_connect(ssl) == 1)
+        return ssl;
+    SSL_free(ssl);
+    ERR_clear_error();
+    return NULL;
+}
+
 static ssize_t result_of(SSL *ssl, int n)
 {
     int error = SSL_get_error(ssl, n);
