@@ -1,4 +1,5 @@
-"""peers: Postfix, OpenSMTPD, Exim and Dovecot from Debian, run from a folder beside Postern.
+"""peers: Postfix, OpenSMTPD, Exim and Dovecot from Debian, run from a folder beside Postern; the name
+server Knot is unpacked here too, tests/e2e/lib/knot.py runs it.
 
 Mail servers exclude each other as packages, so they are not installed: the packages are fetched by
 apt and unpacked under `.dev/peers/`. Each server runs in a mount and PID namespace of its own, with
@@ -8,6 +9,7 @@ with the process that started it. Namespaces need root.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -25,6 +27,15 @@ PACKAGES = {
     "opensmtpd": ["opensmtpd"],
     "exim": ["exim4-daemon-light"],
     "dovecot": ["dovecot-core", "dovecot-lmtpd"],
+    "knot": [
+        "knot",
+        "knot-dnssecutils",
+        "libknot13",
+        "libdnssec9",
+        "libzscanner4",
+        "liburcu8",
+        "libxdp1",
+    ],
 }
 # The numbers of the accounts that exist inside the namespaces only.
 UID = {"postfix": 64801, "opensmtpd": 64802, "opensmtpq": 64803, "mailbox": 64805}
@@ -41,6 +52,15 @@ def fetch(name: str) -> Path:
     target = FOLDER / name
     if (target / ".complete").exists():
         return target
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with open(FOLDER / f"{name}.lock", "w") as lock:  # for tests that run side by side
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (target / ".complete").exists():
+            _unpack(name, target)
+    return target
+
+
+def _unpack(name: str, target: Path) -> None:
     deb = FOLDER / "deb" / name
     shutil.rmtree(deb, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)
@@ -57,7 +77,6 @@ def fetch(name: str) -> Path:
     for archive in sorted(deb.glob("*.deb")):
         subprocess.run(["dpkg", "-x", archive, target], check=True)
     (target / ".complete").touch()
-    return target
 
 
 def version(name: str) -> str:

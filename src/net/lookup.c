@@ -168,18 +168,6 @@ static void ask_addresses(struct net_lookup *l)
 
 /* ---- answers ---- */
 
-static const char *text_of(int rcode)
-{
-    switch (rcode) {
-    case ns_r_servfail:
-        return "the DNS server failed (SERVFAIL), or none answered";
-    case ns_r_refused:
-        return "the DNS server refused to answer (REFUSED)";
-    default:
-        return "the DNS server answered with an error";
-    }
-}
-
 /* True if the answer holds data; otherwise the failure is noted, if it is one. */
 static bool usable(struct net_query *q, int err, const struct ub_result *r, const char *name)
 {
@@ -197,7 +185,9 @@ static bool usable(struct net_query *q, int err, const struct ub_result *r, cons
     if (r->ttl >= 0 && (uint32_t)r->ttl < q->ttl)
         q->ttl = (uint32_t)r->ttl;
     if (r->rcode != ns_r_noerror && r->rcode != ns_r_nxdomain) {
-        note_failure(q, PT_ERR_AGAIN, name, text_of(r->rcode));
+        /* libunbound tells all trouble of servers by this one code. */
+        note_failure(q, PT_ERR_AGAIN, name,
+                     "the DNS servers failed (SERVFAIL), refused or did not answer");
         return false;
     }
     if (r->nxdomain) {

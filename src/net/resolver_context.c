@@ -7,6 +7,31 @@
 
 enum { LIMIT_MS = 20000 };
 
+static void set_options(struct ub_ctx *ub)
+{
+    static const struct {
+        const char *name, *value;
+    } options[] = {
+        /* Local forwarders listen on loopback. */
+        { "do-not-query-localhost:", "no" },
+        /* A server that was down is asked again soon, and on and on: there is no other. */
+        { "infra-host-ttl:", "30" },
+        { "infra-keep-probing:", "yes" },
+        /* Who mends a domain and has its mail tried again does not wait an hour for it. */
+        { "cache-max-negative-ttl:", "300" },
+        { "val-bogus-ttl:", "30" },
+        { "msg-cache-size:", "4m" },
+        { "rrset-cache-size:", "8m" },
+        { "key-cache-size:", "2m" },
+        { "neg-cache-size:", "1m" },
+    };
+
+    for (size_t i = 0; i < PT_ARRAY_LEN(options); i++)
+        PT_IGNORE(ub_ctx_set_option(ub, options[i].name, options[i].value),
+                  "an older library asks as it always did");
+    ub_ctx_debuglevel(ub, 0);
+}
+
 static enum pt_err add_anchor(struct ub_ctx *ub, const char *anchor, struct pt_fault *fault)
 {
     static const char root_key[] = "/usr/share/dns/root.key";
@@ -46,6 +71,23 @@ static enum pt_err set_servers(struct ub_ctx *ub, const struct net_resolver_conf
     return PT_ERR_OK;
 }
 
+/* libunbound denies some names by itself. Of these, "test." and "home.arpa." are what private
+ * networks are told to use (RFC 6761 section 6.2, RFC 8375): their servers know them. */
+static enum pt_err ask_for_private_names(struct ub_ctx *ub, struct pt_fault *fault)
+{
+    static const char *const names[] = { "test.", "home.arpa." };
+
+    for (size_t i = 0; i < PT_ARRAY_LEN(names); i++) {
+        int rc = ub_ctx_zone_remove(ub, names[i]);
+
+        /* The first call makes everything ready that was configured. */
+        if (rc)
+            return pt_fault_set(fault, rc == UB_NOMEM ? PT_ERR_NOMEM : PT_ERR_INVALID,
+                                "the resolver cannot be set up so: %s", ub_strerror(rc));
+    }
+    return PT_ERR_OK;
+}
+
 void net_context_free(struct net_context *c)
 {
     if (!c)
@@ -70,13 +112,13 @@ enum pt_err net_context_new(struct net_context **out, const struct net_resolver_
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory for a resolver");
     }
     ub_ctx_async(c->ub, 1);
-    /* Test servers and local forwarders listen on loopback. */
-    ub_ctx_set_option(c->ub, "do-not-query-localhost:", "no");
-    ub_ctx_debuglevel(c->ub, 0);
+    set_options(c->ub);
     PT_IGNORE(ub_ctx_hosts(c->ub, NULL), "no hosts file is fine");
     err = set_servers(c->ub, config, fault);
     if (err == PT_ERR_OK)
         err = add_anchor(c->ub, config->trust_anchor, fault);
+    if (err == PT_ERR_OK)
+        err = ask_for_private_names(c->ub, fault);
     if (err != PT_ERR_OK) {
         net_context_free(c);
         return err;

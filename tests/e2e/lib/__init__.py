@@ -10,11 +10,12 @@ for an event, and fails with log and transcripts when it does not come.
 from .client import Client, ConversationError, any_certificate
 from .clock import Clock
 from .console import Browser, Events
-from .dns import Names
+from .dns import TRUNCATED, Names
 from .dsn import Notice, read_notice
 from .hop import CLOSE, RESET, SILENT, Hop
 from .limits import MemoryLimit
 from .island import Island
+from .knot import Knot, Zone
 from .mail import make_message, split_trace
 from .outside import Outside
 from .places import ROOT, free_port, temporary_folder
@@ -32,6 +33,7 @@ __all__ = [
     "Events",
     "Hop",
     "Island",
+    "Knot",
     "MemoryLimit",
     "Names",
     "Notice",
@@ -41,6 +43,8 @@ __all__ = [
     "ROOT",
     "SILENT",
     "Sink",
+    "TRUNCATED",
+    "Zone",
     "any_certificate",
     "free_port",
     "make_message",

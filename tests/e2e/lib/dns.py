@@ -11,10 +11,14 @@ is the answer, None is silence. Over UDP; nothing is signed, so `trust_anchor` m
 import socket
 import threading
 
+import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+
+
+TRUNCATED = "TC"
 
 
 class Names:
@@ -60,7 +64,9 @@ class Names:
         if found is None:
             return None
         answer = dns.message.make_response(query, recursion_available=True)
-        if isinstance(found, str):
+        if found == TRUNCATED:
+            answer.flags |= dns.flags.TC
+        elif isinstance(found, str):
             answer.set_rcode(dns.rcode.from_text(found))
         elif found:
             answer.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *found))
