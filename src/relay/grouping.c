@@ -21,9 +21,13 @@ static struct relay_dest *dest_of(struct relay_sched *s, struct str address)
     struct str domain = domain_of(address);
     const struct settings_route *route =
         s->settings ? settings_route_for(s->settings, domain) : NULL;
+    char ascii[SETTINGS_DOMAIN_SIZE];
 
     if (route && s->by_route[route - s->settings->routes])
         return s->by_route[route - s->settings->routes];
+    /* The DNS knows A-labels, and both forms are one destination. */
+    if (str_has_8bit(domain) && settings_domain_normalise(domain, ascii))
+        domain = str_of(ascii);
     return relay_dest_for_route(&s->dests, route, domain);
 }
 
