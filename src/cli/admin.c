@@ -195,6 +195,34 @@ int cli_admin_passwd(struct cli *c)
     return status;
 }
 
+int cli_admin_second_factor(struct cli *c)
+{
+    struct accounts_edit e;
+    struct account *account;
+    int status;
+
+    if (!cli_option(c, "--off"))
+        return cli_usage(c->command, "only --off is possible here: its owner begins one in the "
+                                     "console");
+    status = begin(c, &e);
+    if (status != CLI_OK)
+        return status;
+    account = find(&e, c->args[0]);
+    if (!account)
+        return CLI_FAILED;
+    if (!account->second.on) {
+        accounts_edit_cancel(&e);
+        printf("%s has no second factor\n", c->args[0]);
+        return CLI_OK;
+    }
+    accounts_set_second(&e.accounts, account, &(struct account_second){ 0 });
+    status = commit(c, &e, "admins.second_factor", "off");
+    if (status == CLI_OK)
+        printf("%s logs in with the password alone now, and is logged out everywhere\n",
+               c->args[0]);
+    return status;
+}
+
 int cli_admin_remove(struct cli *c)
 {
     struct accounts_edit e;
@@ -232,15 +260,16 @@ static json_t *list_json(const struct accounts *a)
     for (size_t i = 0; i < a->count; i++) {
         clock_rfc3339(a->list[i].created_us, time);
         json_array_append_new(items,
-                              json_pack("{s:s, s:s, s:s}", "name", a->list[i].name, "role",
-                                        account_role_name(a->list[i].role), "created", time));
+                              json_pack("{s:s, s:s, s:s, s:b}", "name", a->list[i].name, "role",
+                                        account_role_name(a->list[i].role), "created", time,
+                                        "second_factor", a->list[i].second.on));
     }
     return json_pack("{s:o, s:n, s:I}", "items", items, "next", "total", (json_int_t)a->count);
 }
 
 static int list_table(const struct accounts *a)
 {
-    static const char *const titles[] = { "NAME", "ROLE", "CREATED" };
+    static const char *const titles[] = { "NAME", "ROLE", "SECOND FACTOR", "CREATED" };
     char stored[CLOCK_RFC3339_SIZE], shown[32];
     struct out_table t;
 
@@ -250,6 +279,7 @@ static int list_table(const struct accounts *a)
         out_time(stored, shown);
         out_table_add(&t, str_of(a->list[i].name));
         out_table_add(&t, str_of(account_role_name(a->list[i].role)));
+        out_table_add(&t, a->list[i].second.on ? STR("yes") : STR("no"));
         out_table_add(&t, str_of(shown));
     }
     return out_table_print(&t, stdout) ? CLI_OK : cli_fail("out of memory");

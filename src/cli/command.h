@@ -127,6 +127,7 @@ int cli_events(struct cli *c);
 int cli_admin_add(struct cli *c);
 int cli_admin_passwd(struct cli *c);
 int cli_admin_list(struct cli *c);
+int cli_admin_second_factor(struct cli *c);
 int cli_admin_remove(struct cli *c);
 int cli_access_test(struct cli *c);
 int cli_access_list(struct cli *c);

@@ -552,6 +552,17 @@ const struct cli_command cli_commands[] = {
     },
     {
         .name = "admin",
+        .verb = "second-factor",
+        .args = "NAME",
+        .summary = "let an account log in with its password alone, when its device is lost",
+        .text = "  postern admin second-factor ann --off",
+        .options = { FLAG("--off", "forget the key and the recovery codes") },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_admin_second_factor,
+    },
+    {
+        .name = "admin",
         .verb = "remove",
         .args = "NAME",
         .summary = "remove an account with its tokens, and log it out",

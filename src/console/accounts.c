@@ -130,6 +130,13 @@ void accounts_set_role(struct accounts *a, struct account *account, enum account
     account->serial = a->next++;
 }
 
+void accounts_set_second(struct accounts *a, struct account *account,
+                         const struct account_second *second)
+{
+    account->second = *second;
+    account->serial = a->next++;
+}
+
 void accounts_remove(struct accounts *a, struct account *account)
 {
     for (size_t i = 0; i < a->token_count;) {

@@ -29,13 +29,26 @@ enum {
     ACCOUNT_PASSWORD_MIN = 8, /* octets */
     ACCOUNT_PASSWORD_MAX = 1024,
     ACCOUNT_SECRET_SIZE = 48, /* 256 bits as text, with its NUL */
+    ACCOUNT_KEY_SIZE = 20,
+    ACCOUNT_SPARES_MAX = 10,
+};
+
+/* The second factor; see console/totp.h. */
+struct account_second {
+    bool on;
+    uint8_t key[ACCOUNT_KEY_SIZE];
+    uint64_t used;                          /* the step of time of the last code that counted */
+    uint8_t spares[ACCOUNT_SPARES_MAX][32]; /* recovery codes as SHA-256 */
+    uint8_t spare_count;
 };
 
 struct account {
     char name[ACCOUNT_NAME_MAX + 1];
     char hash[136];
     enum account_role role;
-    uint64_t serial; /* another one after each change of password or role, never used again */
+    struct account_second second;
+    /* Another one after each change of password, role or second factor, never used again. */
+    uint64_t serial;
     int64_t created_us;
 };
 
@@ -106,6 +119,8 @@ PT_NODISCARD enum pt_err accounts_add(struct accounts *a, struct str name, enum 
                                       const char *hash, int64_t now_us, struct pt_fault *fault);
 void accounts_set_password(struct accounts *a, struct account *account, const char *hash);
 void accounts_set_role(struct accounts *a, struct account *account, enum account_role role);
+void accounts_set_second(struct accounts *a, struct account *account,
+                         const struct account_second *second);
 /* With its tokens. */
 void accounts_remove(struct accounts *a, struct account *account);
 

@@ -19,7 +19,7 @@
 #define NEW_NAME "accounts.json.new"
 #define LOCK_NAME "accounts.lock"
 
-enum { FILE_MAX = 2 * 1024 * 1024, FORMAT = 1 };
+enum { FILE_MAX = 4 * 1024 * 1024, FORMAT = 1 };
 
 static void stamp_of(const struct stat *st, struct accounts_stamp *out)
 {
@@ -80,12 +80,44 @@ static bool take_role(const json_t *object, enum account_role *out)
     return *out != ROLE_NONE;
 }
 
+static bool take_octets(const json_t *value, uint8_t *out, size_t size)
+{
+    size_t n = 0;
+
+    return json_is_string(value) &&
+           sodium_hex2bin(out, size, json_string_value(value), json_string_length(value), NULL, &n,
+                          NULL) == 0 &&
+           n == size;
+}
+
+/* Most accounts have none. */
+static bool take_second(const json_t *v, struct account_second *out)
+{
+    const json_t *spares = json_object_get(v, "recovery");
+    int64_t used;
+
+    if (!v)
+        return true;
+    if (!take_octets(json_object_get(v, "key"), out->key, sizeof out->key) ||
+        !take_number(v, "used", &used) || !json_is_array(spares) ||
+        json_array_size(spares) > ACCOUNT_SPARES_MAX)
+        return false;
+    out->on = true;
+    out->used = (uint64_t)used;
+    for (; out->spare_count < json_array_size(spares); out->spare_count++)
+        if (!take_octets(json_array_get(spares, out->spare_count), out->spares[out->spare_count],
+                         sizeof out->spares[0]))
+            return false;
+    return true;
+}
+
 static bool take_account(const json_t *v, struct account *out)
 {
     int64_t serial;
     bool good = take_text(v, "name", out->name, sizeof out->name) &&
                 take_text(v, "password", out->hash, sizeof out->hash) && take_role(v, &out->role) &&
                 take_number(v, "serial", &serial) && take_number(v, "created", &out->created_us) &&
+                take_second(json_object_get(v, "second"), &out->second) &&
                 accounts_name_check(str_of(out->name), NULL) == PT_ERR_OK;
 
     out->serial = good ? (uint64_t)serial : 0;
@@ -94,17 +126,12 @@ static bool take_account(const json_t *v, struct account *out)
 
 static bool take_token(const json_t *v, struct account_token *out)
 {
-    const json_t *hash = json_object_get(v, "sha256");
-    size_t n = 0;
-
     return take_text(v, "id", out->id, sizeof out->id) &&
            take_text(v, "name", out->name, sizeof out->name) &&
            take_text(v, "owner", out->owner, sizeof out->owner) && take_role(v, &out->role) &&
            take_number(v, "created", &out->created_us) &&
-           take_number(v, "expires", &out->expires_us) && json_is_string(hash) &&
-           sodium_hex2bin(out->hash, sizeof out->hash, json_string_value(hash),
-                          json_string_length(hash), NULL, &n, NULL) == 0 &&
-           n == sizeof out->hash;
+           take_number(v, "expires", &out->expires_us) &&
+           take_octets(json_object_get(v, "sha256"), out->hash, sizeof out->hash);
 }
 
 static bool take_all(const json_t *root, struct accounts *out)
@@ -195,11 +222,30 @@ enum pt_err accounts_load(struct accounts *out, const char *state_directory, str
 
 /* ---- to JSON ---- */
 
+static json_t *second_json(const struct account_second *second)
+{
+    json_t *spares = json_array();
+    char hex[2 * 32 + 1];
+
+    for (size_t i = 0; i < second->spare_count; i++)
+        json_array_append_new(spares, json_string(sodium_bin2hex(hex, sizeof hex, second->spares[i],
+                                                                 sizeof second->spares[i])));
+    return json_pack("{s:s, s:I, s:o}", "key",
+                     sodium_bin2hex(hex, sizeof hex, second->key, sizeof second->key), "used",
+                     (json_int_t)second->used, "recovery", spares);
+}
+
 static json_t *account_json(const struct account *a)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", a->name, "role",
-                     account_role_name(a->role), "password", a->hash, "serial",
-                     (json_int_t)a->serial, "created", (json_int_t)a->created_us);
+    json_t *v = json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", a->name, "role",
+                          account_role_name(a->role), "password", a->hash, "serial",
+                          (json_int_t)a->serial, "created", (json_int_t)a->created_us);
+
+    if (v && a->second.on && json_object_set_new(v, "second", second_json(&a->second)) != 0) {
+        json_decref(v);
+        return NULL;
+    }
+    return v;
 }
 
 static json_t *token_json(const struct account_token *t)

@@ -12,8 +12,8 @@ static json_t *account_json(const struct account *a)
     char time[CLOCK_RFC3339_SIZE];
 
     clock_rfc3339(a->created_us, time);
-    return json_pack("{s:s, s:s, s:s}", "name", a->name, "role", account_role_name(a->role),
-                     "created", time);
+    return json_pack("{s:s, s:s, s:s, s:b}", "name", a->name, "role", account_role_name(a->role),
+                     "created", time, "second_factor", a->second.on);
 }
 
 static void get_job(struct http_exchange *x)
@@ -147,12 +147,17 @@ static bool stays_managed(struct http_exchange *x, struct accounts_edit *e,
 static void patch(struct http_exchange *x, const struct who *who, const json_t *body)
 {
     bool has_role = json_object_get(body, "role"), has_password = json_object_get(body, "password");
+    bool resets = json_object_get(body, "second_factor");
     struct accounts_edit e;
     struct account *account;
     enum account_role role = ROLE_NONE;
     char hash[136], detail[64], target[ACCOUNT_NAME_MAX + 1];
     json_t *made;
 
+    if (resets && !json_is_false(json_object_get(body, "second_factor"))) {
+        answer_invalid(x, "/second_factor", "must be false: only its owner can begin one");
+        return;
+    }
     if ((has_role && !read_role(x, body, &role)) ||
         (has_password && !read_password(x, http_exchange_param(x, "name"), body, hash)))
         return;
@@ -163,8 +168,11 @@ static void patch(struct http_exchange *x, const struct who *who, const json_t *
         accounts_set_role(&e.accounts, account, role);
     if (has_password)
         accounts_set_password(&e.accounts, account, hash);
-    snprintf(detail, sizeof detail, "%s%s%s", has_role ? account_role_name(role) : "",
-             has_role && has_password ? ", " : "", has_password ? "new password" : "");
+    if (resets && account->second.on)
+        accounts_set_second(&e.accounts, account, &(struct account_second){ 0 });
+    snprintf(detail, sizeof detail, "%s%s%s%s%s", has_role ? account_role_name(role) : "",
+             has_role && has_password ? ", " : "", has_password ? "new password" : "",
+             resets && (has_role || has_password) ? ", " : "", resets ? "no second factor" : "");
     memcpy(target, account->name, sizeof target);
     made = account_json(account);
     if (change_commit(x, &e, who->actor, "admins.change", target, detail))
@@ -175,7 +183,7 @@ static void patch(struct http_exchange *x, const struct who *who, const json_t *
 
 static void patch_job(struct http_exchange *x)
 {
-    static const char *const members[] = { "role", "password", NULL };
+    static const char *const members[] = { "role", "password", "second_factor", NULL };
     struct who who;
     json_t *body;
 

@@ -104,12 +104,51 @@ void who_clear_cookie(struct http_exchange *x);
 
 /* ---- logging in (login.c) ---- */
 
-enum login_result { LOGIN_OK, LOGIN_WRONG, LOGIN_LATER, LOGIN_IMPOSSIBLE };
+enum login_result { LOGIN_OK, LOGIN_WRONG, LOGIN_CODE, LOGIN_LATER, LOGIN_IMPOSSIBLE };
 
-/* Checks a password, makes a session and sets its cookie. `csrf` is the session's; `*out_wait` the
- * seconds with LOGIN_LATER. On a thread of `logins`. */
-enum login_result login_check(struct http_exchange *x, struct str name, struct str password,
-                              char csrf[ACCOUNT_SECRET_SIZE], unsigned *out_wait);
+enum second_result {
+    SECOND_RIGHT, /* also where none is needed */
+    SECOND_SPARE, /* a recovery code, which is spent now */
+    SECOND_NEEDED,
+    SECOND_WRONG,
+    SECOND_NONE, /* a code was sent, and the account has no second factor */
+    SECOND_LATER,
+};
+
+struct login {
+    struct str name, password, code;
+    char csrf[ACCOUNT_SECRET_SIZE]; /* of the new session */
+    unsigned wait;                  /* seconds, with LOGIN_LATER */
+    enum second_result second;      /* with LOGIN_CODE: why not */
+};
+
+/* Checks password and code, makes a session and sets its cookie. On a thread of `logins`. */
+enum login_result login_check(struct http_exchange *x, struct login *l);
+
+/* A new session for the account as it was checked; false: it has changed since. */
+PT_NODISCARD bool login_enter(struct http_exchange *x, const struct account *account,
+                              char csrf[ACCOUNT_SECRET_SIZE]);
+
+/* Of who asks, with a copy of the account; throttled as at the log-in. False: answered. */
+PT_NODISCARD bool password_is_right(struct http_exchange *x, const struct who *who,
+                                    struct str password, struct account *out);
+
+/* 429 */
+void answer_later(struct http_exchange *x, unsigned wait);
+
+/* ---- the second factor (second.c) ---- */
+
+/* Of an account whose password was right; what is used up is kept, also in `account`. */
+enum second_result second_check(struct http_exchange *x, struct account *account, struct str code,
+                                unsigned *out_wait);
+
+/* True if it was right; else answered, with `status` where the code is missing or wrong. */
+PT_NODISCARD bool second_answer(struct http_exchange *x, enum second_result result, unsigned wait,
+                                unsigned status);
+
+void second_post(struct http_exchange *x);
+void second_put(struct http_exchange *x);
+void second_delete(struct http_exchange *x);
 
 void login_post(struct http_exchange *x);
 void logout_post(struct http_exchange *x);

@@ -50,8 +50,8 @@ static bool open_session(struct console *c, const struct account *checked,
 
 /* The session is new whatever the request came with, which ends: no identifier that somebody else
  * has chosen or seen is ever worth more afterwards. */
-static bool enter(struct http_exchange *x, const struct account *account,
-                  char csrf[ACCOUNT_SECRET_SIZE])
+bool login_enter(struct http_exchange *x, const struct account *account,
+                 char csrf[ACCOUNT_SECRET_SIZE])
 {
     struct console *c = console_of(x);
     char id[ACCOUNT_SECRET_SIZE];
@@ -71,65 +71,94 @@ static bool enter(struct http_exchange *x, const struct account *account,
     return opened;
 }
 
-static void note_entry(struct http_exchange *x, const char *name)
+static void note_entry(struct http_exchange *x, const struct account *account,
+                       enum second_result second)
 {
+    const char *name = account->name;
     struct pt_fault fault = { 0 };
+    char detail[80] = "";
 
     log_attempt(x, LOG_INFO, "logged in", str_of(name));
     /* With the gateway down one must still get in to see so. */
-    if (record(x, name, "console.login", "", "done", "", &fault) != PT_ERR_OK)
+    if (second == SECOND_SPARE)
+        snprintf(detail, sizeof detail, "with a recovery code; %u are left",
+                 account->second.spare_count);
+    if (record(x, name, "console.login", "", "done", detail, &fault) != PT_ERR_OK)
         log_text(LOG_WARN, "console", "a log-in of %s is not in the audit log: %s", name,
                  fault.text);
 }
 
-enum login_result login_check(struct http_exchange *x, struct str name, struct str password,
-                              char csrf[ACCOUNT_SECRET_SIZE], unsigned *out_wait)
+static void note_refusal(struct http_exchange *x, const char *name, const char *why)
+{
+    PT_IGNORE(record(x, name, "console.login", "", "refused", why, NULL), "it is in the log");
+}
+
+enum login_result login_check(struct http_exchange *x, struct login *l)
 {
     struct console *c = console_of(x);
     struct account account;
-    bool there, right, tell;
+    bool there, right;
 
     if (console_refresh(c) != PT_ERR_OK)
         return LOGIN_IMPOSSIBLE;
     pthread_mutex_lock(&c->lock);
-    *out_wait = throttle_try(c->throttle, &x->peer.addr, name, clock_mono_ns());
-    there = !*out_wait && copy_account(c, name, &account);
+    l->wait = throttle_try(c->throttle, &x->peer.addr, l->name, clock_mono_ns());
+    there = !l->wait && copy_account(c, l->name, &account);
     pthread_mutex_unlock(&c->lock);
-    if (*out_wait) {
-        log_attempt(x, LOG_INFO, "log-in put off, too many tries", name);
+    if (l->wait) {
+        log_attempt(x, LOG_INFO, "log-in put off, too many tries", l->name);
         return LOGIN_LATER;
     }
-    right = accounts_password_matches(there ? &account : NULL, password);
-    if (right && enter(x, &account, csrf)) {
-        note_entry(x, account.name);
+    right = accounts_password_matches(there ? &account : NULL, l->password);
+    if (right) {
+        l->second = second_check(x, &account, l->code, &l->wait);
+        if (l->second == SECOND_NEEDED) {
+            pthread_mutex_lock(&c->lock);
+            throttle_give_back(c->throttle, &x->peer.addr, l->name);
+            pthread_mutex_unlock(&c->lock);
+            return LOGIN_CODE;
+        }
+        if (l->second != SECOND_RIGHT && l->second != SECOND_SPARE) {
+            log_attempt(x, LOG_WARN, "log-in refused, the code is wrong", l->name);
+            note_refusal(x, account.name, "wrong code");
+            return LOGIN_CODE;
+        }
+    }
+    if (right && login_enter(x, &account, l->csrf)) {
+        note_entry(x, &account, l->second);
         return LOGIN_OK;
     }
-    tell = there;
-    log_attempt(x, LOG_WARN, "log-in refused", name);
-    if (tell)
-        PT_IGNORE(record(x, account.name, "console.login", "", "refused", "wrong password", NULL),
-                  "it is in the log");
+    log_attempt(x, LOG_WARN, "log-in refused", l->name);
+    if (there)
+        note_refusal(x, account.name, "wrong password");
     return LOGIN_WRONG;
 }
 
 /* ---- POST /api/v1/login ---- */
 
-static void answer_login(struct http_exchange *x, enum login_result result, const char *csrf,
-                         unsigned wait)
+void answer_later(struct http_exchange *x, unsigned wait)
 {
     char seconds[16];
 
+    snprintf(seconds, sizeof seconds, "%u", wait);
+    http_header_add(x, "Retry-After", seconds);
+    http_problem(x, 429, "Too many tries. Try again in %u s.", wait);
+}
+
+static void answer_login(struct http_exchange *x, enum login_result result, const struct login *l)
+{
     switch (result) {
     case LOGIN_OK:
-        http_answer_json(x, 200, json_pack("{s:s}", "csrf", csrf));
+        http_answer_json(x, 200, json_pack("{s:s}", "csrf", l->csrf));
         return;
     case LOGIN_WRONG:
         http_problem(x, 401, "Name or password is wrong.");
         return;
+    case LOGIN_CODE:
+        PT_IGNORE(second_answer(x, l->second, l->wait, 401), "it is answered");
+        return;
     case LOGIN_LATER:
-        snprintf(seconds, sizeof seconds, "%u", wait);
-        http_header_add(x, "Retry-After", seconds);
-        http_problem(x, 429, "Too many tries. Try again in %u s.", wait);
+        answer_later(x, l->wait);
         return;
     case LOGIN_IMPOSSIBLE:
         http_problem(x, 503, "The accounts cannot be read; the console's log says why.");
@@ -140,20 +169,21 @@ static void answer_login(struct http_exchange *x, enum login_result result, cons
 static void login_job(struct http_exchange *x)
 {
     static const char *const members[] = { "name", "password", "code", NULL };
-    char csrf[ACCOUNT_SECRET_SIZE] = "";
     json_t *body = http_exchange_json(x, NULL);
-    struct str name = json_text(body, "name"), password = json_text(body, "password");
-    enum login_result result;
-    unsigned wait = 0;
+    const json_t *code = json_object_get(body, "code");
+    struct login l = { .name = json_text(body, "name"),
+                       .password = json_text(body, "password"),
+                       .code = json_text(body, "code") };
 
     if (body && json_only(x, body, members)) {
-        if (name.p && password.p) {
-            result = login_check(x, name, password, csrf, &wait);
-            answer_login(x, result, csrf, wait);
-        } else {
-            answer_invalid(x, name.p ? "/password" : "/name", "must be a string");
-        }
+        if (!l.name.p || !l.password.p)
+            answer_invalid(x, l.name.p ? "/password" : "/name", "must be a string");
+        else if (code && !json_is_null(code) && !l.code.p)
+            answer_invalid(x, "/code", "must be a string");
+        else
+            answer_login(x, login_check(x, &l), &l);
     }
+    sodium_memzero(&l, sizeof l);
     json_decref(body);
 }
 
@@ -194,16 +224,26 @@ void logout_post(struct http_exchange *x)
 
 static void me_job(struct http_exchange *x)
 {
+    struct console *c = console_of(x);
+    struct account account;
     struct who who;
     json_t *v;
+    bool there;
 
     if (!who_may(x, ROLE_VIEWER, &who))
         return;
+    pthread_mutex_lock(&c->lock);
+    there = copy_account(c, str_of(who.name), &account);
+    pthread_mutex_unlock(&c->lock);
     v = json_pack("{s:s, s:s, s:s, s:o}", "name", who.name, "role", account_role_name(who.role),
                   "by", who.by_token ? "token" : "session", "expires_in",
                   who.left_s < 0 ? json_null() : json_integer(who.left_s));
     if (v && !who.by_token)
         json_object_set_new(v, "csrf", json_string(who.csrf));
+    if (v && there) {
+        json_object_set_new(v, "second_factor", json_boolean(account.second.on));
+        json_object_set_new(v, "recovery_codes", json_integer(account.second.spare_count));
+    }
     http_answer_json(x, 200, v);
 }
 
@@ -240,21 +280,42 @@ static void set_own_password(struct http_exchange *x, const struct who *who, str
     copy = *account;
     if (!change_commit(x, &e, who->actor, "admins.password", who->name, ""))
         return;
-    if (enter(x, &copy, csrf))
+    if (login_enter(x, &copy, csrf))
         http_answer_json(x, 200, json_pack("{s:s}", "csrf", csrf));
     else
         http_answer_empty(x, 204);
 }
 
+bool password_is_right(struct http_exchange *x, const struct who *who, struct str password,
+                       struct account *out)
+{
+    struct console *c = console_of(x);
+    unsigned wait;
+    bool right;
+
+    pthread_mutex_lock(&c->lock);
+    wait = throttle_try(c->throttle, &x->peer.addr, str_of(who->name), clock_mono_ns());
+    right = !wait && copy_account(c, str_of(who->name), out);
+    pthread_mutex_unlock(&c->lock);
+    right = right && accounts_password_matches(out, password);
+    if (wait) {
+        answer_later(x, wait);
+    } else if (!right) {
+        answer_invalid(x, "/password", "is not the password of this account");
+    } else {
+        pthread_mutex_lock(&c->lock);
+        throttle_give_back(c->throttle, &x->peer.addr, str_of(who->name));
+        pthread_mutex_unlock(&c->lock);
+    }
+    return right;
+}
+
 static void me_password_job(struct http_exchange *x)
 {
     static const char *const members[] = { "password", "new_password", NULL };
-    struct console *c = console_of(x);
     struct account account;
     struct who who;
     json_t *body;
-    unsigned wait;
-    bool right;
 
     if (!who_may(x, ROLE_VIEWER, &who))
         return;
@@ -263,19 +324,9 @@ static void me_password_job(struct http_exchange *x)
         return;
     }
     body = http_exchange_json(x, NULL);
-    if (body && json_only(x, body, members)) {
-        pthread_mutex_lock(&c->lock);
-        wait = throttle_try(c->throttle, &x->peer.addr, str_of(who.name), clock_mono_ns());
-        right = !wait && copy_account(c, str_of(who.name), &account);
-        pthread_mutex_unlock(&c->lock);
-        right = right && accounts_password_matches(&account, json_text(body, "password"));
-        if (wait)
-            answer_login(x, LOGIN_LATER, "", wait);
-        else if (!right)
-            answer_invalid(x, "/password", "is not the password of this account");
-        else
-            set_own_password(x, &who, json_text(body, "new_password"));
-    }
+    if (body && json_only(x, body, members) &&
+        password_is_right(x, &who, json_text(body, "password"), &account))
+        set_own_password(x, &who, json_text(body, "new_password"));
     json_decref(body);
 }
 

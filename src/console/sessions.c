@@ -131,6 +131,26 @@ const struct session *sessions_find(struct sessions *s, const struct accounts *a
     return found;
 }
 
+void sessions_offer(struct sessions *s, struct str id, const uint8_t key[ACCOUNT_KEY_SIZE])
+{
+    struct session *found = find(s, id);
+
+    if (!found)
+        return;
+    memcpy(found->key, key, sizeof found->key);
+    found->offered = true;
+}
+
+bool sessions_offered(struct sessions *s, struct str id, uint8_t key[ACCOUNT_KEY_SIZE])
+{
+    const struct session *found = find(s, id);
+
+    if (!found || !found->offered)
+        return false;
+    memcpy(key, found->key, sizeof found->key);
+    return true;
+}
+
 void sessions_end(struct sessions *s, struct str id)
 {
     struct session *found = find(s, id);

@@ -27,6 +27,8 @@ struct session {
     char name[ACCOUNT_NAME_MAX + 1]; /* empty: the place is free */
     uint64_t serial;
     int64_t since_ns, seen_ns;
+    uint8_t key[ACCOUNT_KEY_SIZE]; /* of a second factor, offered and not confirmed yet */
+    bool offered;
 };
 
 struct sessions *sessions_new(void); /* NULL when memory is short */
@@ -45,6 +47,11 @@ const struct session *sessions_peek(struct sessions *s, const struct accounts *a
 /* The same as a request of its owner, which sets its clock of idleness anew. */
 const struct session *sessions_find(struct sessions *s, const struct accounts *accounts,
                                     struct str id, int64_t now_ns);
+
+/* Keeps a key with the session until it is confirmed, and gives it; false: none was offered. */
+void sessions_offer(struct sessions *s, struct str id, const uint8_t key[ACCOUNT_KEY_SIZE]);
+PT_NODISCARD bool sessions_offered(struct sessions *s, struct str id,
+                                   uint8_t key[ACCOUNT_KEY_SIZE]);
 
 void sessions_end(struct sessions *s, struct str id);
 void sessions_end_all(struct sessions *s, struct str name);

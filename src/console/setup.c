@@ -74,9 +74,9 @@ static void refuse_link(struct http_exchange *x)
 
 static void set_up(struct http_exchange *x, struct str name, struct str password)
 {
-    char csrf[ACCOUNT_SECRET_SIZE], actor[ACCOUNT_NAME_MAX + 1], hash[136];
+    char actor[ACCOUNT_NAME_MAX + 1], hash[136];
+    struct login l = { .name = name, .password = password };
     struct pt_fault fault = { 0 };
-    unsigned wait;
     enum pt_err err;
 
     if (accounts_name_check(name, &fault) != PT_ERR_OK) {
@@ -98,8 +98,8 @@ static void set_up(struct http_exchange *x, struct str name, struct str password
         snprintf(actor, sizeof actor, "%.*s", STR_FMT(name));
         PT_IGNORE(record(x, actor, "admins.add", actor, "done", "by the set-up link", NULL),
                   "the way in comes first");
-        if (login_check(x, name, password, csrf, &wait) == LOGIN_OK)
-            http_answer_json(x, 201, json_pack("{s:s}", "csrf", csrf));
+        if (login_check(x, &l) == LOGIN_OK)
+            http_answer_json(x, 201, json_pack("{s:s}", "csrf", l.csrf));
         else
             http_answer_empty(x, 204); /* it is made; the log says what is wrong with logging in */
     }

@@ -37,13 +37,15 @@ void throttle_free(struct throttle *t)
     free(t);
 }
 
-/* Of an address, an account, or both; never 0. */
-static uint64_t key_of(const struct throttle *t, const struct net_addr *from, struct str name)
+/* Of an address, an account, or both; never 0. `codes`: of the codes of an account. */
+static uint64_t key_for(bool codes, const struct throttle *t, const struct net_addr *from,
+                        struct str name)
 {
     unsigned char text[32 + 64] = { 0 }, hash[crypto_shorthash_BYTES];
     uint64_t key;
     size_t n = 32;
 
+    text[31] = codes;
     if (from) {
         text[0] = from->family;
         memcpy(text + 1, from->octets, from->family == NET_IPV6 ? 8 : 16);
@@ -56,6 +58,11 @@ static uint64_t key_of(const struct throttle *t, const struct net_addr *from, st
     crypto_shorthash(hash, text, n, t->secret);
     memcpy(&key, hash, sizeof key);
     return key ? key : 1;
+}
+
+static uint64_t key_of(const struct throttle *t, const struct net_addr *from, struct str name)
+{
+    return key_for(false, t, from, name);
 }
 
 static struct entry *entry_of(struct throttle *t, uint64_t key)
@@ -113,14 +120,34 @@ unsigned throttle_try(struct throttle *t, const struct net_addr *from, struct st
     return (unsigned)((wait + 999999999) / 1000000000);
 }
 
+void throttle_give_back(struct throttle *t, const struct net_addr *from, struct str name)
+{
+    /* This one alone: otherwise an account of one's own would buy tries at another. */
+    entry_of(t, key_of(t, from, STR_NULL))->until_ns -= THROTTLE_ADDRESS_S * 1000000000LL;
+    if (!net_addr_is_loopback(from) && !is_known(t, key_of(t, from, name)))
+        entry_of(t, key_of(t, NULL, name))->until_ns -= THROTTLE_ACCOUNT_S * 1000000000LL;
+}
+
 void throttle_good(struct throttle *t, const struct net_addr *from, struct str name)
 {
     uint64_t key = key_of(t, from, name);
 
-    /* This one alone: otherwise an account of one's own would buy tries at another. */
-    entry_of(t, key_of(t, from, STR_NULL))->until_ns -= THROTTLE_ADDRESS_S * 1000000000LL;
-    if (net_addr_is_loopback(from) || is_known(t, key))
-        return;
-    entry_of(t, key_of(t, NULL, name))->until_ns -= THROTTLE_ACCOUNT_S * 1000000000LL;
-    t->known[t->next_known++ % KNOWN] = key;
+    throttle_give_back(t, from, name);
+    if (!net_addr_is_loopback(from) && !is_known(t, key))
+        t->known[t->next_known++ % KNOWN] = key;
+}
+
+unsigned throttle_try_code(struct throttle *t, struct str name, int64_t now_ns)
+{
+    struct entry *e = entry_of(t, key_for(true, t, NULL, name));
+    int64_t wait = wait_ns(e, THROTTLE_CODE_TRIES, THROTTLE_CODE_S, now_ns);
+
+    if (!wait)
+        count(e, THROTTLE_CODE_S, now_ns);
+    return (unsigned)((wait + 999999999) / 1000000000);
+}
+
+void throttle_good_code(struct throttle *t, struct str name)
+{
+    entry_of(t, key_for(true, t, NULL, name))->until_ns -= THROTTLE_CODE_S * 1000000000LL;
 }
