@@ -1,6 +1,10 @@
 /*
  * console/secure: HTTPS. The certificate of the administrator, or one made here; handshakes on a
  * thread of their own, then a stream for the server.
+ *
+ * Every few seconds a worker looks whether the administrator's file is another one, or ours is to
+ * be renewed; the loop then serves the new one to who comes, and live connections keep theirs. One
+ * that cannot be used changes nothing but the log.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +27,14 @@ enum {
     PEM_MAX = 1024 * 1024,
     RENEW_DAYS = 30,
     NAMES_MAX = 8,
+    LOOK_EVERY_MS = 5000,
+    RENEW_EVERY_S = 3600, /* tries */
+};
+
+/* Tells whether a file is another one than before; of a file that is not there all is 0. */
+struct stamp {
+    uint64_t inode, size;
+    int64_t mtime_ns, ctime_ns;
 };
 
 struct arrival {
@@ -33,11 +45,23 @@ struct arrival {
 };
 
 struct secure {
+    struct console *console;
+    struct net_endpoint at;
     struct tls_certificate *certificate;
     struct tls_tickets *tickets;
     struct tls_server *server;
     struct tls_handshaker *handshaker;
     struct arrival *arrivals; /* on the loop's thread */
+    /* The next look; the worker's while `looking`. */
+    struct net_timer timer;
+    struct http_task task;
+    struct mail mail;
+    bool looking;
+    struct stamp stamp; /* of certificate.pem as it was last looked at */
+    bool own_made;      /* the one in force is ours */
+    int64_t renewed_ns; /* when that was tried last */
+    struct tls_certificate *new_certificate;
+    struct tls_server *new_server;
 };
 
 /* ---- the certificate ---- */
@@ -135,19 +159,13 @@ static void tell(const char *path, const struct tls_certificate *c)
              tls_certificate_info(c)->fingerprint);
 }
 
-/* One made here is made anew a month before its end. */
-static enum pt_err own_certificate(struct console *c, const struct net_endpoint *at,
-                                   struct tls_certificate **out, struct pt_fault *fault)
+/* Ours, made where there is none or its end is near. */
+static enum pt_err self_signed(struct console *c, const struct net_endpoint *at,
+                               struct tls_certificate **out, struct pt_fault *fault)
 {
     char path[4300];
     enum pt_err err;
 
-    snprintf(path, sizeof path, "%s/console/certificate.pem", c->state_directory);
-    err = read_certificate(path, out, fault);
-    if (!err)
-        tell(path, *out);
-    if (err != PT_ERR_NOTFOUND)
-        return err;
     /* The gateway, which makes the folder of the state, may be slower at the first start. */
     if (mkdir(c->state_directory, 0750) != 0 && errno != EEXIST)
         return pt_fault_errno(fault, errno, "cannot make %s", c->state_directory);
@@ -171,6 +189,104 @@ static enum pt_err own_certificate(struct console *c, const struct net_endpoint 
     return err;
 }
 
+static void own_path(const struct console *c, char *out, size_t size)
+{
+    snprintf(out, size, "%s/console/certificate.pem", c->state_directory);
+}
+
+static struct stamp stamp_of(const struct console *c)
+{
+    struct stamp out = { 0 };
+    char path[4300];
+    struct stat st;
+
+    own_path(c, path, sizeof path);
+    if (stat(path, &st) == 0)
+        out = (struct stamp){
+            .inode = st.st_ino,
+            .size = (uint64_t)st.st_size,
+            .mtime_ns = st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec,
+            .ctime_ns = st.st_ctim.tv_sec * 1000000000LL + st.st_ctim.tv_nsec,
+        };
+    return out;
+}
+
+/* The administrator's, or ours; what serves it goes into `out_server`. */
+static enum pt_err load(struct secure *s, struct tls_certificate **out,
+                        struct tls_server **out_server, bool *out_own_made, struct pt_fault *fault)
+{
+    char path[4300];
+    enum pt_err err;
+
+    s->stamp = stamp_of(s->console);
+    own_path(s->console, path, sizeof path);
+    err = read_certificate(path, out, fault);
+    *out_own_made = err == PT_ERR_NOTFOUND;
+    if (!err)
+        tell(path, *out);
+    else if (err == PT_ERR_NOTFOUND)
+        err = self_signed(s->console, &s->at, out, fault);
+    if (!err)
+        err =
+            tls_server_new(out_server,
+                           &(struct tls_server_config){
+                               .certificates = out, .certificate_count = 1, .tickets = s->tickets },
+                           fault);
+    return err;
+}
+
+/* ---- another certificate while it runs ---- */
+
+static void look_job(struct http_task *t)
+{
+    struct secure *s = PT_CONTAINER_OF(t, struct secure, task);
+    struct stamp now = stamp_of(s->console);
+    struct pt_fault fault = { 0 };
+    int64_t now_ns = clock_mono_ns();
+    bool own_made = s->own_made;
+    bool renew = own_made && !lasts(s->certificate) &&
+                 (!s->renewed_ns || now_ns - s->renewed_ns > RENEW_EVERY_S * 1000000000LL);
+
+    if (renew)
+        s->renewed_ns = now_ns;
+    if (renew || memcmp(&now, &s->stamp, sizeof now) != 0) {
+        if (load(s, &s->new_certificate, &s->new_server, &own_made, &fault) == PT_ERR_OK) {
+            s->own_made = own_made;
+        } else {
+            log_text(LOG_ERROR, "console", "the former certificate is served on: %s", fault.text);
+            tls_certificate_unref(s->new_certificate);
+            s->new_certificate = NULL;
+        }
+    }
+    net_loop_post(s->console->loop, &s->mail);
+}
+
+static void on_looked(struct mail *mail)
+{
+    struct secure *s = PT_CONTAINER_OF(mail, struct secure, mail);
+
+    s->looking = false;
+    if (s->new_server) {
+        tls_server_unref(s->server);
+        tls_certificate_unref(s->certificate);
+        s->server = s->new_server;
+        s->certificate = s->new_certificate;
+        s->new_server = NULL;
+        s->new_certificate = NULL;
+    }
+    if (s->handshaker)
+        net_timer_start(&s->timer, LOOK_EVERY_MS * 1000000LL);
+}
+
+static void on_timer(struct net_timer *t)
+{
+    struct secure *s = PT_CONTAINER_OF(t, struct secure, timer);
+
+    s->looking = http_work_add(s->console->work, &s->task);
+    if (!s->looking)
+        net_timer_start(t, LOOK_EVERY_MS * 1000000LL);
+}
+
 /* ---- beginning and end ---- */
 
 enum pt_err secure_new(struct secure **out, struct console *c, const struct net_endpoint *at,
@@ -182,19 +298,19 @@ enum pt_err secure_new(struct secure **out, struct console *c, const struct net_
     if (!s)
         return pt_fault_set(fault, PT_ERR_NOMEM, "out of memory");
     *out = s;
-    err = own_certificate(c, at, &s->certificate, fault);
-    if (err)
-        return err;
+    s->console = c;
+    s->at = *at;
+    s->task.run = look_job;
+    s->mail.run = on_looked;
+    net_timer_init(&s->timer, c->loop, on_timer);
     s->tickets = tls_tickets_new();
     if (!s->tickets)
         return pt_fault_set(fault, PT_ERR_NOMEM, "out of memory");
-    err = tls_server_new(&s->server,
-                         &(struct tls_server_config){ .certificates = &s->certificate,
-                                                      .certificate_count = 1,
-                                                      .tickets = s->tickets },
-                         fault);
+    err = load(s, &s->certificate, &s->server, &s->own_made, fault);
     if (!err)
         err = tls_handshaker_new(&s->handshaker, 1, HANDSHAKES, fault);
+    if (!err)
+        net_timer_start(&s->timer, LOOK_EVERY_MS * 1000000LL);
     return err;
 }
 
@@ -208,10 +324,11 @@ static void forget(struct secure *s, struct arrival *a)
 
 void secure_stop(struct secure *s)
 {
-    if (s)
-        tls_handshaker_free(s->handshaker);
-    if (s)
-        s->handshaker = NULL;
+    if (!s)
+        return;
+    net_timer_stop(&s->timer);
+    tls_handshaker_free(s->handshaker);
+    s->handshaker = NULL;
 }
 
 void secure_free(struct secure *s)
@@ -227,8 +344,10 @@ void secure_free(struct secure *s)
         forget(s, a);
     }
     tls_server_unref(s->server);
+    tls_server_unref(s->new_server);
     tls_tickets_free(s->tickets);
     tls_certificate_unref(s->certificate);
+    tls_certificate_unref(s->new_certificate);
     free(s);
 }
 
