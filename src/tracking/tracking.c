@@ -22,7 +22,7 @@ enum {
     CLEAN_EVERY_S = 60,
     OPEN_EVERY_S = 1,
     SAID_EVERY_S = 60,
-    FIND_WAITS = 2, /* seconds, for a reference of this moment */
+    FIND_WAITS = 5, /* seconds, for a reference of this moment */
 };
 
 static const int64_t second_ns = 1000000000;
@@ -340,6 +340,28 @@ static enum pt_err find_once(struct tracking *t, uint64_t ref, struct tracking_r
     return done_reading(t, s, err);
 }
 
+static uint64_t rounds_of(struct tracking *t)
+{
+    uint64_t rounds;
+
+    pthread_mutex_lock(&t->lock);
+    rounds = t->rounds;
+    pthread_mutex_unlock(&t->lock);
+    return rounds;
+}
+
+/* Until there was one more than `round`. False: it is too late for another. */
+static bool wait_round(struct tracking *t, uint64_t round, const struct timespec *until)
+{
+    int error = 0;
+
+    pthread_mutex_lock(&t->lock);
+    while (t->rounds == round && !error)
+        error = pthread_cond_timedwait(&t->round_over, &t->lock, until);
+    pthread_mutex_unlock(&t->lock);
+    return !error;
+}
+
 /* One of this run: it may not be written yet. */
 static bool is_recent(struct tracking *t, uint64_t ref)
 {
@@ -351,24 +373,21 @@ static bool is_recent(struct tracking *t, uint64_t ref)
 enum pt_err tracking_find_refusal(struct tracking *t, uint64_t ref, struct tracking_refusal *out,
                                   struct tracking_span *span, struct pt_fault *fault)
 {
-    enum pt_err err = find_once(t, ref, out, span, fault);
+    struct timespec until;
+    bool waits = is_recent(t, ref);
+    enum pt_err err;
 
-    /* Its number may have been taken before it was needed, and stand in a span already. */
-    if ((err == PT_ERR_NOTFOUND || err == PT_ERR_AGAIN) && is_recent(t, ref)) {
-        struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += FIND_WAITS;
+    for (;;) {
+        uint64_t round = rounds_of(t);
 
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += FIND_WAITS;
-        pthread_mutex_lock(&t->lock);
-        while ((err == PT_ERR_NOTFOUND || err == PT_ERR_AGAIN) &&
-               pthread_cond_timedwait(&t->round_over, &t->lock, &until) == 0) {
-            pthread_mutex_unlock(&t->lock);
-            err = find_once(t, ref, out, span, fault);
-            pthread_mutex_lock(&t->lock);
-        }
-        pthread_mutex_unlock(&t->lock);
+        err = find_once(t, ref, out, span, fault);
+        /* Its number may have been taken before it was needed, and stand in a span already. */
+        if ((err != PT_ERR_NOTFOUND && err != PT_ERR_AGAIN) || !waits)
+            return err;
+        waits = wait_round(t, round, &until);
     }
-    return err;
 }
 
 enum pt_err tracking_each_client(struct tracking *t, tracking_client_fn *show, void *user,
