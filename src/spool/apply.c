@@ -79,6 +79,10 @@ static void apply_op(struct spool *s, struct spool_op *op)
     case SPOOL_OP_RELEASE:
         m->place.flags &= ~(uint32_t)SPOOL_HELD;
         break;
+    case SPOOL_OP_ROUTE:
+        for (uint32_t i = 0; i < op->route_count && m->place.life == LIFE_KEPT; i++)
+            spool_states_route(m->place.states, &op->routes[i]);
+        break;
     case SPOOL_OP_COPY:
         apply_copy(s, PT_CONTAINER_OF(op, struct spool_copy, op));
         break;

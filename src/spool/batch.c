@@ -175,6 +175,27 @@ static void put_message(struct spool *s, struct spool_message *m)
     s->batch.messages[s->batch.message_count++] = m;
 }
 
+static void put_routes(struct spool *s, struct spool_message *m, const struct spool_route *routes,
+                       uint32_t count)
+{
+    char *meta = meta_room(s);
+    char *end = format_routes_write(meta, routes, count);
+
+    put_frame(s, (struct format_frame){ .id = m->id, .type = FRAME_ROUTE }, (size_t)(end - meta),
+              NULL, NULL);
+}
+
+/* A merged envelope says nothing of where its recipients are sent. */
+static void put_routes_of_copy(struct spool *s, struct spool_message *m)
+{
+    char *meta = meta_room(s);
+    char *end = format_next_hops_write(meta, m->place.states->next_hops, m->recipient_count);
+
+    if (end > meta)
+        put_frame(s, (struct format_frame){ .id = m->id, .type = FRAME_ROUTE },
+                  (size_t)(end - meta), NULL, NULL);
+}
+
 static void put_copy(struct spool *s, struct spool_copy *c)
 {
     struct spool_message *m = c->op.message;
@@ -191,6 +212,7 @@ static void put_copy(struct spool *s, struct spool_copy *c)
     f.content_crc = c->read.result == PT_ERR_CORRUPT;
     put_frame(s, f, (size_t)(format_envelope_write(meta, m, &e, states->of) - meta),
               m->file ? NULL : &c->read.content, &c->place);
+    put_routes_of_copy(s, m);
 }
 
 static void put_bare(struct spool *s, enum frame_type type, struct spool_message *m)
@@ -263,6 +285,10 @@ static void put_op(struct spool *s, struct spool_op *op)
         op->message->place.life = LIFE_LEAVING;
         op->wrote = WROTE_DONE;
         break;
+    case SPOOL_OP_ROUTE:
+        put_routes(s, op->message, op->routes, op->route_count);
+        space_refer(s->batch.segment, op->message->place.oldest);
+        break;
     case SPOOL_OP_COPY:
         put_copy(s, PT_CONTAINER_OF(op, struct spool_copy, op));
         break;
@@ -291,6 +317,16 @@ static void need_message(struct need *n, const struct spool_message *m,
     need_frame(n, format_envelope_bound(m, states), content);
 }
 
+static void need_copy(struct need *n, const struct spool_message *m)
+{
+    const struct spool_states *states = m->place.states;
+    uint64_t routes = format_next_hops_bound(states->next_hops, m->recipient_count);
+
+    need_message(n, m, states->of);
+    if (routes)
+        need_frame(n, routes, 0);
+}
+
 static struct need need_of(const struct spool_op *op)
 {
     struct need n = { 0 };
@@ -298,7 +334,9 @@ static struct need need_of(const struct spool_op *op)
     if (op->kind == SPOOL_OP_MESSAGE)
         need_message(&n, op->message, NULL);
     else if (op->kind == SPOOL_OP_COPY)
-        need_message(&n, op->message, op->message->place.states->of);
+        need_copy(&n, op->message);
+    else if (op->kind == SPOOL_OP_ROUTE)
+        need_frame(&n, format_routes_bound(op->routes, op->route_count), 0);
     else if (op->kind == SPOOL_OP_OUTCOME)
         need_frame(&n, format_outcomes_bound(op->outcomes, op->outcome_count), 0);
     else
@@ -332,6 +370,20 @@ static enum pt_err check_outcomes(struct spool_message *m, const struct spool_op
     return op->bounce ? check_new(op->bounce) : PT_ERR_OK;
 }
 
+static enum pt_err check_routes(struct spool_message *m, const struct spool_op *op)
+{
+    struct spool_states *states;
+
+    if (op->route_count == 0)
+        return PT_ERR_INVALID;
+    for (uint32_t i = 0; i < op->route_count; i++)
+        if (op->routes[i].recipient >= m->recipient_count ||
+            op->routes[i].next_hop.n > SPOOL_REPLY_MAX)
+            return PT_ERR_INVALID;
+    states = spool_states_get(m);
+    return states && spool_states_make_routes(states) ? PT_ERR_OK : PT_ERR_NOMEM;
+}
+
 static enum pt_err check_copy(struct spool *s, struct spool_op *op)
 {
     struct spool_copy *c = PT_CONTAINER_OF(op, struct spool_copy, op);
@@ -354,6 +406,8 @@ static enum pt_err check(struct spool *s, struct spool_op *op)
         return PT_ERR_NOTFOUND;
     if (op->kind == SPOOL_OP_OUTCOME)
         return check_outcomes(op->message, op);
+    if (op->kind == SPOOL_OP_ROUTE)
+        return check_routes(op->message, op);
     if (op->kind == SPOOL_OP_COPY)
         return check_copy(s, op);
     return PT_ERR_OK;

@@ -370,6 +370,84 @@ bool format_outcomes_next(struct format_outcome_reader *r, struct spool_outcome 
     return true;
 }
 
+/* ---- where recipients are sent ---- */
+
+static char *put_route(char *out, uint32_t recipient, struct str next_hop)
+{
+    out = put_var(out, recipient);
+    return put_str(out, next_hop);
+}
+
+uint64_t format_routes_bound(const struct spool_route *routes, uint32_t count)
+{
+    uint64_t n = VAR_MAX;
+
+    for (uint32_t i = 0; i < count; i++)
+        n += 2 * VAR_MAX + routes[i].next_hop.n;
+    return n;
+}
+
+char *format_routes_write(char *out, const struct spool_route *routes, uint32_t count)
+{
+    out = put_var(out, count);
+    for (uint32_t i = 0; i < count; i++)
+        out = put_route(out, routes[i].recipient, routes[i].next_hop);
+    return out;
+}
+
+static uint32_t count_sent(const struct str *next_hops, uint32_t count)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; next_hops && i < count; i++)
+        n += next_hops[i].n != 0;
+    return n;
+}
+
+uint64_t format_next_hops_bound(const struct str *next_hops, uint32_t count)
+{
+    uint64_t n = VAR_MAX;
+
+    if (!count_sent(next_hops, count))
+        return 0;
+    for (uint32_t i = 0; i < count; i++)
+        n += next_hops[i].n ? 2 * VAR_MAX + next_hops[i].n : 0;
+    return n;
+}
+
+char *format_next_hops_write(char *out, const struct str *next_hops, uint32_t count)
+{
+    uint32_t sent = count_sent(next_hops, count);
+
+    if (!sent)
+        return out;
+    out = put_var(out, sent);
+    for (uint32_t i = 0; i < count; i++)
+        if (next_hops[i].n)
+            out = put_route(out, i, next_hops[i]);
+    return out;
+}
+
+bool format_routes_next(struct format_outcome_reader *r, struct spool_route *out)
+{
+    struct reader reader = { .in = r->in, .bad = r->bad };
+    struct spool_route route;
+
+    if (r->bad || r->left == 0) {
+        r->bad = r->bad || r->in.n != 0;
+        return false;
+    }
+    route.recipient = (uint32_t)get_var_max(&reader, UINT32_MAX);
+    route.next_hop = get_str(&reader);
+    r->in = reader.in;
+    r->bad = reader.bad;
+    r->left--;
+    if (r->bad)
+        return false;
+    *out = route;
+    return true;
+}
+
 /* ---- envelopes ---- */
 
 uint64_t format_envelope_bound(const struct spool_message *m, const struct format_state *states)

@@ -170,6 +170,14 @@ PT_NODISCARD enum pt_err format_envelope_read(struct str in, bool merged, struct
 uint64_t format_outcomes_bound(const struct spool_outcome *outcomes, uint32_t count);
 char *format_outcomes_write(char *out, const struct spool_outcome *outcomes, uint32_t count);
 
+uint64_t format_routes_bound(const struct spool_route *routes, uint32_t count);
+char *format_routes_write(char *out, const struct spool_route *routes, uint32_t count);
+
+/* The same of those of `count` recipients that are sent anywhere; nothing at all if none is, or
+ * `next_hops` is NULL. */
+uint64_t format_next_hops_bound(const struct str *next_hops, uint32_t count);
+char *format_next_hops_write(char *out, const struct str *next_hops, uint32_t count);
+
 /* Reads one after the other; false at the end or when the octets are wrong (`bad`). */
 struct format_outcome_reader {
     struct str in;
@@ -178,3 +186,4 @@ struct format_outcome_reader {
 };
 void format_outcomes_begin(struct format_outcome_reader *r, struct str in);
 bool format_outcomes_next(struct format_outcome_reader *r, struct spool_outcome *out);
+bool format_routes_next(struct format_outcome_reader *r, struct spool_route *out);

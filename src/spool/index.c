@@ -173,6 +173,12 @@ static enum pt_err add_frame(struct index *x, uint32_t number, uint32_t at,
     return PT_ERR_OK;
 }
 
+static bool says_something(uint8_t type)
+{
+    return type == FRAME_OUTCOME || type == FRAME_HOLD || type == FRAME_RELEASE ||
+           type == FRAME_ROUTE;
+}
+
 enum pt_err index_add(struct index *x, uint32_t number, const struct format_entry *e)
 {
     uint32_t *link = find(x, e->id), at = *link;
@@ -187,11 +193,11 @@ enum pt_err index_add(struct index *x, uint32_t number, const struct format_entr
     }
     if (at == INDEX_NONE)
         return PT_ERR_OK;
-    if (ends || e->type == FRAME_OUTCOME || e->type == FRAME_HOLD || e->type == FRAME_RELEASE)
+    if (ends || says_something(e->type))
         space_refer(x->segments[number], x->segments[x->stubs[at].oldest]->epoch);
     if (ends)
         end_stub(x, link);
-    else if (e->type == FRAME_OUTCOME || e->type == FRAME_HOLD || e->type == FRAME_RELEASE)
+    else if (says_something(e->type))
         return add_frame(x, number, at, e);
     return PT_ERR_OK;
 }

@@ -14,7 +14,7 @@
 
 enum { INDEX_NONE = UINT32_MAX };
 
-/* A frame: MESSAGE, OUTCOME, HOLD or RELEASE. */
+/* A frame: MESSAGE, OUTCOME, HOLD, RELEASE or ROUTE. */
 struct index_frame {
     uint32_t next;    /* of the same message, later in the log */
     uint32_t segment; /* its number */

@@ -163,6 +163,23 @@ static enum pt_err on_outcome(const struct found *f, struct spool_message *m)
     return reader.bad ? PT_ERR_INVALID : PT_ERR_OK;
 }
 
+static enum pt_err on_route(const struct found *f, struct spool_message *m)
+{
+    struct format_outcome_reader reader;
+    struct spool_route r;
+    enum pt_err err = begin_states(m);
+
+    if (err == PT_ERR_OK && !spool_states_make_routes(m->place.states))
+        err = PT_ERR_NOMEM;
+    if (err)
+        return err;
+    format_outcomes_begin(&reader, f->meta);
+    while (format_routes_next(&reader, &r))
+        if (r.recipient < m->recipient_count)
+            spool_states_route(m->place.states, &r);
+    return reader.bad ? PT_ERR_INVALID : PT_ERR_OK;
+}
+
 /* INVALID: it is not what it should be. */
 static enum pt_err on_frame(struct load *l, const struct found *f, struct spool_message **m)
 {
@@ -172,6 +189,8 @@ static enum pt_err on_frame(struct load *l, const struct found *f, struct spool_
         return PT_ERR_OK;
     if (f->head.type == FRAME_OUTCOME)
         return on_outcome(f, *m);
+    if (f->head.type == FRAME_ROUTE)
+        return on_route(f, *m);
     if (f->head.type == FRAME_HOLD)
         (*m)->place.flags |= SPOOL_HELD;
     else if (f->head.type == FRAME_RELEASE)
@@ -182,9 +201,10 @@ static enum pt_err on_frame(struct load *l, const struct found *f, struct spool_
 /* ---- one message ---- */
 
 /* The message's own fields say what the log says. */
-static void settle_fields(struct spool_message *m)
+static enum pt_err settle_fields(struct spool_message *m)
 {
     const struct spool_states *states = m->place.states;
+    enum pt_err err = PT_ERR_OK;
 
     m->flags = m->place.flags;
     m->place.left = 0;
@@ -200,9 +220,12 @@ static void settle_fields(struct spool_message *m)
             to->next_attempt_us = from->next_attempt_us;
             spool_reply_set(&to->reply, from->reply);
             to->delay_told = from->delay_told;
+            if (states->next_hops && states->next_hops[i].n)
+                err = spool_message_send_to(m, i, states->next_hops[i]) ? err : PT_ERR_NOMEM;
         }
         m->place.left += !spool_state_is_final(to->state);
     }
+    return err;
 }
 
 /* Makes it of its frames from `first` on, but `not`. *unreadable: one could not be read. */
@@ -254,7 +277,7 @@ static enum pt_err load_one(struct load *l, const struct index_stub *stub,
         err = make(l, stub, stub->first, stub->message, &m, &unreadable);
     if (err == PT_ERR_OK && m) {
         m->place.oldest = l->index.segments[stub->oldest]->epoch;
-        settle_fields(m);
+        err = settle_fields(m);
     }
     *fate = LOAD_LOST;
     if (err == PT_ERR_OK)

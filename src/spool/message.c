@@ -73,6 +73,13 @@ struct spool_message *spool_message_ref(struct spool_message *m)
     return m;
 }
 
+static void free_next_hops(struct str *next_hops, uint32_t count)
+{
+    for (uint32_t i = 0; next_hops && i < count; i++)
+        text_put(next_hops[i]);
+    free(next_hops);
+}
+
 void spool_message_unref(struct spool_message *m)
 {
     if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
@@ -81,6 +88,7 @@ void spool_message_unref(struct spool_message *m)
     if (m->file)
         spool_file_leave(m->file);
     spool_states_free(m->place.states);
+    free_next_hops(m->next_hops, m->recipient_count);
     for (uint32_t i = 0; i < m->recipient_count; i++)
         text_put(m->recipients[i].reply);
     arena_done(&m->arena);
@@ -97,6 +105,24 @@ void spool_message_uncache(struct spool_message *m)
 {
     m->cached = false;
     block_chain_done(&m->content);
+}
+
+bool spool_message_send_to(struct spool_message *m, uint32_t recipient, struct str next_hop)
+{
+    struct str kept = STR_NULL;
+
+    if (!m->next_hops && next_hop.n)
+        m->next_hops = calloc(m->recipient_count, sizeof *m->next_hops);
+    if (!m->next_hops)
+        return !next_hop.n;
+    if (next_hop.n) {
+        kept = text_get(str_head(next_hop, SPOOL_REPLY_MAX));
+        if (!kept.p)
+            return false;
+    }
+    text_put(m->next_hops[recipient]);
+    m->next_hops[recipient] = kept;
+    return true;
 }
 
 char *spool_message_memory(struct spool_message *m, uint64_t n)
@@ -144,11 +170,24 @@ bool spool_states_set(struct spool_states *s, const struct spool_outcome *o)
     return set_reply(to, o->reply);
 }
 
+bool spool_states_make_routes(struct spool_states *s)
+{
+    if (!s->next_hops)
+        s->next_hops = calloc(s->count, sizeof *s->next_hops);
+    return s->next_hops != NULL;
+}
+
+void spool_states_route(struct spool_states *s, const struct spool_route *r)
+{
+    spool_reply_set(&s->next_hops[r->recipient], r->next_hop);
+}
+
 void spool_states_free(struct spool_states *s)
 {
     if (!s)
         return;
     for (uint32_t i = 0; i < s->count; i++)
         text_put(s->of[i].reply);
+    free_next_hops(s->next_hops, s->count);
     free(s);
 }

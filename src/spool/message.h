@@ -18,6 +18,7 @@ enum spool_life {
  * The replies are texts (spool/text.h). */
 struct spool_states {
     uint32_t count;
+    struct str *next_hops; /* texts, as spool_message.next_hops; NULL: all empty */
     struct format_state of[];
 };
 
@@ -30,6 +31,10 @@ char *spool_message_memory(struct spool_message *m, uint64_t n);
 struct spool_states *spool_states_get(struct spool_message *m);
 /* Takes over one outcome. False when memory is short: then the reply is empty. */
 bool spool_states_set(struct spool_states *s, const struct spool_outcome *o);
+/* Room for where they are sent. False when memory is short. */
+PT_NODISCARD bool spool_states_make_routes(struct spool_states *s);
+/* Takes over one such, for which there is room. */
+void spool_states_route(struct spool_states *s, const struct spool_route *r);
 void spool_states_free(struct spool_states *s);
 
 static inline bool spool_state_is_final(uint8_t state)

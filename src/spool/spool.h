@@ -96,6 +96,10 @@ struct spool_message {
     struct str helo;
     struct spool_recipient *recipients;
     uint32_t recipient_count;
+    /* For each recipient where an administrator sends it, "HOST:PORT"; empty: nowhere else than the
+     * routes lead. NULL: all are empty. Changed by spool_message_send_to() alone, like the states.
+     */
+    struct str *next_hops;
 
     /* The content, as long as it is in memory (`cached`); otherwise spool_read() it. Only a cache
      * once the message is committed: dropped by spool_message_uncache(). */
@@ -120,6 +124,11 @@ void spool_message_unref(struct spool_message *m); /* NULL is accepted */
  * valid. None, when memory is short. Equal ones are kept once. */
 void spool_reply_set(struct str *reply, struct str text);
 
+/* Where a recipient is sent from now on; empty: where the routes lead. False when memory is short:
+ * nothing changed. */
+PT_NODISCARD bool spool_message_send_to(struct spool_message *m, uint32_t recipient,
+                                        struct str next_hop);
+
 /* Drops the cached content of a committed message. The caller must know that nobody reads it: the
  * scheduler's owner, under its lock, while the message is in no delivery. */
 void spool_message_uncache(struct spool_message *m);
@@ -137,6 +146,12 @@ struct spool_outcome {
 };
 #define SPOOL_REPLY_MAX 512u
 
+/* Where a recipient is sent: see spool_message.next_hops. */
+struct spool_route {
+    uint32_t recipient;  /* index */
+    struct str next_hop; /* at most SPOOL_REPLY_MAX octets */
+};
+
 enum spool_op_kind {
     SPOOL_OP_MESSAGE, /* keep `message` */
     SPOOL_OP_OUTCOME, /* `outcomes` of `message`; when no recipient is left, the message is done
@@ -144,6 +159,7 @@ enum spool_op_kind {
     SPOOL_OP_HOLD,    /* `message` gets SPOOL_HELD */
     SPOOL_OP_RELEASE,
     SPOOL_OP_DELETE, /* `message` is done with */
+    SPOOL_OP_ROUTE,  /* `routes` of `message` */
     SPOOL_OP_COPY,   /* the spool's own, when it cleans */
 };
 
@@ -157,6 +173,8 @@ struct spool_op {
     struct spool_message *message;
     const struct spool_outcome *outcomes;
     uint32_t outcome_count;
+    uint32_t route_count;
+    const struct spool_route *routes;
     /* With an OUTCOME: a message of ours (a bounce) that becomes durable in the same batch, or
      * NULL. Both happen or neither. */
     struct spool_message *bounce;

@@ -318,6 +318,7 @@ static void durable(struct flight *f)
     case SPOOL_OP_RELEASE:
         f->mail->held = f->kind == SPOOL_OP_HOLD;
         break;
+    case SPOOL_OP_ROUTE:
     case SPOOL_OP_COPY:
         break;
     }

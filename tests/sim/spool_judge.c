@@ -39,8 +39,24 @@ void state_apply(struct state *to, const struct sim_op *op, const struct sim_mes
         apply_outcomes(to, op, m->recipients);
     else if (op->op.kind == SPOOL_OP_DELETE)
         to->present = false;
+    else if (op->op.kind == SPOOL_OP_ROUTE)
+        for (uint32_t i = 0; i < op->op.route_count; i++)
+            to->sent[op->routes[i].recipient] = op->next_hop[0] ? op->serial : 0;
     else
         to->held = op->op.kind == SPOOL_OP_HOLD;
+}
+
+/* From "h7.example:25". */
+static uint32_t sent_by(const struct spool_message *found, uint32_t i)
+{
+    struct str text = found->next_hops ? found->next_hops[i] : STR_NULL;
+    uint64_t serial = 0;
+    ptrdiff_t dot = str_find(text, '.', 0);
+
+    if (text.n)
+        pt_assert(dot > 1 && str_to_u64((struct str){ text.p + 1, (size_t)dot - 1 }, &serial) &&
+                  serial);
+    return (uint32_t)serial;
 }
 
 static struct state state_of(const struct spool_message *found)
@@ -53,6 +69,7 @@ static struct state state_of(const struct spool_message *found)
     for (uint32_t i = 0; i < found->recipient_count; i++) {
         s.state[i] = found->recipients[i].state;
         s.serial[i] = found->recipients[i].attempts;
+        s.sent[i] = sent_by(found, i);
     }
     return s;
 }
@@ -62,19 +79,21 @@ static bool same(const struct state *a, const struct state *b)
     return a->present == b->present &&
            (!a->present ||
             (a->held == b->held && memcmp(a->state, b->state, sizeof a->state) == 0 &&
-             memcmp(a->serial, b->serial, sizeof a->serial) == 0));
+             memcmp(a->serial, b->serial, sizeof a->serial) == 0 &&
+             memcmp(a->sent, b->sent, sizeof a->sent) == 0));
 }
 
 static const char *show(const struct state *s)
 {
-    static char text[4][160];
+    static char text[4][200];
     static unsigned next;
     char *to = text[next++ % 4];
 
     if (!s->present)
         return "absent";
-    snprintf(to, sizeof text[0], "%s, %u by %u, %u by %u, %u by %u", s->held ? "held" : "there",
-             s->state[0], s->serial[0], s->state[1], s->serial[1], s->state[2], s->serial[2]);
+    snprintf(to, sizeof text[0], "%s, %u by %u, %u by %u, %u by %u, sent by %u %u %u",
+             s->held ? "held" : "there", s->state[0], s->serial[0], s->state[1], s->serial[1],
+             s->state[2], s->serial[2], s->sent[0], s->sent[1], s->sent[2]);
     return to;
 }
 

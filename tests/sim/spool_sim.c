@@ -240,6 +240,22 @@ static void submit_outcome(struct world *w, struct sim_message *m)
     spool_submit(w->spool, &op->op);
 }
 
+/* Elsewhere, or back. */
+static void submit_route(struct world *w, struct sim_message *m)
+{
+    struct sim_op *op = new_op(w, SPOOL_OP_ROUTE, m);
+    uint32_t first = (uint32_t)below(w, m->recipients);
+    uint32_t count = 1 + (uint32_t)below(w, m->recipients - first);
+
+    if (!one_in(w, 3))
+        snprintf(op->next_hop, sizeof op->next_hop, "h%u.example:25", (unsigned)op->serial);
+    for (uint32_t i = 0; i < count; i++)
+        op->routes[i] = (struct spool_route){ first + i, str_of(op->next_hop) };
+    op->op.routes = op->routes;
+    op->op.route_count = count;
+    spool_submit(w->spool, &op->op);
+}
+
 static void submit(struct world *w)
 {
     struct sim_message *m = some_living(w);
@@ -249,8 +265,10 @@ static void submit(struct world *w)
         m = new_message(w);
         if (m)
             spool_submit(w->spool, &new_op(w, SPOOL_OP_MESSAGE, m)->op);
-    } else if (what < 85) {
+    } else if (what < 77) {
         submit_outcome(w, m);
+    } else if (what < 85) {
+        submit_route(w, m);
     } else if (what < 90) {
         spool_submit(w->spool, &new_op(w, SPOOL_OP_DELETE, m)->op);
     } else if (what < 95) {

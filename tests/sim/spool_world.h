@@ -24,6 +24,7 @@ struct state {
     bool held;
     uint8_t state[RECIPIENTS_MAX];
     uint32_t serial[RECIPIENTS_MAX]; /* of the operation that said so: kept as `attempts` */
+    uint32_t sent[RECIPIENTS_MAX];   /* of the ROUTE that sent it elsewhere, in its text; 0: none */
 };
 
 struct sim_message {
@@ -42,6 +43,8 @@ struct sim_message {
 struct sim_op {
     struct spool_op op;
     struct spool_outcome outcomes[RECIPIENTS_MAX];
+    struct spool_route routes[RECIPIENTS_MAX];
+    char next_hop[40];
     struct sim_message *message, *bounce;
     uint32_t serial;
     unsigned era;                 /* which start it came after */

@@ -130,6 +130,16 @@ enum pt_err kit_do(struct spool *s, enum spool_op_kind kind, struct spool_messag
     return run(s, &op);
 }
 
+enum pt_err kit_route(struct spool *s, struct spool_message *m, const struct spool_route *routes,
+                      uint32_t count)
+{
+    struct spool_op op = {
+        .kind = SPOOL_OP_ROUTE, .message = m, .routes = routes, .route_count = count
+    };
+
+    return run(s, &op);
+}
+
 enum pt_err kit_outcome(struct spool *s, struct spool_message *m, uint32_t recipient,
                         enum spool_state state, const char *reply, struct spool_message *bounce)
 {

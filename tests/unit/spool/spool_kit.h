@@ -21,6 +21,8 @@ extern int64_t kit_now_us;
 /* Submits, turns, and returns the result. With `manual`. */
 enum pt_err kit_keep(struct spool *s, struct spool_message *m);
 enum pt_err kit_do(struct spool *s, enum spool_op_kind kind, struct spool_message *m);
+enum pt_err kit_route(struct spool *s, struct spool_message *m, const struct spool_route *routes,
+                      uint32_t count);
 enum pt_err kit_outcome(struct spool *s, struct spool_message *m, uint32_t recipient,
                         enum spool_state state, const char *reply, struct spool_message *bounce);
 

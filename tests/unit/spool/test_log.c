@@ -157,6 +157,56 @@ static void held_deleted_released(void **state)
     assert_int_equal(kit_check(f->spool, f->found.messages[1]), PT_ERR_OK);
 }
 
+static enum pt_err send_to(struct spool *s, struct spool_message *m, uint32_t recipient,
+                           const char *next_hop)
+{
+    const struct spool_route r = { recipient, str_of(next_hop) };
+
+    return kit_route(s, m, &r, 1);
+}
+
+static const char *sent_to(const struct spool_message *m, uint32_t recipient)
+{
+    static char text[80];
+    struct str to = m->next_hops ? m->next_hops[recipient] : STR_NULL;
+
+    snprintf(text, sizeof text, "%.*s", STR_FMT(to));
+    return text;
+}
+
+static void recipients_are_sent_elsewhere_and_back(void **state)
+{
+    struct fixture *f = *state;
+    struct spool_message *m = kit_message(f->spool, 10, 3), *plain = kit_message(f->spool, 10, 2);
+
+    assert_int_equal(send_to(f->spool, m, 0, "a.example:25"), PT_ERR_NOTFOUND);
+    assert_int_equal(kit_keep(f->spool, m), PT_ERR_OK);
+    assert_int_equal(kit_keep(f->spool, plain), PT_ERR_OK);
+    assert_int_equal(send_to(f->spool, m, 3, "a.example:25"), PT_ERR_INVALID);
+    assert_int_equal(send_to(f->spool, m, 0, "a.example:25"), PT_ERR_OK);
+    assert_int_equal(send_to(f->spool, m, 1, "b.example:25"), PT_ERR_OK);
+    assert_int_equal(send_to(f->spool, m, 2, "b.example:25"), PT_ERR_OK);
+    assert_int_equal(send_to(f->spool, m, 1, ""), PT_ERR_OK);
+    assert_int_equal(kit_outcome(f->spool, m, 2, SPOOL_QUEUED, "later", NULL), PT_ERR_OK);
+    spool_message_unref(m);
+    spool_message_unref(plain);
+    for (unsigned turn = 0; turn < 2; turn++) {
+        reopen(f);
+        assert_int_equal(f->found.count, 2);
+        m = f->found.messages[0];
+        assert_string_equal(sent_to(m, 0), "a.example:25");
+        assert_string_equal(sent_to(m, 1), "");
+        assert_string_equal(sent_to(m, 2), "b.example:25");
+        assert_int_equal(m->recipients[2].attempts, 3);
+        assert_null(f->found.messages[1]->next_hops);
+    }
+    assert_int_equal(send_to(f->spool, m, 0, ""), PT_ERR_OK);
+    assert_int_equal(send_to(f->spool, m, 2, "c.example:26"), PT_ERR_OK);
+    reopen(f);
+    assert_string_equal(sent_to(f->found.messages[0], 0), "");
+    assert_string_equal(sent_to(f->found.messages[0], 2), "c.example:26");
+}
+
 static void large_content_has_a_file(void **state)
 {
     struct fixture *f = *state;
@@ -354,6 +404,7 @@ int main(void)
         TEST(outcomes_come_back_and_the_last_one_ends_it),
         TEST(a_bounce_is_kept_with_the_outcome),
         TEST(held_deleted_released),
+        TEST(recipients_are_sent_elsewhere_and_back),
         TEST(large_content_has_a_file),
         TEST(a_large_file_that_is_gone_is_told),
         TEST(segments_are_used_again),
