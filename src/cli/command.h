@@ -107,6 +107,9 @@ json_t *cli_queue_page(struct cli *c, const char *filter, const char *cursor, ui
 json_t *cli_trace_events(struct cli *c, const char *id);
 void cli_trace_print(const json_t *events);
 
+/* The settings document in a file, "-" for standard input; NULL: said on stderr. */
+json_t *cli_read_draft(const char *file);
+
 /* The preview in the answer to a dry run. */
 void cli_preview_print(const json_t *preview);
 

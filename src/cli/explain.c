@@ -11,8 +11,7 @@
 
 /* ---- the question ---- */
 
-/* The JSON of a file, "-" for standard input; NULL: said. */
-static json_t *read_draft(const char *file)
+json_t *cli_read_draft(const char *file)
 {
     FILE *in = strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
     json_error_t error;
@@ -45,7 +44,7 @@ static json_t *question(struct cli *c)
     json_t *body =
         json_pack("{s:s, s:b}", "address", c->args[0], "tls", cli_option(c, "--tls") != NULL);
     const char *file = cli_option(c, "--draft");
-    json_t *draft = file ? read_draft(file) : NULL;
+    json_t *draft = file ? cli_read_draft(file) : NULL;
     uint64_t size = 0;
 
     if ((file && !draft) || !cli_option_u64(c, "--size", 0, &size)) {

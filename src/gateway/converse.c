@@ -171,6 +171,7 @@ static void on_rcpt(struct session *s)
     struct refused r = { .command = "RCPT", .what = "recipient", .step = "memory" };
 
     facts.recipients = t->message->recipient_count;
+    facts.size = t->announced;
     facts.sender = r.sender = t->message->reverse_path;
     facts.recipient = r.address = r.recipient = s->smtp.asked.rcpt.address;
     record_rcpt(s, facts.recipient);
@@ -184,10 +185,12 @@ static void on_rcpt(struct session *s)
         refuse(s, &r, NULL);
         return;
     }
-    if (transaction_add_recipient(t, &s->smtp.asked.rcpt))
-        answer(s, NULL);
-    else
+    if (!transaction_add_recipient(t, &s->smtp.asked.rcpt)) {
         refuse(s, &r, &reply_memory);
+        return;
+    }
+    smtp_server_limit_size(&s->smtp, policy_route_size(t->snapshot, facts.recipient));
+    answer(s, NULL);
 }
 
 static const char *step_for(enum pt_err err)

@@ -108,6 +108,7 @@ struct transaction *transaction_new(struct session *s, const struct smtp_mail *m
     t->message = m;
     m->arena.max = ARENA_MAX;
     mime_header_init(&t->header);
+    t->announced = mail->size;
     m->ret = mail->ret;
     m->flags = (mail->body == SMTP_BODY_8BITMIME ? SPOOL_BODY_8BITMIME : 0u) |
                (mail->smtputf8 ? SPOOL_SMTPUTF8 : 0u);

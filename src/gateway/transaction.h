@@ -43,6 +43,7 @@ struct transaction {
     struct session *session;          /* NULL: the client is gone */
     struct policy_snapshot *snapshot; /* the one of its MAIL */
     struct spool_message *message;
+    uint64_t announced; /* octets, by SIZE; 0: none */
     uint32_t recipients_cap;
     struct mime_header header; /* scan of the content as it arrives */
     bool ending;               /* the end of data was seen; waiting for the spool */

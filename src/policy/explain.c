@@ -44,7 +44,8 @@ static bool is_counted(const struct policy_step *s)
 {
     return s->scope != POLICY_SCOPE_NONE || s->rule == POLICY_RULE_MAX_CONNECTIONS ||
            s->rule == POLICY_RULE_MAX_MESSAGES || s->rule == POLICY_RULE_MAX_DATA ||
-           s->rule == POLICY_RULE_MAX_MESSAGE_SIZE || s->rule == POLICY_RULE_MAX_RECIPIENTS;
+           s->rule == POLICY_RULE_MAX_MESSAGE_SIZE || s->rule == POLICY_RULE_MAX_RECIPIENTS ||
+           s->rule == POLICY_RULE_ROUTE_SIZE;
 }
 
 static void show_step(const struct policy_snapshot *snap, const struct policy_explain_ask *ask,

@@ -204,6 +204,39 @@ static void relay_domains(struct question *q, struct str local, struct str domai
     question_block(q, step, POLICY_REFUSE, &no_routing);
 }
 
+/* What was not announced is counted while it is read, see policy_route_size(). */
+static void route_size(struct question *q, struct str domain)
+{
+    const struct settings *s = q->snap->settings;
+    const struct settings_route *route =
+        s->routes_limit_size ? settings_route_for(s, domain) : NULL;
+    struct policy_step step = { .rule = POLICY_RULE_ROUTE_SIZE,
+                                .entry = POLICY_NO_ENTRY,
+                                .value = q->facts->size,
+                                .limit = route ? route->max_message_size : 0 };
+
+    if (!step.limit)
+        return;
+    if (step.value <= step.limit) {
+        question_pass(q, step);
+        return;
+    }
+    if (q->v->action == POLICY_ACCEPT)
+        q->settled = false; /* what was settled is that mail may go there, not how much */
+    question_block(q, step, POLICY_REFUSE, &smtp_reply_too_large);
+}
+
+uint64_t policy_route_size(const struct policy_snapshot *snap, struct str recipient)
+{
+    const struct settings_route *route;
+    struct str local, domain;
+
+    if (!snap->settings->routes_limit_size || !policy_address_split(recipient, &local, &domain))
+        return 0;
+    route = settings_route_for(snap->settings, domain);
+    return route ? route->max_message_size : 0;
+}
+
 static void rcpt_rules(struct question *q)
 {
     uint64_t recipients = q->snap->settings->message_rules.max_recipients;
@@ -218,6 +251,8 @@ static void rcpt_rules(struct question *q)
         permitted_relay(q);
     if (question_open(q))
         relay_domains(q, local, domain);
+    if (has_domain && (q->v->explain || q->v->action == POLICY_ACCEPT))
+        route_size(q, domain);
 }
 
 /* ---- the questions ---- */

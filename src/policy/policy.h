@@ -114,7 +114,8 @@ enum policy_action {
     X(POSTMASTER, "postmaster")                                                                    \
     X(PERMITTED_RELAY, "permitted relay")                                                          \
     X(RELAY_DOMAINS, "relay domains")                                                              \
-    X(SOURCE_ROUTE, "routing in the local part")
+    X(SOURCE_ROUTE, "routing in the local part")                                                   \
+    X(ROUTE_SIZE, "message size of the route")
 
 enum policy_rule {
 #define POLICY_RULE_ENUM(name, text) POLICY_RULE_##name,
@@ -202,9 +203,9 @@ void policy_verdict_init(struct policy_verdict *v, bool explain);
  * mail     client, now_us, usage, ban, tls, messages, data, size, helo, sender, helo_dns,
  *          sender_dns:                    421 4.7.0 with POLICY_DISCONNECT, 530 5.7.0, 552 5.3.4,
  *                                         and what the checks refuse with (checks.c)
- * rcpt     client, now_us, usage, ban, tls, recipients, recipient:
+ * rcpt     client, now_us, usage, ban, tls, size, recipients, recipient:
  *                                         421 4.7.0 with POLICY_DISCONNECT, 530 5.7.0, 452 4.5.3,
- *                                         550 5.7.1
+ *                                         550 5.7.1, 552 5.3.4
  */
 void policy_connect(const struct policy_snapshot *snap, const struct policy_facts *facts,
                     struct policy_verdict *v);
@@ -235,6 +236,9 @@ bool policy_may_relay(const struct policy_snapshot *snap, const struct net_addr 
  * asks. */
 PT_NODISCARD bool policy_ask_name(const struct policy_facts *facts, enum policy_ask ask,
                                   char out[SETTINGS_DOMAIN_SIZE]);
+
+/* The largest message that the route of this recipient takes; 0: it says nothing. */
+uint64_t policy_route_size(const struct policy_snapshot *snap, struct str recipient);
 
 /* ---- limits ---- */
 

@@ -201,6 +201,9 @@ static void write_facts(const struct policy_snapshot *snap, const struct policy_
     case POLICY_RULE_SOURCE_ROUTE:
         BUF_LIT(out, "the local part names another host");
         return;
+    case POLICY_RULE_ROUTE_SIZE:
+        write_limit(step, out);
+        return;
     case POLICY_RULE_COUNT:
         break;
     }

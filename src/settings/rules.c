@@ -170,6 +170,46 @@ static void check_protocol(struct settings_check *c, const json_t *route)
     settings_check_leave(c, mark);
 }
 
+/* An order for some would leave open where the others stand. */
+static void check_order(struct settings_check *c, const json_t *route)
+{
+    json_t *hops = json_object_get(route, "next_hops"), *hop;
+    size_t i, inner, mark = settings_check_enter(c, STR("next_hops"));
+    bool ordered = false;
+
+    json_array_foreach(hops, i, hop) ordered |= json_is_integer(json_object_get(hop, "order"));
+    json_array_foreach(hops, i, hop)
+    {
+        bool has_order = json_is_integer(json_object_get(hop, "order"));
+
+        inner = settings_check_enter_index(c, i);
+        if (ordered && !has_order) {
+            settings_check_enter(c, STR("order"));
+            problem(c, SETTINGS_ERROR, settings_check_pointer(c),
+                    "is missing: another next hop of this route has one");
+        } else if (!ordered && json_is_integer(json_object_get(hop, "weight"))) {
+            settings_check_enter(c, STR("weight"));
+            problem(c, SETTINGS_ERROR, settings_check_pointer(c),
+                    "needs an \"order\": those with the same one share by weight");
+        }
+        settings_check_leave(c, inner);
+    }
+    settings_check_leave(c, mark);
+}
+
+static void check_route_size(struct settings_check *c, const json_t *document, const json_t *route)
+{
+    const json_t *of_route = json_object_get(route, "max_message_size_mb");
+    const json_t *of_all = settings_json_at(document, "message_rules", "max_message_size_mb", NULL);
+    size_t mark = settings_check_enter(c, STR("max_message_size_mb"));
+
+    if (json_is_integer(of_route) && json_is_integer(of_all) &&
+        json_integer_value(of_route) > json_integer_value(of_all))
+        problem(c, SETTINGS_WARNING, settings_check_pointer(c),
+                "is larger than /message_rules/max_message_size_mb, which counts");
+    settings_check_leave(c, mark);
+}
+
 static bool is_source_in_force(const struct settings_check *c, const struct net_addr *a)
 {
     const struct settings *s = c->host->in_force;
@@ -205,6 +245,8 @@ static void check_routes(struct settings_check *c, const json_t *document)
         check_route(c, route);
         check_protocol(c, route);
         settings_check_auth(c, route);
+        check_order(c, route);
+        check_route_size(c, document, route);
         check_source(c, json_object_get(route, "source"));
         settings_check_leave(c, mark);
     }

@@ -71,6 +71,8 @@ struct settings_limit {
 struct settings_next_hop {
     const char *host; /* name or address literal without brackets */
     uint16_t port;
+    uint32_t order;  /* the lowest is tried first, equal ones share by weight */
+    uint32_t weight; /* 1 or more */
 };
 
 struct settings_auth {
@@ -83,9 +85,12 @@ struct settings_auth {
 struct settings_route {
     const char *domain; /* "example.com", "*.example.com" or "*", in lower case, A-labels */
     enum settings_via via;
-    struct settings_next_hop *next_hops; /* in order of preference */
+    struct settings_next_hop *next_hops; /* as the document lists them */
     uint32_t next_hop_count;
+    bool ordered;             /* by their `order`; else each has its place in the list as `order` */
     uint32_t max_concurrency; /* 0: the default */
+    uint32_t max_messages_per_minute; /* 0: no limit */
+    uint64_t max_message_size;        /* octets; 0: that of message_rules */
     enum settings_route_tls tls;
     const char *ca;             /* the ID of an uploaded CA; NULL: the system's */
     struct settings_auth *auth; /* NULL: none */
@@ -146,6 +151,7 @@ struct settings {
     } message_rules;
     struct settings_route *routes; /* in document order */
     uint32_t route_count;
+    bool routes_limit_size; /* one of them has a max_message_size */
     struct {
         uint32_t first_after_seconds; /* 0: the default, here and below */
         uint32_t at_least_every_minutes;

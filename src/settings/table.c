@@ -331,6 +331,24 @@ static const struct schema_node next_hop[] = {
         .fallback = "25",
         .summary = "Its port.",
     },
+    {
+        .key = "order",
+        .type = SCHEMA_INTEGER,
+        .flags = SCHEMA_NULLABLE,
+        .min = 0,
+        .max = 65535,
+        .summary = "The lowest is tried first; those with the same order share the messages. Where "
+                   "one next hop of a route has it all need it. Default: the place in the list.",
+    },
+    {
+        .key = "weight",
+        .type = SCHEMA_INTEGER,
+        .flags = SCHEMA_NULLABLE,
+        .min = 1,
+        .max = 1000,
+        .summary = "Its share among those with the same order: one with 3 gets three times the "
+                   "messages of one with 1. Needs order. Default: 1.",
+    },
     { .key = NULL },
 };
 
@@ -361,7 +379,7 @@ static const struct schema_node route[] = {
         .max = 64,
         .item = ITEM(.type = SCHEMA_OBJECT, .children = next_hop,
                      .summary = "A host that takes the mail."),
-        .summary = "Where the mail goes, in order of preference.",
+        .summary = "Where the mail goes, in order of preference, or as order and weight say.",
     },
     {
         .key = "tls",
@@ -415,6 +433,27 @@ static const struct schema_node route[] = {
         .min = 1,
         .max = 1000,
         .summary = "Connections to it at a time. Default: the gateway's own choice.",
+    },
+    {
+        .key = "max_messages_per_minute",
+        .type = SCHEMA_INTEGER,
+        .flags = SCHEMA_NULLABLE,
+        .min = 1,
+        .max = 1000000,
+        .unit = "messages",
+        .summary = "Messages handed to it in a minute, spread evenly over it; the others wait "
+                   "their turn. By \"mx\" it counts for each domain by itself. Default: no limit.",
+    },
+    {
+        .key = "max_message_size_mb",
+        .type = SCHEMA_INTEGER,
+        .flags = SCHEMA_NULLABLE,
+        .min = 1,
+        .max = 2047,
+        .unit = "MiB",
+        .summary = "The largest message taken for its recipients: 552 5.3.4 at RCPT where SIZE "
+                   "was announced, else while reading, for the whole message. Default: what "
+                   "message_rules.max_message_size_mb says.",
     },
     { .key = NULL },
 };

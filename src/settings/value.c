@@ -265,6 +265,8 @@ static void build_route(struct builder *b, const json_t *from, struct settings_r
     r->domain = copy(b, json_object_get(from, "domain"));
     r->via = hops ? SETTINGS_VIA_NEXT_HOPS : SETTINGS_VIA_MX;
     r->max_concurrency = number(from, "max_concurrency");
+    r->max_messages_per_minute = number(from, "max_messages_per_minute");
+    r->max_message_size = (uint64_t)number(from, "max_message_size_mb") * 1048576;
     r->ca = copy(b, json_object_get(from, "ca"));
     build_auth(b, json_object_get(from, "auth"), r);
     r->lmtp = json_is_string(protocol) && str_eq(settings_json_str(protocol), STR("lmtp"));
@@ -280,6 +282,9 @@ static void build_route(struct builder *b, const json_t *from, struct settings_r
 
         r->next_hops[i].host = copy(b, json_object_get(hop, "host"));
         r->next_hops[i].port = (uint16_t)number(hop, "port");
+        r->ordered |= json_is_integer(json_object_get(hop, "order"));
+        r->next_hops[i].order = r->ordered ? number(hop, "order") : (uint32_t)i;
+        r->next_hops[i].weight = PT_MAX(number(hop, "weight"), 1u);
     }
     r->next_hop_count = (uint32_t)count;
 }
@@ -295,6 +300,7 @@ static void build_routes(struct builder *b, const json_t *from)
     for (size_t i = 0; i < count; i++) {
         build_route(b, json_array_get(from, i), &b->s->routes[i]);
         domains[i] = b->s->routes[i].domain;
+        b->s->routes_limit_size |= b->s->routes[i].max_message_size != 0;
     }
     b->s->route_count = (uint32_t)count;
     b->s->private->routes = settings_domains_new(domains, b->s->route_count);

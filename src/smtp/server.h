@@ -189,6 +189,10 @@ void smtp_server_answer(struct smtp_server *s, struct buf *out, const struct smt
 /* Keeps s->asked valid beyond the life of `in`. False when memory is short: answer then. */
 PT_NODISCARD bool smtp_server_hold(struct smtp_server *s);
 
+/* After a RCPT was taken: the content of this transaction may have at most so many octets, if that
+ * is less than what MAIL allowed; 0: as it is. */
+void smtp_server_limit_size(struct smtp_server *s, uint64_t octets);
+
 /* While content streams: it cannot be stored. The rest is dropped and `reply` answers its end (if
  * memory is too short to keep the words, smtp_reply_cannot_store does). The transaction is over,
  * without `reset`. Once or more often between two feeds; nothing happens outside of content. */

@@ -22,6 +22,12 @@ static bool is_too_large(const struct smtp_server *s, uint64_t more)
     return s->max_size && (s->size > s->max_size || more > s->max_size - s->size);
 }
 
+void smtp_server_limit_size(struct smtp_server *s, uint64_t octets)
+{
+    if (octets && (!s->max_size || octets < s->max_size))
+        s->max_size = octets;
+}
+
 /* ---- giving up ---- */
 
 /* The reply at the end is in words that do not last: they are written now and kept. */
