@@ -99,6 +99,17 @@ const struct http_route api_routes[] = {
     { HTTP_METHOD_POST, V1 "/queue/delete", api_queue_many_delete, IDS, NULL, "remove messages" },
     { HTTP_METHOD_POST, V1 "/queue/bounce", api_queue_many_bounce, IDS, NULL,
       "give messages up and tell their senders" },
+    { HTTP_METHOD_POST, V1 "/queue/redirect", api_queue_redirect, IDS, NULL,
+      "send queued mail to another next hop than the routes lead to: exactly one of ids, "
+      "destination and all, and either to (HOST or HOST:PORT) or undo (true); what the routes "
+      "demand is demanded there" },
+    { HTTP_METHOD_GET, V1 "/queue/suspensions", api_suspensions_get, 0, NULL,
+      "the suspended destinations" },
+    { HTTP_METHOD_POST, V1 "/queue/suspend", api_destination_suspend, SMALL, NULL,
+      "hand nothing to a destination: { \"destination\", \"reason\", \"for_seconds\" or "
+      "\"until\" }; without a time until it is resumed" },
+    { HTTP_METHOD_POST, V1 "/queue/resume", api_destination_resume, SMALL, NULL,
+      "let a suspended destination go on: { \"destination\" }" },
     { HTTP_METHOD_GET, V1 "/queue/{id}", api_queue_item_get, 0, "limit recipient",
       "one message with its recipients, 1000 at a time: the next ones from number next_recipient" },
     { HTTP_METHOD_DELETE, V1 "/queue/{id}", api_queue_item_delete, 0, NULL, "remove it" },

@@ -69,6 +69,8 @@ struct api_recipient {
     int64_t next_attempt_us; /* 0: at once, or never */
     uint16_t code;           /* last reply; 0: none */
     struct str reply;
+    struct str redirected; /* where an administrator sends it, "HOST:PORT"; empty: nowhere else */
+    bool suspended;        /* its destination is */
 };
 
 /* A queued message; the strings are borrowed for the time of the call that shows it. */
@@ -119,7 +121,8 @@ enum api_queue_action {
     API_QUEUE_HOLD,
     API_QUEUE_RELEASE,
     API_QUEUE_DELETE,
-    API_QUEUE_BOUNCE, /* given up now, with a notice to the sender */
+    API_QUEUE_BOUNCE,   /* given up now, with a notice to the sender */
+    API_QUEUE_REDIRECT, /* to `next_hop` of the selection */
 };
 
 /* Exactly one of: ids, destination, all. */
@@ -128,6 +131,17 @@ struct api_queue_selection {
     uint32_t id_count;
     struct str destination;
     bool all;
+    struct str next_hop; /* with REDIRECT: HOST or HOST:PORT; .p NULL: taken back */
+};
+
+enum { API_DESTINATION_NAME = 1024 };
+
+/* A destination that an administrator has suspended. */
+struct api_suspension {
+    const char *destination;
+    const char *reason; /* "": none was given */
+    const char *by;
+    int64_t since_us, until_us; /* until 0: until it is resumed */
 };
 
 struct api_destination {
@@ -136,6 +150,8 @@ struct api_destination {
     uint32_t connections;
     int64_t rests_until_us; /* 0: it does not */
     const char *error;      /* the last trouble; "": none */
+    bool suspended;
+    int64_t suspended_until_us; /* 0: until it is resumed */
 };
 
 /* ---- status ---- */
@@ -370,6 +386,20 @@ struct api_deps {
     /* Shows each destination that has something. */
     void (*queue_destinations)(void *ctx, void (*show)(void *user, const struct api_destination *d),
                                void *user);
+
+    /* What it suspends is called `out_name`; durable when it returns. PT_ERR_NOTFOUND: there is no
+     * such destination; PT_ERR_INVALID: the domain is no destination of its own, the fault names
+     * the one it is part of. `since_us` is not looked at. */
+    enum pt_err (*destination_suspend)(void *ctx, const struct api_suspension *s,
+                                       char out_name[API_DESTINATION_NAME], struct pt_fault *fault);
+
+    /* PT_ERR_NOTFOUND: it is not suspended. */
+    enum pt_err (*destination_resume)(void *ctx, struct str destination,
+                                      char out_name[API_DESTINATION_NAME], struct pt_fault *fault);
+
+    /* Shows all; false: memory is short. */
+    bool (*suspensions)(void *ctx, void (*show)(void *user, const struct api_suspension *s),
+                        void *user);
 
     /* `out` is zeroed. */
     void (*status)(void *ctx, struct api_status *out);

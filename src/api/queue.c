@@ -33,6 +33,8 @@ static json_t *recipient_json(const struct api_recipient *r)
     api_json_set(&v, "next_attempt", api_json_time(r->next_attempt_us));
     api_json_set(&v, "code", r->code ? json_integer(r->code) : json_null());
     api_json_set(&v, "reply", r->reply.n ? api_json_str(r->reply) : json_null());
+    api_json_set(&v, "redirected_to", r->redirected.n ? api_json_str(r->redirected) : json_null());
+    api_json_set(&v, "suspended", json_boolean(r->suspended));
     return v;
 }
 
@@ -301,7 +303,7 @@ static void log_act(struct http_exchange *x, enum api_queue_action action,
 static const char *const action_names[] = {
     [API_QUEUE_RETRY] = "queue.retry",     [API_QUEUE_HOLD] = "queue.hold",
     [API_QUEUE_RELEASE] = "queue.release", [API_QUEUE_DELETE] = "queue.delete",
-    [API_QUEUE_BOUNCE] = "queue.bounce",
+    [API_QUEUE_BOUNCE] = "queue.bounce",   [API_QUEUE_REDIRECT] = "queue.redirect",
 };
 
 /* "all", "destination D", or the IDs, as far as they fit. */
@@ -321,6 +323,10 @@ static void describe(const struct api_queue_selection *s, struct buf *out)
     }
     if (s->id_count > IDS_TOLD)
         buf_addf(out, " and %u more", (unsigned)(s->id_count - IDS_TOLD));
+    if (s->next_hop.n) {
+        BUF_LIT(out, " to ");
+        buf_add_str(out, s->next_hop);
+    }
 }
 
 static void carry_out(struct http_exchange *x, enum api_queue_action action,
@@ -335,12 +341,15 @@ static void carry_out(struct http_exchange *x, enum api_queue_action action,
 
     if (err) {
         api_audit_end(x, row, err, str_of(fault.text));
-        api_queue_problem(x, err, fault.text);
+        if (err == PT_ERR_INVALID && action == API_QUEUE_REDIRECT)
+            http_problem(x, 400, "to %s.", fault.text);
+        else
+            api_queue_problem(x, err, fault.text);
         return;
     }
     snprintf(told, sizeof told, "%llu message%s", (unsigned long long)count, count == 1 ? "" : "s");
     api_audit_end(x, row, PT_ERR_OK, str_of(told));
-    if (count)
+    if (count && action != API_QUEUE_REDIRECT) /* that one is logged for each message */
         log_act(x, action, selection, count);
     body = json_object();
     api_json_set(&body, "count", json_integer((json_int_t)count));
@@ -460,3 +469,48 @@ ACTION(hold, API_QUEUE_HOLD)
 ACTION(release, API_QUEUE_RELEASE)
 ACTION(delete, API_QUEUE_DELETE)
 ACTION(bounce, API_QUEUE_BOUNCE)
+
+/* Beside the selection either "to" or "undo"; both are taken out of the body. */
+static const char *read_next_hop(json_t *body, struct api_queue_selection *s, json_t **out_to)
+{
+    json_t *to = json_object_get(body, "to"), *undo = json_object_get(body, "undo");
+
+    if ((to != NULL) == (undo != NULL))
+        return "The body must have either to or undo.";
+    if (to && json_string_length(to) == 0)
+        return "to must be the next hop, HOST or HOST:PORT.";
+    if (undo && !json_is_true(undo))
+        return "undo must be true.";
+    *out_to = json_incref(to);
+    if (to)
+        s->next_hop = str_of(json_string_value(to));
+    json_object_del(body, "to");
+    json_object_del(body, "undo");
+    return NULL;
+}
+
+static void redirect_job(struct http_exchange *x)
+{
+    struct api_queue_selection selection = { 0 };
+    json_t *body = http_exchange_json(x, NULL), *to = NULL;
+    uint64_t *ids = NULL;
+    const char *why;
+
+    if (!body)
+        return;
+    why = read_next_hop(body, &selection, &to);
+    if (!why)
+        why = read_selection(body, &selection, &ids);
+    if (why)
+        http_problem(x, 400, "%s", why);
+    else
+        act(x, API_QUEUE_REDIRECT, &selection);
+    free(ids);
+    json_decref(to);
+    json_decref(body);
+}
+
+void api_queue_redirect(struct http_exchange *x)
+{
+    api_job(x, redirect_job);
+}

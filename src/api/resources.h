@@ -99,6 +99,13 @@ void api_queue_many_hold(struct http_exchange *x);
 void api_queue_many_release(struct http_exchange *x);
 void api_queue_many_delete(struct http_exchange *x);
 void api_queue_many_bounce(struct http_exchange *x);
+void api_queue_redirect(struct http_exchange *x);
+
+/* destinations.c */
+void api_suspensions_get(struct http_exchange *x);
+void api_destination_suspend(struct http_exchange *x);
+void api_destination_resume(struct http_exchange *x);
+json_t *api_suspensions_json(struct http_exchange *x); /* a list; NULL: memory is short */
 
 /* content.c */
 void api_queue_content(struct http_exchange *x);

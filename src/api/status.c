@@ -88,6 +88,8 @@ static void add_destination(void *user, const struct api_destination *d)
     api_json_set(&v, "connections", json_integer(d->connections));
     api_json_set(&v, "rests_until", api_json_time(d->rests_until_us));
     api_json_set(&v, "error", d->error && *d->error ? api_json_str(str_of(d->error)) : json_null());
+    api_json_set(&v, "suspended", json_boolean(d->suspended));
+    api_json_set(&v, "suspended_until", api_json_time(d->suspended_until_us));
     api_json_add(list, v);
 }
 
@@ -222,6 +224,7 @@ static void status_job(struct http_exchange *x)
         api_json_set(&v, "spool", spool_json(s));
         api_json_set(&v, "memory", memory_json(s));
         api_json_set(&v, "queue", destinations);
+        api_json_set(&v, "suspensions", api_suspensions_json(x));
         api_json_set(&v, "log", counters_json("dropped", log_dropped(), NULL, 0));
         api_json_set(&v, "warnings", api_warnings_json(s));
         http_answer_json(x, 200, v);

@@ -110,6 +110,9 @@ void cli_trace_print(const json_t *events);
 /* The settings document in a file, "-" for standard input; NULL: said on stderr. */
 json_t *cli_read_draft(const char *file);
 
+/* A line for each suspended destination. */
+void cli_suspensions_print(const json_t *items);
+
 /* The preview in the answer to a dry run. */
 void cli_preview_print(const json_t *preview);
 
@@ -157,6 +160,10 @@ int cli_queue_list(struct cli *c);
 int cli_queue_show(struct cli *c);
 int cli_queue_act(struct cli *c); /* retry, hold, release, delete, bounce */
 int cli_queue_export(struct cli *c);
+int cli_queue_redirect(struct cli *c);
+int cli_queue_suspend(struct cli *c);
+int cli_queue_resume(struct cli *c);
+int cli_queue_suspensions(struct cli *c);
 int cli_spool_check(struct cli *c);
 int cli_spool_export(struct cli *c);
 int cli_trace(struct cli *c);

@@ -463,6 +463,59 @@ const struct cli_command cli_commands[] = {
     },
     {
         .name = "queue",
+        .verb = "redirect",
+        .args = "[DESTINATION|ID…]",
+        .summary = "send queued mail to another next hop than the routes lead to",
+        .text = "For a destination in trouble: its queued mail goes to --to at once and stays "
+                "redirected, also\nacross a restart, until it is delivered or --undo. Mail that "
+                "comes later goes by the routes. What\na route demands (TLS and its CA, source, "
+                "protocol) is demanded of the other next hop too.\n\n"
+                "  postern queue redirect mx:example.com --to relay.example.net\n"
+                "  postern queue redirect mx:example.com --undo\n"
+                "  postern queue redirect 0B2F4K6M8Q1 --to 192.0.2.7:2525",
+        .options = { VALUE("--to", "HOST[:PORT]", "where it goes; port 25 unless told"),
+                     FLAG("--undo", "where the routes lead again"), DESTINATION, ALL, JSON },
+        .max_args = -1,
+        .run = cli_queue_redirect,
+    },
+    {
+        .name = "queue",
+        .verb = "suspend",
+        .args = "DESTINATION",
+        .summary = "hand nothing to a destination for a while",
+        .text = "Mail for it is still taken and waits; `queue retry` leaves it waiting. Senders "
+                "hear of the delay,\nand mail that is too old goes back, as ever. Without --for "
+                "it holds until `queue resume`. A\ndestination is named as in `status`, or by its "
+                "domain; what a route demands of it (/tls=…) may\nbe left out and then does not "
+                "matter.\n\n"
+                "  postern queue suspend example.com --for 2h --reason 'they move house'",
+        .options = { VALUE("--for", "TIME", "so long: 90s, 30m, 2h, 5d"),
+                     VALUE("--reason", "TEXT", "why, for other administrators; no sender sees it"),
+                     JSON },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_queue_suspend,
+    },
+    {
+        .name = "queue",
+        .verb = "resume",
+        .args = "DESTINATION",
+        .summary = "let a suspended destination go on",
+        .text = "  postern queue resume example.com",
+        .options = { JSON },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_queue_resume,
+    },
+    {
+        .name = "queue",
+        .verb = "suspensions",
+        .summary = "the suspended destinations: since when, by whom, why, until when",
+        .options = { JSON },
+        .run = cli_queue_suspensions,
+    },
+    {
+        .name = "queue",
         .verb = "delete",
         .args = "[ID…]",
         .summary = "remove messages; nobody is told",

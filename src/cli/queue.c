@@ -35,6 +35,10 @@ static void describe(const json_t *message, struct buf *out)
 
     if (json_is_true(json_object_get(message, "held")))
         BUF_LIT(out, "held, ");
+    if (json_is_true(json_object_get(first, "suspended")))
+        BUF_LIT(out, "suspended, ");
+    if (*cli_text(first, "redirected_to"))
+        buf_addf(out, "redirected to %s, ", cli_text(first, "redirected_to"));
     buf_add_str(out, str_of(cli_text(first, "state")));
     if (seconds_to(first, "next_attempt", &seconds) && seconds > 0) {
         out_age(seconds, age);
@@ -228,6 +232,10 @@ static void show_recipient(const json_t *r)
     if (*cli_text(r, "destination")) {
         fputs("    through ", stdout);
         out_safe(stdout, str_of(cli_text(r, "destination")));
+        if (*cli_text(r, "redirected_to"))
+            fputs(", redirected by an administrator", stdout);
+        if (json_is_true(json_object_get(r, "suspended")))
+            fputs(", suspended", stdout);
         putchar('\n');
     }
     if (*cli_text(r, "reply")) {

@@ -110,7 +110,9 @@ static void print_queue(const json_t *queue)
         out_table_addf(&t, "%" PRId64, cli_number(d, "deferred"));
         out_table_addf(&t, "%" PRId64, cli_number(d, "held"));
         out_table_addf(&t, "%" PRId64, cli_number(d, "connections"));
-        out_table_add(&t, str_of(cli_text(d, "error")));
+        out_table_add(&t,
+                      str_of(json_is_true(json_object_get(d, "suspended")) ? "suspended"
+                                                                           : cli_text(d, "error")));
     }
     out_table_print(&t, stdout);
 }
@@ -202,6 +204,9 @@ static void print_status(const json_t *s)
         printf("%" PRId64 " lines dropped: the disk was too slow\n", dropped);
     }
     print_queue(json_object_get(s, "queue"));
+    if (json_array_size(json_object_get(s, "suspensions")))
+        putchar('\n');
+    cli_suspensions_print(json_object_get(s, "suspensions"));
     print_warnings(json_object_get(s, "warnings"));
 }
 

@@ -11,6 +11,7 @@
 #include "daemon/names_api.h"
 #include "daemon/process.h"
 #include "daemon/status.h"
+#include "daemon/suspensions.h"
 #include "daemon/tls_check.h"
 #include "daemon/tracking_api.h"
 #include "daemon/version.h"
@@ -135,6 +136,8 @@ static bool show_message(void *user, const struct relay_view_message *m)
             .next_attempt_us = r->next_attempt_us,
             .code = r->code,
             .reply = r->reply,
+            .redirected = r->redirected,
+            .suspended = r->suspended,
         };
     }
     go_on = s->show(s->user, &(struct api_message){
@@ -204,7 +207,7 @@ static enum pt_err queue_act(void *ctx, enum api_queue_action action,
     static const enum relay_view_action actions[] = {
         [API_QUEUE_RETRY] = RELAY_VIEW_RETRY,     [API_QUEUE_HOLD] = RELAY_VIEW_HOLD,
         [API_QUEUE_RELEASE] = RELAY_VIEW_RELEASE, [API_QUEUE_DELETE] = RELAY_VIEW_DELETE,
-        [API_QUEUE_BOUNCE] = RELAY_VIEW_BOUNCE,
+        [API_QUEUE_BOUNCE] = RELAY_VIEW_BOUNCE,   [API_QUEUE_REDIRECT] = RELAY_VIEW_REDIRECT,
     };
     struct process *p = ctx;
     struct relay_view_selection wanted = {
@@ -214,8 +217,16 @@ static enum pt_err queue_act(void *ctx, enum api_queue_action action,
         .all = selection->all,
     };
     bool loading = queue_loading(p);
+    char next_hop[RELAY_VIEW_NEXT_HOP];
     enum pt_err err = PT_ERR_AGAIN;
 
+    if (selection->next_hop.p && atomic_load(&p->serving)) {
+        const char *wrong = relay_view_next_hop(p->relay, selection->next_hop, next_hop);
+
+        if (wrong)
+            return pt_fault_set(fault, PT_ERR_INVALID, "%s", wrong);
+        wanted.next_hop = str_of(next_hop);
+    }
     /* One message may be known already; of several, or all, none must be passed over. */
     if (atomic_load(&p->serving) && (!loading || selection->id_count == 1))
         err = relay_view_act(p->relay, actions[action], &wanted, out_count);
@@ -297,6 +308,8 @@ static bool show_destination(void *user, const struct relay_view_destination *d)
                          .connections = d->connections,
                          .rests_until_us = d->rests_until_us,
                          .error = d->error,
+                         .suspended = d->suspended,
+                         .suspended_until_us = d->suspended_until_us,
                      });
     return true;
 }
@@ -409,6 +422,9 @@ void process_api_deps(struct process *p, struct api_deps *deps)
         .queue_act = queue_act,
         .queue_content = queue_content,
         .queue_destinations = queue_destinations,
+        .destination_suspend = suspensions_add,
+        .destination_resume = suspensions_end,
+        .suspensions = suspensions_each,
         .connections_list = connections_list,
         .connection_show = connection_show,
         .connection_end = connection_end,

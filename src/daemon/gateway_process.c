@@ -20,6 +20,7 @@
 #include "daemon/notify.h"
 #include "daemon/outgoing.h"
 #include "daemon/process.h"
+#include "daemon/suspensions.h"
 #include "spool/disk.h"
 
 enum {
@@ -149,6 +150,7 @@ static enum pt_err start_mail(struct process *p, struct pt_fault *fault)
         return err;
     if (!start_relay(p))
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory or descriptors to start");
+    suspensions_load(p);
     err = start_spool(p, fault);
     if (err != PT_ERR_OK)
         return err;

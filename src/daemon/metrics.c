@@ -211,6 +211,8 @@ static void queue(const struct relay_stats *r, struct buf *out)
                      { STR("in_doubt"), r->in_doubt } };
 
     metrics_gauge(out, "postern_queue_messages", "Messages in the queue.", r->messages);
+    metrics_gauge(out, "postern_queue_suspensions",
+                  "Destinations that an administrator has suspended.", r->suspensions);
     metrics_family(out, "postern_queue_groups", METRICS_GAUGE,
                    "Groups of recipients of one message for one destination, by state.");
     for (size_t i = 0; i < PT_ARRAY_LEN(groups); i++)

@@ -46,6 +46,10 @@ struct relay_dest *relay_sched_open(struct relay_sched *s, unsigned loop)
         d->probe_loop = (uint8_t)loop;
         s->probes[loop]++;
     }
+    if (d->balanced && !d->begun) {
+        d->begun = true;
+        relay_balance_begin(d->shares, d->hop_count, rng_next(&s->rng));
+    }
     s->connections++;
     d->connections++;
     d->connecting++;

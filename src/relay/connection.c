@@ -133,6 +133,28 @@ void relay_conn_open(struct relay_loop *rl, struct relay_dest *d, uint32_t prefe
     relay_dial_next(conn);
 }
 
+/* Counted with one hop at a time, and with none once its destination is left. Under the lock. */
+static void leave_hop(struct relay_conn *conn)
+{
+    if (conn->on_hop && conn->dest)
+        relay_dest_on_hop(conn->dest, conn->hop, -1);
+    conn->on_hop = false;
+}
+
+void relay_conn_on_hop(struct relay_conn *conn, uint8_t hop)
+{
+    if (!conn->dest->balanced) {
+        conn->hop = hop;
+        return;
+    }
+    relay_lock(conn->rl->relay);
+    leave_hop(conn);
+    relay_dest_on_hop(conn->dest, hop, 1);
+    relay_unlock(conn->rl->relay);
+    conn->hop = hop;
+    conn->on_hop = true;
+}
+
 static void close_socket(struct relay_conn *conn)
 {
     if (conn->stream.fd >= 0) {
@@ -183,6 +205,7 @@ static void finish(struct relay_conn *conn, bool trouble)
     relay_conn_put_back_all(conn);
     if (conn->dest) {
         relay_lock(r);
+        leave_hop(conn);
         if (!conn->established)
             relay_sched_connected(&r->sched, conn->dest);
         relay_sched_closed(&r->sched, conn->dest, conn->rl->index, trouble);
@@ -216,6 +239,7 @@ static void give_up(struct relay_conn *conn)
     bool rests;
 
     relay_lock(r);
+    leave_hop(conn);
     rests = relay_sched_unreachable(&r->sched, conn->dest, conn->rl->index, !conn->established,
                                     relay_now(r), str_of(conn->reason));
     conn->dest->pins++; /* kept alive until the messages in hand are dealt with */
@@ -353,13 +377,20 @@ bool relay_conn_pump(struct relay_conn *conn)
 {
     struct relay *r = conn->rl->relay;
 
+    int64_t now_us = conn->dest->balanced ? relay_now(r) : 0;
+    bool others_turn = false;
+
     relay_lock(r);
-    conn->pulled_first = 0;
-    conn->pulled_count = relay_dest_takeable(conn->dest)
-                             ? relay_sched_pull(&r->sched, conn->dest, conn->endpoint, conn->pulled,
-                                                relay_sched_share(&r->sched, conn->dest))
-                             : 0;
+    conn->pulled_first = conn->pulled_count = 0;
+    if (relay_dest_takeable(conn->dest)) {
+        conn->pulled_count = relay_conn_pull(conn, now_us);
+        others_turn = !conn->pulled_count && !relay_dest_room(conn->dest, conn->hop, now_us);
+    }
     relay_unlock(r);
+    if (others_turn) {
+        relay_conn_end_idle(conn);
+        return false;
+    }
     if (!conn->pulled_count)
         return false;
     relay_conn_leave_idle(conn);
@@ -375,6 +406,7 @@ void relay_conn_quit(struct relay_conn *conn)
 
     relay_conn_put_back_all(conn);
     relay_lock(r);
+    leave_hop(conn);
     relay_sched_closed(&r->sched, conn->dest, conn->rl->index, false);
     loops = relay_sched_wake_for(&r->sched, conn->dest); /* another may take its place */
     relay_unlock(r);

@@ -51,6 +51,8 @@ struct relay_conn {
     struct relay_dial dial;
     const char *host;  /* of the candidate tried last; NULL: none yet */
     uint32_t endpoint; /* relay_endpoint_hash() */
+    uint8_t hop;       /* of the destination's, by number */
+    bool on_hop;       /* it is counted there */
     char peer[NET_ENDPOINT_SIZE];
     struct net_stream stream; /* fd -1: none */
     struct net_watch watch;
@@ -72,6 +74,9 @@ struct relay_conn {
     char reason[RELAY_ERROR_SIZE]; /* why the last candidate failed */
     char tls_failure[RELAY_ERROR_SIZE];
 };
+
+/* It goes to that one of the destination's hops from now on. */
+void relay_conn_on_hop(struct relay_conn *conn, uint8_t hop);
 
 /* Opens one for `d`, which the scheduler has counted as connecting. `prefer`: endpoint to try
  * first, or 0. */

@@ -18,6 +18,10 @@ void relay_conn_talk(struct relay_conn *conn);
 
 /* ---- handover.c ---- */
 
+/* Takes what it may of its destination's messages into `pulled`, which is empty; how many. Under
+ * the lock. `now_us` counts where the next hops share. */
+uint32_t relay_conn_pull(struct relay_conn *conn, int64_t now_us);
+
 /* Makes sure that a message is prepared, if there is any; true if it may begin now. */
 bool relay_conn_prepare(struct relay_conn *conn);
 

@@ -3,10 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
-#include "relay/scheduler.h"
+#include "relay/scheduler_private.h"
 
-enum { BUCKETS_FIRST = 64, KEY_MAX = 16384 };
+enum { BUCKETS_FIRST = 64 };
 
 /* ---- the table ---- */
 
@@ -70,11 +69,12 @@ static bool grow_table(struct relay_dest_table *t)
     return true;
 }
 
-static void free_dest(struct relay_dest *d)
+void relay_dest_discard(struct relay_dest *d)
 {
     for (uint32_t i = 0; i < d->hop_count; i++)
         free((char *)d->hops[i].host);
     free(d->hops);
+    free(d->shares);
     free((char *)d->domain);
     free((char *)d->ca);
     free((char *)d->user);
@@ -92,7 +92,7 @@ void relay_dest_table_done(struct relay_dest_table *t)
             struct relay_dest *d = t->buckets[i];
 
             t->buckets[i] = d->hash_next;
-            free_dest(d);
+            relay_dest_discard(d);
         }
     }
     free(t->buckets);
@@ -112,164 +112,56 @@ static struct relay_dest *find_hashed(const struct relay_dest_table *t, struct s
     return NULL;
 }
 
+struct str relay_dest_place(struct str key)
+{
+    ptrdiff_t slash = str_find(key, '/', 0);
+
+    return slash < 0 ? key : str_head(key, (size_t)slash);
+}
+
+bool relay_dest_is(const struct relay_dest *d, struct str name)
+{
+    struct str key = str_of(d->key);
+
+    return str_eq_nocase(key, name) || str_eq_nocase(relay_dest_place(key), name) ||
+           (d->kind != RELAY_DEST_HOPS && str_eq_nocase(str_of(d->domain), name));
+}
+
 struct relay_dest *relay_dest_find(struct relay_dest_table *t, struct str key)
 {
-    return find_hashed(t, key, (uint32_t)str_hash_nocase(key));
+    return find_hashed(t, key, (uint32_t)str_hash_nocase(relay_dest_place(key)));
+}
+
+bool relay_dest_table_add(struct relay_dest_table *t, struct relay_dest *d)
+{
+    struct relay_dest **b;
+
+    if (!grow_table(t))
+        return false;
+    d->hash = (uint32_t)str_hash_nocase(relay_dest_place(str_of(d->key)));
+    b = &t->buckets[bucket_index(t, d->hash)];
+    d->hash_next = *b;
+    *b = d;
+    t->count++;
+    return true;
+}
+
+struct relay_dest *relay_dest_at_place(const struct relay_dest_table *t, struct str place)
+{
+    return t->bucket_count ? t->buckets[bucket_index(t, (uint32_t)str_hash_nocase(place))] : NULL;
 }
 
 void relay_dest_free(struct relay_dest_table *t, struct relay_dest *d)
 {
     struct relay_dest **p = &t->buckets[bucket_index(t, d->hash)];
 
-    pt_assert(!d->active && !d->connections && !relay_dest_rests(d));
+    pt_assert(!d->active && !d->connections && !relay_dest_rests(d) && !due_waits(&d->pace_due) &&
+              !d->suspension);
     while (*p != d)
         p = &(*p)->hash_next;
     *p = d->hash_next;
     t->count--;
-    free_dest(d);
-}
-
-/* ---- making one ---- */
-
-static void write_demand(struct buf *key, const struct settings_route *route)
-{
-    static const char *const names[] = {
-        [SETTINGS_ROUTE_TLS_NONE] = "none",
-        [SETTINGS_ROUTE_TLS_OPPORTUNISTIC] = "opportunistic",
-        [SETTINGS_ROUTE_TLS_ENCRYPT] = "encrypt",
-        [SETTINGS_ROUTE_TLS_VERIFY] = "verify",
-    };
-    char source[NET_ADDR_SIZE];
-
-    if (route->lmtp)
-        BUF_LIT(key, "/lmtp");
-    if (route->tls != SETTINGS_ROUTE_TLS_DEFAULT)
-        buf_addf(key, "/tls=%s", names[route->tls]);
-    if (route->ca)
-        buf_addf(key, "/ca=%s", route->ca);
-    if (route->auth)
-        buf_addf(key, "/auth=%s/%s", route->auth->user, route->auth->secret);
-    if (route->source.family != NET_NONE) {
-        net_addr_format(&route->source, source);
-        buf_addf(key, "/source=%s", source);
-    }
-}
-
-static void write_key(struct buf *key, const struct settings_route *route, struct str domain)
-{
-    if (!route) {
-        BUF_LIT(key, "no-route:");
-        buf_add_str(key, domain);
-        return;
-    }
-    if (route->via == SETTINGS_VIA_MX) {
-        BUF_LIT(key, "mx:");
-        for (size_t i = 0; i < domain.n; i++)
-            buf_add_char(key, ascii_lower(domain.p[i]));
-    }
-    for (uint32_t i = 0; route->via != SETTINGS_VIA_MX && i < route->next_hop_count; i++) {
-        const struct settings_next_hop *hop = &route->next_hops[i];
-        bool v6 = strchr(hop->host, ':') != NULL;
-
-        buf_addf(key, "%s%s%s%s:%u", i ? "," : "", v6 ? "[" : "", hop->host, v6 ? "]" : "",
-                 (unsigned)hop->port);
-    }
-    write_demand(key, route);
-}
-
-static bool fill_hops(struct relay_dest *d, const struct settings_route *route)
-{
-    d->hops = calloc(route->next_hop_count ? route->next_hop_count : 1, sizeof *d->hops);
-    if (!d->hops)
-        return false;
-    for (uint32_t i = 0; i < route->next_hop_count; i++) {
-        d->hops[i].host = str_dup(str_of(route->next_hops[i].host));
-        if (!d->hops[i].host)
-            return false;
-        d->hops[i].port = route->next_hops[i].port;
-        d->hop_count++;
-    }
-    return true;
-}
-
-/* False: memory is short. */
-static bool fill_auth(struct relay_dest *d, const struct settings_auth *auth)
-{
-    if (!auth)
-        return true;
-    d->user = str_dup(str_of(auth->user));
-    d->password = auth->password ? str_dup(str_of(auth->password)) : NULL;
-    return d->user && (d->password || !auth->password);
-}
-
-static char *lower_dup(struct str s)
-{
-    char *p = str_dup(s);
-
-    for (size_t i = 0; p && i < s.n; i++)
-        p[i] = ascii_lower(p[i]);
-    return p;
-}
-
-static struct relay_dest *make(struct relay_dest_table *t, const struct settings_route *route,
-                               struct str domain, struct str key)
-{
-    struct relay_dest *d;
-    struct relay_dest **b;
-
-    if (!grow_table(t))
-        return NULL;
-    d = calloc(1, sizeof *d);
-    if (!d)
-        return NULL;
-    due_init(&d->rest, RELAY_DUE_DEST);
-    d->kind = !route                          ? RELAY_DEST_NO_ROUTE
-              : route->via == SETTINGS_VIA_MX ? RELAY_DEST_MX
-                                              : RELAY_DEST_HOPS;
-    d->lmtp = route && route->lmtp;
-    if (route)
-        d->source = route->source;
-    d->key = str_dup(key);
-    d->domain = lower_dup(domain);
-    d->tls = (uint8_t)(route ? route->tls : SETTINGS_ROUTE_TLS_DEFAULT);
-    d->ca = route && route->ca ? str_dup(str_of(route->ca)) : NULL;
-    if (!d->key || !d->domain || (route && route->ca && !d->ca) ||
-        (route && !fill_auth(d, route->auth)) ||
-        (d->kind == RELAY_DEST_HOPS && !fill_hops(d, route))) {
-        free_dest(d);
-        return NULL;
-    }
-    d->max_concurrency = RELAY_CONCURRENCY_DEFAULT;
-    d->limit = RELAY_CONCURRENCY_FIRST;
-    d->small_run = RELAY_SMALL_RUN;
-    d->hash = (uint32_t)str_hash_nocase(key);
-    b = &t->buckets[bucket_index(t, d->hash)];
-    d->hash_next = *b;
-    *b = d;
-    t->count++;
-    return d;
-}
-
-struct relay_dest *relay_dest_for_route(struct relay_dest_table *t,
-                                        const struct settings_route *route, struct str domain)
-{
-    struct buf key;
-    struct relay_dest *d = NULL;
-
-    buf_init(&key, KEY_MAX);
-    write_key(&key, route, domain);
-    if (!key.failed) {
-        d = relay_dest_find(t, buf_str(&key));
-        if (!d)
-            d = make(t, route, domain, buf_str(&key));
-    }
-    buf_done(&key);
-    if (d && route) {
-        d->max_concurrency =
-            route->max_concurrency ? route->max_concurrency : RELAY_CONCURRENCY_DEFAULT;
-        d->limit = PT_MIN(d->limit, d->max_concurrency);
-    }
-    return d;
+    relay_dest_discard(d);
 }
 
 /* ---- what there is to do ---- */
@@ -300,12 +192,14 @@ static uint32_t big_room(const struct relay_dest *d)
 
 uint32_t relay_dest_takeable(const struct relay_dest *d)
 {
-    return d->lists[RELAY_GROUP_READY].count + PT_MIN(d->ready_big.count, big_room(d));
+    uint32_t ready = d->lists[RELAY_GROUP_READY].count + PT_MIN(d->ready_big.count, big_room(d));
+
+    return d->suspension ? 0 : PT_MIN(ready, relay_pace_allows(&d->pace));
 }
 
 bool relay_dest_big_next(const struct relay_dest *d)
 {
-    return d->ready_big.count && big_room(d) &&
+    return d->ready_big.count && big_room(d) && !d->suspension && relay_pace_allows(&d->pace) &&
            (d->small_run >= RELAY_SMALL_RUN || !d->lists[RELAY_GROUP_READY].count);
 }
 
@@ -397,6 +291,38 @@ void relay_dest_shrink(struct relay_dest *d)
 {
     d->limit = PT_MAX(d->limit / 2, 1u);
     d->successes = 0;
+}
+
+/* ---- which of the next hops ---- */
+
+void relay_dest_rank(const struct relay_dest *d, int64_t now_us, uint8_t out[RELAY_BALANCE_MAX])
+{
+    if (d->shares)
+        relay_balance_rank(d->shares, d->hop_count, now_us, out);
+}
+
+void relay_dest_on_hop(struct relay_dest *d, uint32_t hop, int change)
+{
+    if (d->balanced)
+        d->shares[hop].connections += (uint32_t)change;
+}
+
+void relay_dest_hop_down(struct relay_dest *d, uint32_t hop, int64_t until_us)
+{
+    if (d->balanced)
+        d->shares[hop].down_until_us = until_us;
+}
+
+uint32_t relay_dest_room(const struct relay_dest *d, uint32_t hop, int64_t now_us)
+{
+    return d->balanced ? relay_balance_room(d->shares, d->hop_count, hop, d->limit, now_us)
+                       : UINT32_MAX;
+}
+
+void relay_dest_took(struct relay_dest *d, uint32_t hop, int32_t messages, int64_t now_us)
+{
+    if (d->balanced)
+        relay_balance_took(d->shares, d->hop_count, hop, messages, now_us);
 }
 
 /* ---- next hops that failed lately ---- */

@@ -2,8 +2,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "net/addr.h"
+#include "relay/balance.h"
 #include "relay/due.h"
+#include "relay/pace.h"
 #include "settings/settings.h"
 
 /*
@@ -15,11 +18,12 @@
  * "relay1.example:25,relay2.example:25"; behind it what the route demands beyond that, as in
  * "mx:example.com/tls=verify/ca=0123456789abcdef" or "mx:example.com/source=192.0.2.1"; who logs in
  * and the name of the password, so that another password begins anew. So two routes that demand
- * different things of the same next hop are two destinations and share no connection.
+ * different things of the same next hop are two destinations and share no connection. What stands
+ * before the first slash is the place: where it goes, whatever is demanded.
  *
- * What it is (key, kind, hops, domain, source, lmtp, tls, ca, user, password) never changes and may
- * be read by any thread that keeps it alive; a connection does. The rest is under the scheduler's
- * lock.
+ * What it is (key, kind, hops, domain, source, lmtp, tls, ca, user, password, balanced) never
+ * changes and may be read by any thread that keeps it alive; a connection does. The rest is under
+ * the scheduler's lock.
  */
 
 enum relay_dest_kind {
@@ -56,11 +60,13 @@ struct relay_dest {
     struct net_addr source; /* to connect from; family NET_NONE: the system's choice */
     struct relay_hop *hops; /* with RELAY_DEST_HOPS */
     uint32_t hop_count;
-    bool lmtp;        /* not SMTP */
-    uint8_t tls;      /* enum settings_route_tls, as the route has it */
-    const char *ca;   /* NULL: the system's */
-    const char *user; /* to log in with; NULL: nobody */
-    char *password;   /* NULL with a user: it is gone, and nothing can be sent */
+    bool lmtp;              /* not SMTP */
+    uint8_t tls;            /* enum settings_route_tls, as the route has it */
+    const char *ca;         /* NULL: the system's */
+    const char *user;       /* to log in with; NULL: nobody */
+    char *password;         /* NULL with a user: it is gone, and nothing can be sent */
+    bool balanced;          /* some hops share an order: see relay/balance.h */
+    _Atomic bool suspended; /* as `suspension`, for connections without the lock */
 
     struct relay_dest *hash_next; /* private from here on */
     uint32_t hash;
@@ -75,8 +81,16 @@ struct relay_dest {
     uint32_t pins;                       /* routes that name it */
     struct relay_group *latest;          /* while a message is grouped: its group here */
 
+    struct relay_share *shares; /* of the hops */
+    bool known;                 /* suspensions were looked at */
+    bool begun;                 /* the shares have had their chance */
+    uint64_t limits_of;         /* the settings that the next two are from */
     uint32_t max_concurrency;
-    uint32_t limit; /* connections allowed now */
+    struct relay_pace pace;
+    struct due pace_due;                 /* in the heap while the pace allows nothing */
+    struct relay_suspension *suspension; /* NULL: none */
+    struct relay_dest *suspension_next;  /* of the same */
+    uint32_t limit;                      /* connections allowed now */
     uint32_t successes;
     uint32_t connections, connecting, idle;
     uint32_t service_us; /* what a message takes, smoothed; 0: not known yet */
@@ -120,10 +134,20 @@ struct relay_dest_table {
 void relay_dest_table_done(struct relay_dest_table *t);
 struct relay_dest *relay_dest_find(struct relay_dest_table *t, struct str key);
 
-/* Found or made; NULL when memory is short. `route` NULL: no route fits. `domain` matters for MX
- * only. */
-struct relay_dest *relay_dest_for_route(struct relay_dest_table *t,
-                                        const struct settings_route *route, struct str domain);
+/* The part of a name before the first slash. */
+struct str relay_dest_place(struct str key);
+
+/* Is it what an administrator names so: by its name, by the place alone, or, of one that has a
+ * domain, by that? */
+bool relay_dest_is(const struct relay_dest *d, struct str name);
+
+/* The first of a chain, by `hash_next`, in which all with this place are; others may be. */
+struct relay_dest *relay_dest_at_place(const struct relay_dest_table *t, struct str place);
+
+/* The name of the destination that a route (NULL: none fits) leads to; `domain` matters for MX and
+ * without a route only. False: it does not fit. */
+PT_NODISCARD bool relay_dest_key(const struct settings_route *route, struct str domain,
+                                 struct buf *out);
 
 /* Takes it out of the table and frees it: it must be at rest and have nothing. */
 void relay_dest_free(struct relay_dest_table *t, struct relay_dest *d);
@@ -165,6 +189,23 @@ void relay_dest_grow(struct relay_dest *d);
 /* A message took so long: how many may wait for a connection follows from it. */
 void relay_dest_served_in(struct relay_dest *d, uint32_t us);
 void relay_dest_shrink(struct relay_dest *d);
+
+/* ---- which of the next hops: relay/balance.h ---- */
+
+/* The order in which a new connection tries them. */
+void relay_dest_rank(const struct relay_dest *d, int64_t now_us, uint8_t out[RELAY_BALANCE_MAX]);
+
+/* A connection goes to that hop, or no longer does. */
+void relay_dest_on_hop(struct relay_dest *d, uint32_t hop, int change);
+
+/* It failed (until when), or did not (0). */
+void relay_dest_hop_down(struct relay_dest *d, uint32_t hop, int64_t until_us);
+
+/* How many messages a connection to it may take now; 0: it makes room for one to another. */
+uint32_t relay_dest_room(const struct relay_dest *d, uint32_t hop, int64_t now_us);
+
+/* It took so many; negative: gave them back. */
+void relay_dest_took(struct relay_dest *d, uint32_t hop, int32_t messages, int64_t now_us);
 
 /* ---- next hops that failed lately ---- */
 

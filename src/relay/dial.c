@@ -81,7 +81,9 @@ static void add(struct relay_conn *conn, const struct net_addr *addr, uint16_t p
         dial->room = room;
     }
     c = &dial->list[dial->count];
-    *c = (struct relay_candidate){ .endpoint = { *addr, port }, .host = str_dup(str_of(host)) };
+    *c = (struct relay_candidate){ .endpoint = { *addr, port },
+                                   .hop = dial->hop,
+                                   .host = str_dup(str_of(host)) };
     c->hash = relay_endpoint_hash(&c->endpoint);
     if (c->host)
         dial->count++;
@@ -166,6 +168,25 @@ static bool parse_literal(struct str domain, struct net_addr *out)
     return net_addr_parse(domain, out);
 }
 
+/* In which order the hops are tried is decided when the first is. */
+static const struct relay_hop *next_hop(struct relay_conn *conn)
+{
+    struct relay_dial *dial = &conn->dial;
+    struct relay *r = conn->rl->relay;
+
+    if (!dial->ranked) {
+        int64_t now_us = relay_now(r);
+
+        relay_lock(r);
+        relay_dest_rank(conn->dest, now_us, dial->rank);
+        relay_unlock(r);
+        dial->ranked = true;
+    }
+    dial->hop = dial->rank[dial->next_hop++];
+    dial->looked_up = dial->next_hop == conn->dest->hop_count;
+    return &conn->dest->hops[dial->hop];
+}
+
 /* Adds candidates for the next hop that was not looked up, or asks for them. */
 static void look_up(struct relay_conn *conn)
 {
@@ -173,10 +194,9 @@ static void look_up(struct relay_conn *conn)
     const struct relay_dest *d = conn->dest;
     struct net_addr addr;
 
-    if (d->kind == RELAY_DEST_HOPS && dial->hop < d->hop_count) {
-        const struct relay_hop *hop = &d->hops[dial->hop++];
+    if (d->kind == RELAY_DEST_HOPS && dial->next_hop < d->hop_count) {
+        const struct relay_hop *hop = next_hop(conn);
 
-        dial->looked_up = dial->hop == d->hop_count;
         if (net_addr_parse(str_of(hop->host), &addr))
             add(conn, &addr, hop->port, hop->host);
         else
@@ -260,11 +280,15 @@ void relay_dial_mark(struct relay_conn *conn, bool bad)
     if (!conn->host)
         return;
     relay_lock(r);
-    if (bad)
-        relay_dest_mark_bad(conn->dest, conn->endpoint,
-                            now_us + (conn->timed_out ? avoid_silent_us : avoid_us));
-    else
+    if (bad) {
+        int64_t until_us = now_us + (conn->timed_out ? avoid_silent_us : avoid_us);
+
+        relay_dest_mark_bad(conn->dest, conn->endpoint, until_us);
+        relay_dest_hop_down(conn->dest, conn->hop, until_us);
+    } else {
         relay_dest_mark_good(conn->dest, conn->endpoint);
+        relay_dest_hop_down(conn->dest, conn->hop, 0);
+    }
     relay_unlock(r);
 }
 
@@ -346,6 +370,7 @@ static bool begin(struct relay_conn *conn, struct relay_candidate *c)
     conn->timed_out = false;
     conn->host = c->host;
     conn->endpoint = c->hash;
+    relay_conn_on_hop(conn, c->hop);
     net_endpoint_format(&c->endpoint, conn->peer);
     relay_count(&conn->rl->relay->counters.connects, 1);
     sys_errno =

@@ -4,6 +4,7 @@
 
 #include "net/addr.h"
 #include "net/resolver.h"
+#include "relay/balance.h"
 
 /*
  * relay/dial: finds a next hop that takes a connection.
@@ -20,6 +21,7 @@ struct relay_conn;
 struct relay_candidate {
     struct net_endpoint endpoint;
     uint32_t hash;
+    uint8_t hop;  /* of the destination's hops, by number; 0 with MX */
     bool skipped; /* failed lately: for the second pass */
     bool tried;
     bool hurried; /* was not waited for long, since its host has the other family too: once more
@@ -32,7 +34,10 @@ struct relay_question;
 struct relay_dial {
     struct relay_candidate *list;
     uint32_t count, room;
-    uint32_t hop;                    /* the next of the destination's hops to look up */
+    uint8_t rank[RELAY_BALANCE_MAX]; /* the destination's hops in the order they are tried */
+    bool ranked;
+    uint32_t next_hop;               /* the next of `rank` to look up */
+    uint8_t hop;                     /* the one that was looked up last */
     bool looked_up;                  /* nothing more to ask */
     bool second;                     /* the second pass */
     uint32_t prefer;                 /* endpoint to try first, or 0 */

@@ -1,4 +1,5 @@
 #include "relay/scheduler_private.h"
+#include "relay/suspend.h"
 #include "smtp/envelope.h"
 
 /*
@@ -18,14 +19,16 @@ static void note_wait(struct relay_group *g)
 {
     struct spool_message *m = g->item->message;
     bool rests = g->state == RELAY_GROUP_READY && relay_dest_rests(g->dest) && g->dest->error[0];
+    struct str why = str_of(g->dest->suspension ? RELAY_SUSPENDED : g->dest->error);
 
+    rests |= g->dest->suspension && g->state != RELAY_GROUP_HELD;
     for (uint32_t i = 0; i < g->count; i++) {
         struct spool_recipient *r = &m->recipients[g->indexes[i]];
 
         r->next_attempt_us = g->due.at_us;
         if (!rests)
             continue;
-        spool_reply_set(&r->reply, str_of(g->dest->error));
+        spool_reply_set(&r->reply, why);
         r->code = 0;
     }
 }
@@ -75,10 +78,10 @@ struct relay_group *relay_gather(struct relay_sched *s, struct relay_item *item,
 /* ---- expired ---- */
 
 /* Of a destination that answers old messages get their last attempt, and are given up by its
- * outcome; only those that wait for one at rest would wait for ever. */
+ * outcome; only those that wait for one at rest, or suspended, would wait for ever. */
 static bool waits_at_rest(const struct relay_group *g)
 {
-    return g->state == RELAY_GROUP_READY && relay_dest_rests(g->dest);
+    return g->state == RELAY_GROUP_READY && (relay_dest_rests(g->dest) || g->dest->suspension);
 }
 
 uint32_t relay_sched_expired(struct relay_sched *s, int64_t now_us, struct relay_group **out,

@@ -8,7 +8,7 @@
  * group it got last, so that a message to thousands of domains takes a single pass.
  */
 
-static struct str domain_of(struct str address)
+struct str relay_domain_of(struct str address)
 {
     for (size_t i = address.n; i-- > 0;)
         if (address.p[i] == '@')
@@ -16,9 +16,9 @@ static struct str domain_of(struct str address)
     return STR_NULL;
 }
 
-static struct relay_dest *dest_of(struct relay_sched *s, struct str address)
+struct relay_dest *relay_dest_by_route(struct relay_sched *s, struct str address)
 {
-    struct str domain = domain_of(address);
+    struct str domain = relay_domain_of(address);
     const struct settings_route *route =
         s->settings ? settings_route_for(s->settings, domain) : NULL;
     char ascii[SETTINGS_DOMAIN_SIZE];
@@ -28,7 +28,19 @@ static struct relay_dest *dest_of(struct relay_sched *s, struct str address)
     /* The DNS knows A-labels, and both forms are one destination. */
     if (str_has_8bit(domain) && settings_domain_normalise(domain, ascii))
         domain = str_of(ascii);
-    return relay_dest_for_route(&s->dests, route, domain);
+    return relay_dest_for_route(s, route, domain);
+}
+
+struct relay_dest *relay_dest_of(struct relay_sched *s, const struct spool_message *m,
+                                 uint32_t index)
+{
+    struct str address = m->recipients[index].address;
+
+    if (!m->next_hops || !m->next_hops[index].n)
+        return relay_dest_by_route(s, address);
+    return relay_dest_for_redirect(
+        s, s->settings ? settings_route_for(s->settings, relay_domain_of(address)) : NULL,
+        m->next_hops[index]);
 }
 
 static bool waits(const struct spool_recipient *r)
@@ -66,7 +78,7 @@ static bool add_recipient(struct relay_sched *s, struct relay_item *item, uint32
 
     if (!waits(r))
         return true;
-    d = dest_of(s, r->address);
+    d = relay_dest_of(s, item->message, index);
     if (!d)
         return false;
     g = group_for(s, item, d, r, out);
@@ -104,7 +116,7 @@ bool relay_group_recipients(struct relay_sched *s, struct relay_item *item, cons
 static bool stays(struct relay_sched *s, const struct relay_group *g)
 {
     for (uint32_t i = 0; i < g->count; i++)
-        if (dest_of(s, g->item->message->recipients[g->indexes[i]].address) != g->dest)
+        if (relay_dest_of(s, g->item->message, g->indexes[i]) != g->dest)
             return false;
     return true;
 }
@@ -141,10 +153,11 @@ bool relay_sched_set_settings(struct relay_sched *s, const struct settings *sett
 
     if (!by_route)
         return false;
+    s->settings_count++;
     for (uint32_t i = 0; i < settings->route_count; i++) {
         if (settings->routes[i].via != SETTINGS_VIA_NEXT_HOPS)
             continue;
-        by_route[i] = relay_dest_for_route(&s->dests, &settings->routes[i], STR(""));
+        by_route[i] = relay_dest_for_route(s, &settings->routes[i], STR(""));
         if (by_route[i])
             by_route[i]->pins++;
     }

@@ -11,7 +11,7 @@ enum { KEEP_FREE = 4096 };
 struct relay_group *relay_group_new(struct relay_sched *s)
 {
     struct relay_group *g = s->free_groups;
-    uint64_t entries = s->dests.count + 1u;
+    uint64_t entries = 2u * (uint64_t)s->dests.count + 1u; /* each has a rest and a pace */
 
     for (unsigned i = 0; i < RELAY_GROUP_STATES; i++)
         entries += s->groups[i];

@@ -7,22 +7,37 @@
 
 /* ---- taking ---- */
 
+uint32_t relay_conn_pull(struct relay_conn *conn, int64_t now_us)
+{
+    struct relay_sched *s = &conn->rl->relay->sched;
+    uint32_t room = relay_dest_room(conn->dest, conn->hop, now_us);
+    uint32_t n = relay_sched_pull(s, conn->dest, conn->endpoint, conn->pulled,
+                                  PT_MIN(room, relay_sched_share(s, conn->dest)));
+
+    relay_dest_took(conn->dest, conn->hop, (int32_t)n, now_us);
+    return n;
+}
+
 static void pull(struct relay_conn *conn)
 {
     struct relay *r = conn->rl->relay;
     struct relay_sched *s = &r->sched;
+    int64_t now_us = conn->dest->balanced ? relay_now(r) : 0;
 
     conn->pulled_first = 0;
     relay_lock(r);
-    conn->yields = conn->rl->crowded && relay_sched_should_yield(s, conn->dest, conn->served);
+    conn->yields =
+        (conn->rl->crowded && relay_sched_should_yield(s, conn->dest, conn->served)) ||
+        (relay_dest_takeable(conn->dest) && !relay_dest_room(conn->dest, conn->hop, now_us));
     if (!conn->yields)
-        conn->pulled_count = relay_sched_pull(s, conn->dest, conn->endpoint, conn->pulled,
-                                              relay_sched_share(s, conn->dest));
+        conn->pulled_count = relay_conn_pull(conn, now_us);
     relay_unlock(r);
 }
 
 static struct relay_group *take(struct relay_conn *conn)
 {
+    if (conn->pulled_count && atomic_load_explicit(&conn->dest->suspended, memory_order_relaxed))
+        relay_conn_put_back_all(conn);
     if (!conn->pulled_count && !conn->rl->stopping)
         pull(conn);
     if (!conn->pulled_count)
@@ -37,6 +52,8 @@ static void put_back(struct relay_conn *conn, struct relay_group *g)
 
     relay_lock(r);
     relay_sched_put_back(&r->sched, g);
+    if (conn->dest && conn->dest->balanced)
+        relay_dest_took(conn->dest, conn->hop, -1, relay_now(r));
     relay_unlock(r);
 }
 

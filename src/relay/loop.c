@@ -1,8 +1,10 @@
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "relay/connection.h"
 #include "relay/outcome.h"
 #include "relay/relay_private.h"
+#include "relay/suspend.h"
 
 /*
  * A loop's share of the relay: it is woken when there may be something to do, gives idle
@@ -163,10 +165,30 @@ static void tell_late(struct relay_loop *rl)
         relay_outcome_late(rl, groups[i]);
 }
 
+static void end_suspensions(struct relay *r)
+{
+    char name[RELAY_SUSPENSION_NAME];
+    struct log_line l;
+    bool over = true;
+
+    while (over) {
+        relay_lock(r);
+        over = relay_sched_suspension_over(&r->sched, relay_now(r), name);
+        relay_unlock(r);
+        if (!over)
+            return;
+        log_begin(&l, LOG_INFO, "resumed");
+        log_cstr(&l, "destination", name);
+        log_cstr(&l, "by", "its time is over");
+        log_end(&l);
+    }
+}
+
 static void keep_time(struct relay_loop *rl)
 {
     struct relay *r = rl->relay;
 
+    end_suspensions(r);
     move_due(r);
     give_up_expired(rl);
     tell_late(rl);

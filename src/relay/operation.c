@@ -110,8 +110,10 @@ static void release_parts(struct relay_op *op)
     if (op->outcomes != &op->one_outcome)
         free(op->outcomes);
     free(op->texts);
+    free(op->routes);
     op->op.bounce = op->message = NULL;
     op->texts = NULL;
+    op->routes = NULL;
 }
 
 void relay_op_return(struct relay_op *op)
@@ -267,6 +269,34 @@ bool relay_outcome_submit_kind(struct relay *r, struct spool_message *m, enum sp
         return false;
     op->wait = wait;
     op->op = (struct spool_op){ .kind = kind, .message = m, .done = relay_op_stored };
+    relay_outcome_wait_add(wait);
+    spool_submit(r->spool, &op->op);
+    return true;
+}
+
+bool relay_outcome_submit_routes(struct relay *r, struct spool_message *m,
+                                 const uint32_t *recipients, uint32_t count, struct str next_hop,
+                                 struct relay_outcome_wait *wait)
+{
+    struct relay_op *op = new_op(r, m, 1);
+
+    if (!op)
+        return false;
+    op->routes = calloc(count, sizeof *op->routes);
+    op->texts = str_dup(next_hop);
+    if (!op->routes || !op->texts) {
+        release_parts(op);
+        free(op);
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        op->routes[i] = (struct spool_route){ recipients[i], { op->texts, next_hop.n } };
+    op->wait = wait;
+    op->op = (struct spool_op){ .kind = SPOOL_OP_ROUTE,
+                                .message = m,
+                                .routes = op->routes,
+                                .route_count = count,
+                                .done = relay_op_stored };
     relay_outcome_wait_add(wait);
     spool_submit(r->spool, &op->op);
     return true;

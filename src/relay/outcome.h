@@ -40,7 +40,8 @@ struct relay_op {
     struct spool_outcome *outcomes;
     struct relay_result one_result;
     struct spool_outcome one_outcome;
-    char *texts; /* what the replies point at */
+    char *texts; /* what the replies, or the routes, point at */
+    struct spool_route *routes;
     struct relay_again again;
     const char *why; /* of those that are given up though the last answer was "later" */
     bool final;      /* as in relay_via, as is the next */
@@ -109,5 +110,10 @@ PT_NODISCARD bool relay_outcome_due_now(struct relay *r, struct relay_group *g,
 PT_NODISCARD bool relay_outcome_submit_kind(struct relay *r, struct spool_message *m,
                                             enum spool_op_kind kind,
                                             struct relay_outcome_wait *wait);
+
+/* Recipients of a message that are sent to `next_hop` from now on, stored in the same way. */
+PT_NODISCARD bool relay_outcome_submit_routes(struct relay *r, struct spool_message *m,
+                                              const uint32_t *recipients, uint32_t count,
+                                              struct str next_hop, struct relay_outcome_wait *wait);
 
 void relay_outcome_free_all(struct relay *r);

@@ -1,11 +1,15 @@
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "relay/outcome.h"
 #include "relay/queue_filter.h"
+#include "relay/redirect.h"
 
 /* An administrator's hand on the queue: one message at a time, the lock let go between them. */
 
 enum { WAITING_MAX = 256 }; /* operations submitted and not yet stored */
+
+enum { RECIPIENTS_LOGGED_MAX = 4096 };
 
 enum { TAKE_MAX = 64 }; /* groups taken at a time */
 
@@ -35,12 +39,15 @@ struct aftermath {
     struct spool_message *message; /* a reference, with `kind` to be stored */
     enum spool_op_kind kind;
     struct taken *taken;
+    uint32_t *redirected; /* recipients, on the heap */
+    uint32_t redirected_count;
 };
 
 /* One call of relay_view_act(). */
 struct act {
     struct relay *r;
     enum relay_view_action action;
+    struct relay_redirect redirect;
     struct taken *taken; /* room for the next message's groups */
     struct relay_outcome_wait wait;
     uint64_t count;
@@ -93,6 +100,12 @@ static bool act_on_item(struct act *a, struct relay_item *item, struct aftermath
     case RELAY_VIEW_DELETE:
         after->kind = SPOOL_OP_DELETE;
         break;
+    case RELAY_VIEW_REDIRECT:
+        after->kind = SPOOL_OP_ROUTE;
+        after->redirected = relay_sched_redirect(&r->sched, item, &a->redirect, relay_now(r),
+                                                 &after->redirected_count);
+        changed = after->redirected != NULL;
+        break;
     }
     if (changed)
         after->message = spool_message_ref(item->message);
@@ -123,14 +136,44 @@ static void submit_due_now(struct act *a, struct taken *job)
     }
 }
 
+/* Part of the message's life, however it was selected. */
+static void log_redirected(const struct act *a, const struct aftermath *after)
+{
+    const struct spool_recipient *all = after->message->recipients;
+    struct log_line l;
+    struct buf names;
+
+    buf_init(&names, RECIPIENTS_LOGGED_MAX);
+    for (uint32_t i = 0; i < after->redirected_count; i++) {
+        if (i)
+            buf_add_char(&names, ',');
+        buf_add_str(&names, all[after->redirected[i]].address);
+    }
+    log_begin(&l, LOG_INFO, a->redirect.next_hop.n ? "redirected" : "redirect_undone");
+    log_id(&l, after->message->id);
+    log_str(&l, "recipients", buf_str(&names));
+    if (a->redirect.next_hop.n)
+        log_str(&l, "next_hop", a->redirect.next_hop);
+    log_end(&l);
+    buf_done(&names);
+}
+
 static void finish(struct act *a, struct aftermath *after)
 {
     if (after->taken && after->taken->count && a->action == RELAY_VIEW_BOUNCE)
         post_give_up(a, after->taken);
     else if (after->taken)
         submit_due_now(a, after->taken);
-    if (after->message && !relay_outcome_submit_kind(a->r, after->message, after->kind, &a->wait))
+    if (after->redirected &&
+        !relay_outcome_submit_routes(a->r, after->message, after->redirected,
+                                     after->redirected_count, a->redirect.next_hop, &a->wait))
         a->err = PT_ERR_NOMEM;
+    if (after->message && !after->redirected &&
+        !relay_outcome_submit_kind(a->r, after->message, after->kind, &a->wait))
+        a->err = PT_ERR_NOMEM;
+    if (after->redirected)
+        log_redirected(a, after);
+    free(after->redirected);
     spool_message_unref(after->message);
     relay_outcome_wait(&a->wait, WAITING_MAX);
 }
@@ -200,10 +243,12 @@ static uint64_t next_id(struct relay *r, uint64_t after, const struct relay_view
 /* All that is there now: the notices that this makes are not meant. */
 static void act_on_all(struct act *a, struct str destination)
 {
-    struct relay_view_filter f = { .destination = destination };
+    bool undo = a->action == RELAY_VIEW_REDIRECT && !a->redirect.next_hop.n;
+    /* What would go there by the routes is found by looking at each. */
+    struct relay_view_filter f = { .destination = undo ? STR_NULL : destination };
     uint64_t id = 0, end = spool_new_id(a->r->spool);
 
-    if (destination.p && !destination_exists(a->r, destination)) {
+    if (destination.p && !undo && !destination_exists(a->r, destination)) {
         a->err = PT_ERR_NOTFOUND;
         return;
     }
@@ -231,7 +276,9 @@ static void wake(struct relay *r)
 enum pt_err relay_view_act(struct relay *r, enum relay_view_action action,
                            const struct relay_view_selection *selection, uint64_t *out_count)
 {
-    struct act a = { .r = r, .action = action };
+    struct act a = { .r = r,
+                     .action = action,
+                     .redirect = { selection->destination, selection->next_hop } };
 
     relay_outcome_wait_init(&a.wait);
     if (selection->all)

@@ -5,39 +5,35 @@
 
 /* ---- destinations ---- */
 
-static struct relay_dest *find_with_prefix(struct relay *r, struct str prefix, struct str name)
+static struct relay_dest *find_at(struct relay *r, struct str prefix, struct str name)
 {
     struct relay_dest *d = NULL;
-    struct buf key;
+    struct buf place;
 
-    buf_init(&key, 1024);
-    buf_add_str(&key, prefix);
-    buf_add_str(&key, name);
-    if (!key.failed)
-        d = relay_dest_find(&r->sched.dests, buf_str(&key));
-    buf_done(&key);
+    buf_init(&place, 1024);
+    buf_add_str(&place, prefix);
+    buf_add_str(&place, relay_dest_place(name));
+    if (!place.failed)
+        d = relay_dest_at_place(&r->sched.dests, buf_str(&place));
+    while (d && !relay_dest_is(d, name))
+        d = d->hash_next;
+    buf_done(&place);
     return d;
 }
 
 struct relay_dest *relay_view_find_destination(struct relay *r, struct str name)
 {
-    struct relay_dest *d = relay_dest_find(&r->sched.dests, name);
+    struct relay_dest *d = find_at(r, STR(""), name);
 
     if (!d)
-        d = find_with_prefix(r, STR("mx:"), name);
-    return d ? d : find_with_prefix(r, STR("no-route:"), name);
-}
-
-static bool is_destination(const struct relay_dest *d, struct str name)
-{
-    return str_eq_nocase(str_of(d->key), name) ||
-           (d->kind != RELAY_DEST_HOPS && str_eq_nocase(str_of(d->domain), name));
+        d = find_at(r, STR("mx:"), name);
+    return d ? d : find_at(r, STR("no-route:"), name);
 }
 
 static bool goes_to(const struct relay_item *item, struct str destination)
 {
     for (const struct relay_group *g = item->groups; g; g = g->sibling)
-        if (is_destination(g->dest, destination))
+        if (relay_dest_is(g->dest, destination))
             return true;
     return false;
 }

@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "relay/queue_filter.h"
+#include "relay/suspend.h"
 
 /*
  * Every step takes the lock, handles a bounded number of messages after a cursor (an ID), and lets
@@ -25,9 +26,10 @@ struct window {
     bool waiting_first;  /* instead: those that wait, then the others */
 };
 
-static void describe_recipient(struct relay_view_recipient *to, const struct spool_recipient *from,
-                               struct arena *a)
+static void describe_recipient(struct relay_view_recipient *to, const struct spool_message *m,
+                               uint32_t index, struct arena *a)
 {
+    const struct spool_recipient *from = &m->recipients[index];
     static const char *const names[] = {
         [SPOOL_QUEUED] = "queued",
         [SPOOL_DELIVERED] = "delivered",
@@ -41,6 +43,7 @@ static void describe_recipient(struct relay_view_recipient *to, const struct spo
         .attempts = from->attempts,
         .code = from->code,
         .reply = arena_str(a, from->reply),
+        .redirected = m->next_hops ? arena_str(a, m->next_hops[index]) : STR_NULL,
     };
 }
 
@@ -67,6 +70,10 @@ static void describe_place(struct relay_view_recipient *to, const struct relay_g
         to->next_attempt_us = PT_MAX(to->next_attempt_us, g->dest->rest.at_us);
     if (rests && !to->reply.n)
         to->reply = arena_str(a, str_of(g->dest->error));
+    if (g->dest->suspension && g->state != RELAY_GROUP_HELD) {
+        to->suspended = true;
+        to->next_attempt_us = PT_MAX(to->next_attempt_us, g->dest->suspension->until_us);
+    }
 }
 
 /* ---- the recipients of a row ---- */
@@ -87,7 +94,7 @@ static uint32_t fill_waiting(const struct relay_item *item, const struct window 
         struct str destination = arena_str(a, str_of(g->dest->key));
 
         for (uint32_t i = 0; i < g->count && n < w->max; i++, n++) {
-            describe_recipient(&out[n], &all[g->indexes[i]], a);
+            describe_recipient(&out[n], item->message, g->indexes[i], a);
             describe_place(&out[n], g, &all[g->indexes[i]], destination, a);
         }
     }
@@ -102,7 +109,7 @@ static uint32_t fill_waiting_first(const struct relay_item *item, const struct w
 
     for (uint32_t i = 0; i < m->recipient_count && n < w->max; i++)
         if (is_done(&m->recipients[i]))
-            describe_recipient(&out[n++], &m->recipients[i], a);
+            describe_recipient(&out[n++], m, i, a);
     return n;
 }
 
@@ -113,7 +120,7 @@ static uint32_t fill_in_order(const struct relay_item *item, const struct window
     uint32_t n = PT_MIN(w->max, m->recipient_count - w->first);
 
     for (uint32_t i = 0; i < n; i++)
-        describe_recipient(&out[i], &m->recipients[w->first + i], a);
+        describe_recipient(&out[i], m, w->first + i, a);
     for (const struct relay_group *g = item->groups; g; g = g->sibling) {
         struct str destination = arena_str(a, str_of(g->dest->key));
 
@@ -293,7 +300,7 @@ struct dest_row {
 
 static bool is_worth_showing(const struct relay_dest *d)
 {
-    return d->connections || relay_dest_rests(d) || !relay_dest_is_empty(d);
+    return d->connections || relay_dest_rests(d) || d->suspension || !relay_dest_is_empty(d);
 }
 
 static struct dest_row *copy_dest(const struct relay_dest *d, struct arena *a)
@@ -313,6 +320,8 @@ static struct dest_row *copy_dest(const struct relay_dest *d, struct arena *a)
         .rests_until_us = relay_dest_rests(d) ? d->rest.at_us : 0,
         .error = arena_str(a, str_of(d->error)).p,
         .error_at_us = d->error_at_us,
+        .suspended = d->suspension != NULL,
+        .suspended_until_us = d->suspension ? d->suspension->until_us : 0,
     };
     return row->d.name && row->d.error ? row : NULL;
 }

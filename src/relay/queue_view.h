@@ -13,7 +13,8 @@
  * one moment. What is shown is borrowed for the time of the call that shows it.
  *
  * A destination's name is that of relay/destination.h: "mx:example.com" or the next hops as
- * "relay1.example:25,relay2.example:25". For a selection the domain alone will do for "mx:".
+ * "relay1.example:25,relay2.example:25". For a selection the domain alone will do for "mx:", and
+ * what a route demands, behind the first slash, may be left out.
  */
 
 struct relay;
@@ -26,6 +27,8 @@ struct relay_view_recipient {
     int64_t next_attempt_us; /* 0: at once, or never */
     uint16_t code;           /* of the last reply; 0: none */
     struct str reply;
+    struct str redirected; /* an administrator sends it there, "HOST:PORT"; empty: nowhere else */
+    bool suspended;        /* its destination is */
 };
 
 struct relay_view_message {
@@ -86,7 +89,8 @@ enum relay_view_action {
     RELAY_VIEW_HOLD,
     RELAY_VIEW_RELEASE,
     RELAY_VIEW_DELETE,
-    RELAY_VIEW_BOUNCE, /* given up now, with a notice to the sender */
+    RELAY_VIEW_BOUNCE,   /* given up now, with a notice to the sender */
+    RELAY_VIEW_REDIRECT, /* to `next_hop` of the selection */
 };
 
 /* Exactly one of: ids, destination, all. */
@@ -95,6 +99,10 @@ struct relay_view_selection {
     uint32_t id_count;
     struct str destination;
     bool all;
+    /* With REDIRECT, as relay_view_next_hop() has written it: to there; empty: to where the routes
+     * lead. By destination those recipients alone are meant that go there; when it is taken back,
+     * those too that would. */
+    struct str next_hop;
 };
 
 /*
@@ -106,6 +114,39 @@ PT_NODISCARD enum pt_err relay_view_act(struct relay *r, enum relay_view_action 
                                         const struct relay_view_selection *selection,
                                         uint64_t *out_count);
 
+/* A next hop as it is kept, from "HOST" or "HOST:PORT". NULL, or what is wrong with it. */
+enum { RELAY_VIEW_NEXT_HOP = 300 };
+const char *relay_view_next_hop(struct relay *r, struct str text, char out[RELAY_VIEW_NEXT_HOP]);
+
+/* ---- suspended destinations: relay/suspend.h ---- */
+
+enum { RELAY_VIEW_NAME = 1024 };
+
+struct relay_view_suspension {
+    const char *destination;
+    const char *reason; /* "": none was given */
+    const char *by;
+    int64_t since_us, until_us; /* until 0: until it is resumed */
+};
+
+/* The destination that an administrator means, by its name, its place or its domain; it may have no
+ * mail yet. NOTFOUND: there is none that the routes lead to; INVALID: mail for that domain goes to
+ * one that others share. The fault says which. */
+PT_NODISCARD enum pt_err relay_view_destination_name(struct relay *r, struct str text,
+                                                     char out[RELAY_VIEW_NAME],
+                                                     struct pt_fault *fault);
+
+/* From now on, in place of another of the same name. NOSPACE: there are too many; NOMEM. */
+PT_NODISCARD enum pt_err relay_view_suspend(struct relay *r, const struct relay_view_suspension *s);
+bool relay_view_is_suspended(struct relay *r, struct str destination);
+bool relay_view_resume(struct relay *r, struct str destination); /* false: it was not suspended */
+
+/* Shows all, the newest first, without the lock. Returns false when memory is short. */
+typedef void relay_view_suspension_fn(void *user, const struct relay_view_suspension *s);
+bool relay_view_suspensions(struct relay *r, relay_view_suspension_fn *fn, void *user);
+
+/* ---- destinations ---- */
+
 struct relay_view_destination {
     const char *name;
     uint64_t ready, deferred, busy, held; /* groups of recipients */
@@ -114,6 +155,8 @@ struct relay_view_destination {
     int64_t rests_until_us; /* 0: it does not */
     const char *error;      /* the last trouble; "": none */
     int64_t error_at_us;
+    bool suspended;
+    int64_t suspended_until_us; /* 0: until it is resumed */
 };
 
 /* Shows those that have anything queued, a connection or a rest. */

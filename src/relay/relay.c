@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "relay/outcome.h"
 #include "relay/relay_private.h"
+#include "relay/suspend.h"
 #include "smtp/client.h"
 
 enum { REROUTE_STEP = 500 };
@@ -103,20 +104,22 @@ static void log_not_queued(const struct spool_message *m)
     log_end(&l);
 }
 
-/* A message for a destination at rest has no attempt that its trace could show. */
+/* A message for a destination at rest, or suspended, has no attempt that its trace could show. */
 static void log_waits(const struct spool_message *m, const char *error, int64_t until_us)
 {
     struct log_line l;
     char at[CLOCK_RFC3339_SIZE];
 
-    clock_rfc3339(until_us, at);
     log_begin(&l, LOG_INFO, "deferred");
     log_id(&l, m->id);
     log_str(&l, "reverse_path", m->reverse_path);
     if (m->recipient_count)
         log_str(&l, "recipients", m->recipients[0].address);
     log_cstr(&l, "reply", error);
-    log_cstr(&l, "next_attempt", at);
+    if (until_us) {
+        clock_rfc3339(until_us, at);
+        log_cstr(&l, "next_attempt", at);
+    }
     log_u64(&l, "attempts", 0);
     log_end(&l);
 }
@@ -132,11 +135,11 @@ static uint64_t wake_for_set(struct relay_sched *s, const struct relay_dest_set 
     return loops;
 }
 
-/* The first of the batch's destinations that rests, for the log. */
+/* Does one of the batch's destinations rest, or is it suspended? For the log. */
 static bool any_rests(const struct relay_dest_set *touched)
 {
     for (uint32_t i = 0; i < touched->count && i < PT_ARRAY_LEN(touched->dests); i++)
-        if (relay_dest_rests(touched->dests[i]))
+        if (relay_dest_rests(touched->dests[i]) || touched->dests[i]->suspension)
             return true;
     return false;
 }
@@ -151,13 +154,18 @@ static void log_resting(struct relay *r, struct spool_message *const *messages, 
         relay_lock(r);
         item = relay_sched_find(&r->sched, messages[i]->id);
         for (struct relay_group *g = item ? item->groups : NULL; g; g = g->sibling) {
-            if (g->state != RELAY_GROUP_READY || !relay_dest_rests(g->dest))
+            if (g->state != RELAY_GROUP_READY)
                 continue;
-            snprintf(error, sizeof error, "%s", g->dest->error);
-            until_us = g->dest->rest.at_us;
+            if (g->dest->suspension) {
+                snprintf(error, sizeof error, "%s", RELAY_SUSPENDED);
+                until_us = g->dest->suspension->until_us;
+            } else if (relay_dest_rests(g->dest)) {
+                snprintf(error, sizeof error, "%s", g->dest->error);
+                until_us = g->dest->rest.at_us;
+            }
         }
         relay_unlock(r);
-        if (until_us)
+        if (error[0])
             log_waits(messages[i], error, until_us);
     }
 }
@@ -291,6 +299,7 @@ void relay_get_stats(struct relay *r, struct relay_stats *out)
     stats.cached_octets = s->cached;
     stats.unsaved = r->unsaved_count;
     stats.connections = s->connections;
+    stats.suspensions = s->suspension_count;
     for (unsigned i = 0; i < r->config.loops; i++)
         if (r->loops[i])
             stats.reading_octets += r->loops[i]->reading;

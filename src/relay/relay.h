@@ -101,6 +101,7 @@ struct relay_stats {
     uint64_t messages;                    /* queued */
     uint64_t ready, deferred, busy, held; /* groups of recipients */
     uint64_t connections;
+    uint64_t suspensions;                            /* destinations that are suspended */
     uint64_t cached_octets;                          /* content of queued messages in memory */
     uint64_t reading_octets;                         /* content read back, all loops */
     uint64_t delivered, deferrals, failed, in_doubt; /* recipients, since the start */

@@ -12,7 +12,9 @@ void relay_sched_init(struct relay_sched *s, const struct retry_policy *retry, u
                       uint64_t seed)
 {
     pt_assert(loops >= 1 && loops <= RELAY_LOOPS_MAX);
-    *s = (struct relay_sched){ .retry = *retry, .loops = loops, .cache_budget = UINT64_MAX };
+    *s = (struct relay_sched){
+        .retry = *retry, .loops = loops, .cache_budget = UINT64_MAX, .suspensions_end_us = INT64_MAX
+    };
     rng_seed(&s->rng, seed);
 }
 
@@ -55,6 +57,7 @@ void relay_sched_done(struct relay_sched *s)
     }
     free(s->by_route);
     settings_unref(s->settings);
+    relay_suspensions_done(s);
     due_heap_done(&s->due);
     relay_dest_table_done(&s->dests);
 }
@@ -141,6 +144,19 @@ static bool pass_over(struct relay_group *g, uint32_t where)
     return true;
 }
 
+/* Behind so many messages the next waits for its minute. */
+static void keep_pace(struct relay_sched *s, struct relay_dest *d, uint32_t taken)
+{
+    if (!d->pace.per_minute)
+        return;
+    relay_pace_took(&d->pace, (int32_t)taken);
+    if (!relay_pace_allows(&d->pace) && !due_waits(&d->pace_due)) {
+        d->pace_due.at_us = relay_pace_next(&d->pace);
+        due_push(&s->due, &d->pace_due);
+    }
+    relay_dest_refresh(&s->dests, d);
+}
+
 static uint32_t pull_from(struct relay_sched *s, struct relay_group *g, uint32_t where,
                           struct relay_group **out, uint32_t max)
 {
@@ -167,12 +183,17 @@ uint32_t relay_sched_pull(struct relay_sched *s, struct relay_dest *d, uint32_t 
 {
     uint32_t n;
 
+    if (d->pace.per_minute && !due_waits(&d->pace_due))
+        relay_pace_gather(&d->pace, s->now_us);
+    max = d->suspension ? 0 : PT_MIN(max, relay_pace_allows(&d->pace));
     if (max && relay_dest_big_next(d) && pull_from(s, d->ready_big.first, where, out, 1)) {
         d->small_run = 0;
+        keep_pace(s, d, 1);
         return 1;
     }
     n = pull_from(s, d->lists[RELAY_GROUP_READY].first, where, out, max);
     d->small_run = PT_MIN(d->small_run + n, (uint32_t)RELAY_SMALL_RUN);
+    keep_pace(s, d, n);
     return n;
 }
 
@@ -189,6 +210,8 @@ static void end_group(struct relay_sched *s, struct relay_group *g)
 
 void relay_sched_put_back(struct relay_sched *s, struct relay_group *g)
 {
+    if (!g->gathered)
+        relay_pace_took(&g->dest->pace, -1);
     relay_group_unlink(s, g);
     if (atomic_load_explicit(&g->item->deleted, memory_order_relaxed))
         end_group(s, g);
@@ -284,6 +307,12 @@ bool relay_sched_due(struct relay_sched *s, int64_t now_us, uint32_t max)
         if (first->kind == RELAY_DUE_DEST) {
             due_remove(&s->due, first);
             relay_dest_refresh(&s->dests, PT_CONTAINER_OF(first, struct relay_dest, rest));
+        } else if (first->kind == RELAY_DUE_PACE) {
+            struct relay_dest *d = PT_CONTAINER_OF(first, struct relay_dest, pace_due);
+
+            due_remove(&s->due, first);
+            relay_pace_gather(&d->pace, now_us);
+            keep_pace(s, d, 0);
         } else {
             struct relay_group *g = PT_CONTAINER_OF(first, struct relay_group, due);
 
@@ -310,7 +339,8 @@ static void sweep_bucket(struct relay_sched *s, uint32_t bucket)
         struct relay_dest *next = d->hash_next;
 
         s->steps++;
-        if (relay_dest_is_empty(d) && !d->connections && !d->pins && !relay_dest_rests(d))
+        if (relay_dest_is_empty(d) && !d->connections && !d->pins && !relay_dest_rests(d) &&
+            !due_waits(&d->pace_due) && !d->suspension)
             relay_dest_free(&s->dests, d);
         d = next;
     }

@@ -37,7 +37,7 @@ enum relay_group_state {
     RELAY_GROUP_STATES,
 };
 
-enum { RELAY_DUE_GROUP, RELAY_DUE_DEST };
+enum { RELAY_DUE_GROUP, RELAY_DUE_DEST, RELAY_DUE_PACE };
 
 enum { RELAY_PULL_MAX = 16 };
 
@@ -87,7 +87,11 @@ struct relay_sched {
     struct due_heap due;
     struct relay_dest_table dests;
     const struct settings *settings;
+    uint64_t settings_count; /* sets of them so far */
     struct relay_dest **by_route;
+    struct relay_suspension *suspensions; /* all, the newest first */
+    uint32_t suspension_count;
+    int64_t suspensions_end_us; /* when the first of them does; INT64_MAX: none */
     uint64_t cached;
     uint64_t messages;
     uint64_t groups[RELAY_GROUP_STATES];

@@ -36,7 +36,39 @@ void relay_item_free(struct relay_sched *s, struct relay_item *item);
 uint64_t relay_item_content_cost(const struct relay_item *item);
 void relay_item_uncache(struct relay_sched *s, struct relay_item *item);
 
+/* ---- destination.c ---- */
+
+/* False: memory is short. */
+PT_NODISCARD bool relay_dest_table_add(struct relay_dest_table *t, struct relay_dest *d);
+void relay_dest_discard(struct relay_dest *d);
+
+/* ---- destination_route.c: the destinations of routes ---- */
+
+/* Found or made, with the limits of the route; NULL when memory is short. `route` NULL: no route
+ * fits. `domain` matters for MX and without a route only. */
+struct relay_dest *relay_dest_for_route(struct relay_sched *s, const struct settings_route *route,
+                                        struct str domain);
+
+/* The same where an administrator has sent the recipient elsewhere, "HOST:PORT": what the route
+ * demands is demanded there. */
+struct relay_dest *relay_dest_for_redirect(struct relay_sched *s,
+                                           const struct settings_route *route, struct str next_hop);
+
+/* ---- suspend.c ---- */
+
+/* A destination is new: is it suspended? */
+void relay_suspension_meets(struct relay_sched *s, struct relay_dest *d);
+void relay_suspensions_done(struct relay_sched *s);
+
 /* ---- grouping.c: by the routes of today ---- */
+
+/* Behind the last "@"; .p NULL: there is none. */
+struct str relay_domain_of(struct str address);
+
+/* Where the routes lead; where a recipient goes. NULL when memory is short. */
+struct relay_dest *relay_dest_by_route(struct relay_sched *s, struct str address);
+struct relay_dest *relay_dest_of(struct relay_sched *s, const struct spool_message *m,
+                                 uint32_t index);
 
 /* Adds groups, in no list yet, for those of the `count` recipients in `indexes` (NULL: all) that
  * are not done. On false nothing is added. */

@@ -270,6 +270,16 @@ static enum pt_err content(void *ctx, uint64_t id, uint64_t offset, uint32_t max
     return PT_ERR_OK;
 }
 
+static bool suspensions(void *ctx, void (*fn)(void *user, const struct api_suspension *s),
+                        void *user)
+{
+    fn(user, &(struct api_suspension){ .destination = "mx:slow.example",
+                                       .reason = "they move",
+                                       .by = "root",
+                                       .since_us = INT64_C(1800000000000000) });
+    return true;
+}
+
 static void destinations(void *ctx, void (*fn)(void *user, const struct api_destination *d),
                          void *user)
 {
@@ -404,6 +414,7 @@ struct api *fake_start(void)
         .queue_act = act,
         .queue_content = content,
         .queue_destinations = destinations,
+        .suspensions = suspensions,
         .connections_list = connections_list,
         .connection_show = connection_show,
         .connection_end = connection_end,

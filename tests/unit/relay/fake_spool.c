@@ -80,8 +80,19 @@ void spool_message_unref(struct spool_message *m)
     block_chain_done(&m->content);
     for (uint32_t i = 0; i < m->recipient_count; i++)
         spool_reply_set(&m->recipients[i].reply, STR_NULL);
+    for (uint32_t i = 0; m->next_hops && i < m->recipient_count; i++)
+        spool_reply_set(&m->next_hops[i], STR_NULL);
+    free(m->next_hops);
     arena_done(&m->arena);
     free(m);
+}
+
+bool spool_message_send_to(struct spool_message *m, uint32_t recipient, struct str next_hop)
+{
+    if (!m->next_hops)
+        m->next_hops = calloc(m->recipient_count, sizeof *m->next_hops);
+    spool_reply_set(&m->next_hops[recipient], next_hop);
+    return true;
 }
 
 void spool_message_uncache(struct spool_message *m)
@@ -186,6 +197,9 @@ static void store(struct fake_spool *s, struct spool_op *op)
         break;
     case SPOOL_OP_DELETE:
         s->deletes++;
+        break;
+    case SPOOL_OP_ROUTE:
+        s->routes += op->route_count;
         break;
     default:
         break;

@@ -30,7 +30,7 @@ struct fake_spool {
     uint64_t next_id;
     struct fake_outcome outcomes[FAKE_OUTCOMES_MAX]; /* what was stored */
     uint32_t outcome_count;
-    uint32_t holds, releases, deletes, bounces;
+    uint32_t holds, releases, deletes, routes, bounces;
     char last_bounce[65536];
     char last_bounce_to[320];
     struct fake_content *contents;
