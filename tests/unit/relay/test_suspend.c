@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "relay/redirect.h"
@@ -234,6 +235,26 @@ static void what_the_route_demands_is_demanded_elsewhere(void **state)
     assert_int_equal(relay_dest_ready(dest(w, "192.0.2.1:25/tls=encrypt/source=192.0.2.99")), 1);
 }
 
+static void the_password_of_a_route_goes_to_its_own_next_hops_alone(void **state)
+{
+    struct world *w = *state;
+    struct settings_auth auth = { .user = "gw", .secret = "secret:1", .password = strdup("pw") };
+    struct relay_dest *d;
+    uint64_t id;
+
+    w->routes.routes[1].auth = &auth;
+    w->routes.routes[1].tls = SETTINGS_ROUTE_TLS_VERIFY;
+    assert_true(relay_sched_set_settings(&w->s, &w->routes.settings));
+    id = add(w, "b@other.example");
+    assert_string_equal(dest(w, "192.0.2.2:25/tls=verify/auth=gw/secret:1")->password, "pw");
+    assert_int_equal(redirect(w, id, "192.0.2.2:25", "192.0.2.7:25"), 1);
+    d = dest(w, "192.0.2.7:25/tls=verify");
+    assert_int_equal(relay_dest_ready(d), 1);
+    assert_null(d->user);
+    assert_null(d->password);
+    free(auth.password);
+}
+
 static void limits_of_a_known_next_hop_stay_its_own(void **state)
 {
     struct world *w = *state;
@@ -307,6 +328,7 @@ int main(void)
         cmocka_unit_test(a_next_hop_is_kept_in_one_form),
         TEST(what_goes_to_one_destination_goes_elsewhere_and_back),
         TEST(what_the_route_demands_is_demanded_elsewhere),
+        TEST(the_password_of_a_route_goes_to_its_own_next_hops_alone),
         TEST(limits_of_a_known_next_hop_stay_its_own),
         TEST(what_is_in_delivery_goes_there_when_it_comes_back),
         TEST(what_is_held_stays_held_and_what_is_in_doubt_waits),
