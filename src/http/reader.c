@@ -86,6 +86,16 @@ static int on_chunk_extension(llhttp_t *l, const char *at, size_t n)
     return object(reader_of(l), 400, "chunk extensions are not accepted");
 }
 
+/* One that is too large is refused before it comes. */
+static int on_chunk_header(llhttp_t *l)
+{
+    struct http_reader *r = reader_of(l);
+
+    if (l->content_length > r->body_max - r->body_seen)
+        return object(r, 413, "the body is larger than this resource takes");
+    return 0;
+}
+
 static int on_body(llhttp_t *l, const char *at, size_t n)
 {
     struct http_reader *r = reader_of(l);
@@ -118,6 +128,7 @@ bool http_reader_init(struct http_reader *r)
     p->settings.on_header_value = on_header_value;
     p->settings.on_headers_complete = on_headers_complete;
     p->settings.on_chunk_extension_name = on_chunk_extension;
+    p->settings.on_chunk_header = on_chunk_header;
     p->settings.on_body = on_body;
     p->settings.on_message_complete = on_message_complete;
     llhttp_init(&p->llhttp, HTTP_REQUEST, &p->settings);

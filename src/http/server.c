@@ -122,9 +122,13 @@ static void turn_away(struct http_server *s, int fd, unsigned status, const char
     net_linger_take(s->linger, fd);
 }
 
-/* Room for one more, if need be by closing the connection that has been idle longest. */
+/* Room for one more, if need be by closing the connection that has been idle longest; or else one
+ * that has not told its request yet, the oldest first: whoever opens many and says little keeps
+ * nobody out. */
 static bool make_room(struct http_server *s)
 {
+    struct http_conn *slow = NULL;
+
     if (s->connections < s->config.max_connections)
         return true;
     for (struct http_conn *c = s->first; c; c = c->next) {
@@ -132,8 +136,12 @@ static bool make_room(struct http_server *s)
             http_conn_close(c);
             return true;
         }
+        if (!slow && c->state == CONN_READING)
+            slow = c;
     }
-    return false;
+    if (slow)
+        http_conn_close(slow);
+    return slow != NULL;
 }
 
 /* By its user or main group, or by another group it belongs to: an administrator becomes one by

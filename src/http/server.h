@@ -36,9 +36,11 @@ struct http_server_config {
     /* Header lines of every answer, refusals included, each ended by CRLF; outlives the server.
      * NULL: none. */
     const char *common_head;
-    unsigned max_connections; /* beyond it idle ones are closed, then new ones refused; 0: 64 */
-    unsigned deadline_ms;     /* of a request; 0: 60,000 */
-    unsigned idle_ms;         /* between requests; 0: 15,000 */
+    /* Beyond it idle ones are closed, then those whose request is not there yet, then new ones are
+     * refused; 0: 64. */
+    unsigned max_connections;
+    unsigned deadline_ms; /* of a request; 0: 60,000 */
+    unsigned idle_ms;     /* between requests; 0: 15,000 */
     /* Called before the handler, after the body was read; false: it has filled the answer and the
      * handler is not called. NULL: none. Also the place for common headers. */
     bool (*before)(struct http_exchange *x);

@@ -24,10 +24,12 @@ export function Gate({ title, children }: { title?: string; children: ReactNode 
   );
 }
 
-/** Name and password, or the password alone of somebody who was here before. */
+/** Name and password, or the password alone of somebody who was here before; and a code, once the
+ * answer has asked for it. */
 export function LogInForm({ name: fixed, onEntered }: { name?: string; onEntered: () => Promise<void> }) {
   const [name, setName] = useState(fixed ?? '');
   const [password, setPassword] = useState('');
+  const [code, setCode] = useState<string | null>(null);
   const [wrong, setWrong] = useState('');
   const [busy, setBusy] = useState(false);
 
@@ -35,11 +37,16 @@ export function LogInForm({ name: fixed, onEntered }: { name?: string; onEntered
     event.preventDefault();
     setBusy(true);
     try {
-      setCsrf((await post<{ csrf: string }>('/login', { name, password })).csrf);
+      setCsrf((await post<{ csrf: string }>('/login', code ? { name, password, code } : { name, password })).csrf);
       await onEntered();
     } catch (error) {
-      setWrong(error instanceof ApiError ? error.message : String(error));
-      setPassword('');
+      if (error instanceof ApiError && error.status === 401 && error.errors[0]?.pointer === '/code') {
+        setWrong(code ? `The code ${error.errors[0].detail}.` : '');
+        setCode('');
+      } else {
+        setWrong(error instanceof ApiError ? error.message : String(error));
+        setPassword('');
+      }
     } finally {
       setBusy(false);
     }
@@ -57,8 +64,14 @@ export function LogInForm({ name: fixed, onEntered }: { name?: string; onEntered
         <TextInput id="password" name="password" type="password" value={password} isRequired
           onChange={(_, v) => setPassword(v)} autoComplete="current-password" autoFocus={!!fixed} />
       </FormGroup>
+      {code !== null && (
+        <FormGroup label="Code of the authenticator, or a recovery code" fieldId="code" isRequired>
+          <TextInput id="code" name="code" value={code} onChange={(_, v) => setCode(v)} isRequired
+            autoComplete="one-time-code" autoCapitalize="none" spellCheck={false} autoFocus />
+        </FormGroup>
+      )}
       <ActionGroup>
-        <Button type="submit" isBlock isLoading={busy} isDisabled={busy || !name || !password}>Log in</Button>
+        <Button type="submit" isBlock isLoading={busy} isDisabled={busy || !name || !password || code === ''}>Log in</Button>
       </ActionGroup>
     </Form>
   );
