@@ -87,6 +87,8 @@ const struct http_route api_routes[] = {
     { HTTP_METHOD_POST, V1 "/explain", api_explain_post, SETTINGS_DOCUMENT_MAX, NULL,
       "what would become of such a client, rule by rule: { \"address\", \"helo\", \"from\", "
       "\"to\", \"tls\", \"draft\" }; or what a reference stands for: { \"ref\" }" },
+    { HTTP_METHOD_POST, V1 "/routes/test", api_route_test, SETTINGS_DOCUMENT_MAX, NULL,
+      "where would mail for an address (or a domain) go, and why: { \"address\", \"draft\" }" },
     { HTTP_METHOD_GET, V1 "/queue", api_queue_get, 0, QUEUE_FILTER PAGE,
       "the messages in the queue: oldest first, or order=newest; older_than and newer_than are "
       "times "

@@ -10,6 +10,7 @@
 #include "policy/explain_view.h"
 #include "policy/list_view.h"
 #include "policy/preview_view.h"
+#include "relay/route_view.h"
 #include "settings/audit.h"
 #include "settings/schema.h"
 #include "settings/settings.h"
@@ -400,6 +401,10 @@ struct api_deps {
     /* Shows all; false: memory is short. */
     bool (*suspensions)(void *ctx, void (*show)(void *user, const struct api_suspension *s),
                         void *user);
+
+    /* relay_route_test() with what is there. PT_ERR_AGAIN: no mail is served now. */
+    enum pt_err (*route_test)(void *ctx, struct str address, const struct settings *draft,
+                              relay_route_fn *show, void *user);
 
     /* `out` is zeroed. */
     void (*status)(void *ctx, struct api_status *out);

@@ -106,9 +106,7 @@ static bool read_question(struct http_exchange *x, json_t *body, struct question
 
 /* ---- a draft ---- */
 
-/* The snapshot of a draft that could be put into force, checked as a dry run is; what must be
- * confirmed counts as confirmed, since nothing is done. NULL: answered. */
-static struct policy_snapshot *draft_snapshot(struct http_exchange *x, const json_t *draft)
+struct policy_snapshot *api_draft_snapshot(struct http_exchange *x, const json_t *draft)
 {
     struct api *a = api_of(x);
     char *text = json_dumps(draft, JSON_COMPACT);
@@ -211,7 +209,7 @@ static void explain_client(struct http_exchange *x, json_t *body)
 
     if (!read_question(x, body, &q))
         return;
-    snap = q.draft ? draft_snapshot(x, q.draft) : api_list_snapshot(x);
+    snap = q.draft ? api_draft_snapshot(x, q.draft) : api_list_snapshot(x);
     if (!snap)
         return;
     q.ask.now_us = clock_wall_us();

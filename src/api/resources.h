@@ -154,6 +154,13 @@ void api_tls_check(struct http_exchange *x);
 /* explain.c */
 void api_explain_post(struct http_exchange *x);
 
+/* The snapshot of a draft that could be put into force, checked as a dry run is; what must be
+ * confirmed counts as confirmed, since nothing is done. NULL: answered. */
+struct policy_snapshot *api_draft_snapshot(struct http_exchange *x, const json_t *draft);
+
+/* routes.c */
+void api_route_test(struct http_exchange *x);
+
 /* explain_ref.c: what the reference in a refusal stands for; answers. A job thread. */
 void api_explain_ref(struct http_exchange *x, struct str ref);
 

@@ -155,6 +155,7 @@ int cli_connections_ban(struct cli *c);
 int cli_connections_unban(struct cli *c);
 int cli_connections_limits(struct cli *c);
 int cli_explain(struct cli *c);
+int cli_route_test(struct cli *c);
 int cli_explain_ref(struct cli *c, const char *ref);
 int cli_queue_list(struct cli *c);
 int cli_queue_show(struct cli *c);

@@ -400,6 +400,24 @@ const struct cli_command cli_commands[] = {
     },
 
     {
+        .name = "route",
+        .verb = "test",
+        .args = "ADDRESS",
+        .summary = "where mail for an address would go, and why",
+        .text = "Which route fits and which nearly did, what it demands and limits, the next hops "
+                "with what the DNS\nsays, which of them is this gateway, how they are now. ADDRESS "
+                "may be a domain alone. With\n--draft as if that settings document were in "
+                "force.\n\n"
+                "  postern route test ann@example.com\n"
+                "  postern route test example.com --draft settings.json",
+        .options = { VALUE("--draft", "FILE", "under this settings document; - is standard input"),
+                     JSON },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_route_test,
+    },
+
+    {
         .name = "queue",
         .verb = "list",
         .summary = "the messages in the queue, oldest first",

@@ -48,7 +48,7 @@ static void print_until(const json_t *s)
         return;
     }
     out_time(until, text);
-    out_age(PT_MAX((us - clock_wall_us()) / 1000000, INT64_C(0)), age);
+    out_age(PT_MAX((us - clock_wall_us() + 999999) / 1000000, INT64_C(0)), age);
     printf("until %s (in %s)", text, age);
 }
 

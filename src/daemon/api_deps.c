@@ -326,6 +326,16 @@ static void queue_destinations(void *ctx, void (*show)(void *user, const struct 
               "what could be shown was");
 }
 
+static enum pt_err route_test(void *ctx, struct str address, const struct settings *draft,
+                              relay_route_fn *show, void *user)
+{
+    struct process *p = ctx;
+
+    return atomic_load(&p->serving)
+               ? relay_route_test(p->relay, p->control.resolver, address, draft, show, user)
+               : PT_ERR_AGAIN;
+}
+
 /* ---- live connections ---- */
 
 static void show_connection(const struct gateway_live *l, api_connection_fn *show, void *user)
@@ -422,6 +432,7 @@ void process_api_deps(struct process *p, struct api_deps *deps)
         .queue_act = queue_act,
         .queue_content = queue_content,
         .queue_destinations = queue_destinations,
+        .route_test = route_test,
         .destination_suspend = suspensions_add,
         .destination_resume = suspensions_end,
         .suspensions = suspensions_each,

@@ -1,10 +1,18 @@
 #include "relay/ourselves.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "net/host.h"
 
 enum { SMTP_PORT = 25 };
+
+void relay_ourselves_of(const struct settings *s, struct relay_ourselves *out)
+{
+    out->listen = (uint8_t)s->interface.listen;
+    out->own = (struct net_endpoint){ s->interface.address, s->interface.port };
+    snprintf(out->hostname, sizeof out->hostname, "%s", s->identity.hostname);
+}
 
 void relay_ourselves(struct relay *r, struct relay_ourselves *out)
 {

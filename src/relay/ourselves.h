@@ -12,6 +12,9 @@ struct relay_ourselves {
     char hostname[256];
 };
 
+/* Under these settings. */
+void relay_ourselves_of(const struct settings *s, struct relay_ourselves *out);
+
 /* As it is now. Takes the relay's lock. */
 void relay_ourselves(struct relay *r, struct relay_ourselves *out);
 

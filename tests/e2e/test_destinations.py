@@ -1,5 +1,7 @@
 """Next hops that share the mail, limits of a route, and destinations in trouble: suspended, redirected."""
 
+import json
+
 import pytest
 
 from lib import CLOSE, Hop, Names, Postern, make_message
@@ -176,7 +178,7 @@ def test_mail_for_a_suspended_destination_is_taken_and_waits():
         with Postern(settings=settings) as gateway:
             name = f"127.0.0.1:{hop.port}"
             said = gateway.cli("queue", "suspend", name, "--for", "2h", "--reason", "they move")
-            assert name in said and "(in 1 h" in said or "(in 2 h" in said
+            assert name in said and ("(in 1 h" in said or "(in 2 h" in said)
             send(gateway, "b@slow.example", "b@quick.example")
             other.wait_for(1)
             (m,) = waiting(gateway, 1, suspended=True, state="queued")
@@ -361,3 +363,149 @@ def test_a_redirect_to_nowhere_is_refused():
         said = refused(gateway, "queue", "redirect", "nothing.example", "--to", "a.example")
         assert "no such destination" in said
         assert gateway.queue()[0]["recipients"][0]["redirected_to"] is None
+
+
+# ---- where would it go? ----
+
+
+def nowhere(hop):
+    return {
+        ("mx.example", "MX"): ["10 a.mx.example.", "20 gw.example.", "30 c.mx.example."],
+        ("a.mx.example", "A"): ["192.0.2.1"],
+        ("gw.example", "A"): ["192.0.2.9"],
+        ("c.mx.example", "A"): ["192.0.2.3"],
+        ("null.example", "MX"): ["0 ."],
+        ("us.example", "MX"): ["10 gw.example."],
+        ("fail.example", "MX"): "SERVFAIL",
+        ("hub.example", "A"): ["127.0.0.1"],
+    }
+
+
+def test_a_route_is_told_with_its_reasons():
+    with Hop({"RCPT": "450 4.2.0 not now"}) as hop, Names(nowhere(hop)) as names:
+        settings = {
+            "identity": {"hostname": "gw.example"},
+            **routes(
+                {"domain": "*", "via": "mx"},
+                {
+                    "domain": "*.hub.example",
+                    "next_hops": [
+                        {"host": "127.0.0.2", "port": hop.port, "order": 5, "weight": 2},
+                        {"host": "127.0.0.1", "port": hop.port, "order": 5},
+                        {"host": "::1", "port": hop.port, "order": 1},
+                    ],
+                    "tls": "opportunistic",
+                    "source": "127.0.0.11",
+                    "max_messages_per_minute": 90,
+                    "max_message_size_mb": 3,
+                    "max_concurrency": 7,
+                },
+                route(hop, "hub.example", protocol="lmtp"),
+            ),
+            **names.settings,
+        }
+        with Postern(settings=settings) as gateway:
+
+            def told(address, *words):
+                return gateway.json("route", "test", address, *words)
+
+            v = told("ann@Deep.HUB.example")
+            assert v["domain"] == "deep.hub.example" and v["fate"] == "goes"
+            assert v["route"] == {
+                "domain": "*.hub.example",
+                "via": "next_hops",
+                "tls": "opportunistic",
+                "tls_from": "the route's tls",
+                "ca": None,
+                "user": None,
+                "protocol": "smtp",
+                "source": "127.0.0.11",
+                "max_concurrency": 7,
+                "max_messages_per_minute": 90,
+                "max_message_size": 3 * 1048576,
+            }
+            assert [(o["domain"], o["why_not"].split()[0]) for o in v["other_routes"]] == [
+                ("*", "for"),
+                ("hub.example", "for"),
+            ]
+            first, *shared_hops = v["next_hops"]
+            assert first["host"] == "::1" and "family" in first["addresses"][0]["skipped"]
+            assert {h["weight"] for h in shared_hops} == {1, 2}
+            assert "/order=5,5,1/weight=2,1,1/tls=opportunistic" in v["destination"]
+
+            v = told("hub.example")
+            assert v["route"]["domain"] == "hub.example" and v["route"]["protocol"] == "lmtp"
+            whys = {o["domain"]: o["why_not"] for o in v["other_routes"]}
+            assert "not for itself" in whys["*.hub.example"]
+
+            v = told("b@mx.example")
+            assert v["dns"]["validated"] is False and v["fate"] == "goes"
+            assert [(h["preference"], h["host"]) for h in v["next_hops"]] == [
+                (10, "a.mx.example"),
+                (20, "gw.example"),
+                (30, "c.mx.example"),
+            ]
+            skipped = [h["addresses"][0]["skipped"] for h in v["next_hops"]]
+            assert skipped == [
+                None,
+                "this is the gateway itself",
+                "not better than this gateway",
+            ]
+            for domain, fate, code in (
+                ("null.example", "returned", "5.1.10"),
+                ("us.example", "returned", "5.4.6"),
+                ("none.example", "returned", "5.1.2"),
+                ("fail.example", "waits", "4.4.3"),
+            ):
+                v = told(f"b@{domain}")
+                assert v["fate"] == fate and v["text"].startswith(code), v
+
+            # As it is now: mail that waits, suspended, redirected.
+            v = told("b@[127.0.0.1]")
+            assert v["next_hops"][0]["addresses"][0]["address"] == "127.0.0.1:25"
+            gateway.cli("queue", "suspend", "mx.example", "--reason", "they move")
+            v = told("b@mx.example")
+            assert v["fate"] == "waits" and v["suspended"]["reason"] == "they move"
+            send(gateway, "b@mx.example", "c@mx.example")
+            gateway.cli("queue", "redirect", "mx.example", "--to", f"127.0.0.1:{hop.port}")
+            gateway.wait_until(
+                lambda: told("mx.example")["queue"]["redirected"] == 2, "redirected"
+            )
+            text = gateway.cli("route", "test", "b@mx.example")
+            for words in (
+                "1. a.mx.example, preference 10",
+                "192.0.2.9:25, not tried: this is the gateway itself",
+                "suspended   by ",
+                "redirected  2 queued recipients",
+                "Mail waits: the destination is suspended",
+            ):
+                assert words in text, text
+
+            # Under a draft, and what is no question.
+            draft = gateway.state / "draft.json"
+            draft.write_text(json.dumps({"delivery": {"routes": []}}))
+            v = told("b@mx.example", "--draft", str(draft))
+            assert v["route"] is None and v["text"] == "4.4.4 no route leads to mx.example"
+            assert v["draft"] is True and told("mx.example")["draft"] is False
+            draft.write_text(json.dumps({"delivery": {"routs": []}}))
+            assert "unknown key" in refused(
+                gateway, "route", "test", "b@mx.example", "--draft", str(draft)
+            )
+            for wrong in ("@", "a b@mx.example", "b@"):
+                assert "address must be" in refused(gateway, "route", "test", wrong)
+
+
+def test_what_failed_lately_is_part_of_a_route():
+    with Hop({"CONNECT": CLOSE}) as hop, Postern(settings=routes(route(hop))) as gateway:
+        send(gateway, "b@sink.example")
+        waiting(gateway, 1, state="deferred")
+
+        def rests():
+            v = gateway.json("route", "test", "b@sink.example")
+            return v if v["queue"]["rests_until"] else None
+
+        v = gateway.wait_until(rests, "it rests")
+        assert v["fate"] == "waits" and "rests since it failed" in v["text"]
+        assert v["next_hops"][0]["addresses"][0]["failed_until"] and v["queue"]["deferred"] == 1
+        text = gateway.cli("route", "test", "b@sink.example")
+        assert "failed lately" in text and "rests for" in text
