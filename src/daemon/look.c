@@ -169,7 +169,10 @@ static void explain(struct talk *t)
 void look_at(struct look *l)
 {
     struct talk *t = calloc(1, sizeof *t);
-    struct smtp_client_config config = { .hostname = l->hostname, .flags = SMTP_CLIENT_TLS_ONLY };
+    struct smtp_client_config config = {
+        .hostname = l->hostname,
+        .flags = SMTP_CLIENT_TLS_ONLY | (l->lmtp ? SMTP_CLIENT_LMTP : 0u),
+    };
 
     l->error[0] = 0;
     if (t)

@@ -14,6 +14,7 @@
 struct look {
     struct net_endpoint to;
     struct net_addr source;    /* of this host, to connect from; family NET_NONE: any */
+    bool lmtp;                 /* LHLO (RFC 2033) */
     struct str hostname;       /* for EHLO */
     struct str name;           /* for SNI, and what the certificate must be for; .n 0: neither */
     struct tls_client *client; /* what TLS is begun with */

@@ -18,6 +18,7 @@ struct check {
     uint16_t port;
     bool given_port;
     struct net_addr source;
+    bool lmtp;
     struct look look; /* without insisting */
     struct api_tls_check seen;
     struct api_tls_demand demands[API_TLS_DEMANDS_MAX];
@@ -91,6 +92,7 @@ static void look_with(const struct check *c, struct look *l, struct tls_client *
 {
     *l = (struct look){ .to = c->look.to,
                         .source = c->source,
+                        .lmtp = c->lmtp,
                         .hostname = str_of(c->s->identity.hostname),
                         .name = str_of(c->host),
                         .client = client,
@@ -228,7 +230,7 @@ static void choose_port(struct check *c)
 }
 
 /* As the first route connects that leads there. */
-static void choose_source(struct check *c, struct str domain)
+static void choose_manner(struct check *c, struct str domain)
 {
     const struct settings *s = c->s;
     const struct settings_route *r = domain.n ? settings_route_for(s, domain) : NULL;
@@ -236,8 +238,10 @@ static void choose_source(struct check *c, struct str domain)
     for (uint32_t i = 0; !r && !domain.n && i < s->route_count; i++)
         if (leads_to(c, &s->routes[i]))
             r = &s->routes[i];
-    if (r)
+    if (r) {
         c->source = r->source;
+        c->lmtp = r->lmtp;
+    }
 }
 
 /* With a domain, its route's. Otherwise those of the routes that name the next hop; of none, those
@@ -275,7 +279,7 @@ static enum pt_err run(struct check *c, struct str domain, struct pt_fault *faul
     enum pt_err err;
 
     choose_port(c);
-    choose_source(c, domain);
+    choose_manner(c, domain);
     err = look_at_host(c, fault);
     if (err != PT_ERR_OK)
         return err;

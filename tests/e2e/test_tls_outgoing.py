@@ -414,6 +414,13 @@ def test_the_check_says_what_cannot_be_checked():
         assert answer["met"] is False and "no route" in answer["demands"][0]["detail"]
 
 
+def test_the_check_speaks_lmtp_where_the_route_does(good):
+    with Hop(tls=server(good), lmtp=True) as hop:
+        with gateway_to(route(hop, "*", protocol="lmtp", tls="encrypt")) as gateway:
+            assert "TLSv1.3" in check(gateway, hop)
+            assert "EHLO" not in "".join(hop.transcript)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="Postfix runs in a namespace")
 def test_postfix_as_the_next_hop(good, root):
     with temporary_folder() as folder:
