@@ -3,6 +3,9 @@
 Two lanes share the machine: one builds and runs what needs a processor, the other runs the
 end-to-end tests, which mostly wait. A part that cannot be run counts as a failure, never as
 skipped. What fails is shown with its output; everything is kept under .dev/test/.
+
+Where no more than a few tests of a part failed, each gets a second look when nothing else runs
+(docs/decisions/0018): failing again it is a failure, passing it is named as unsteady.
 """
 
 import json
@@ -15,7 +18,8 @@ import sys
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +44,7 @@ MESON_PARTS = {
 BUILD_LIMIT = 900
 MESON_LIMIT = 900
 E2E_LIMIT = 900
+FEW = 5  # tests of a part that get a second look; more of them failing is no accident
 
 ENVIRONMENT = os.environ | {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1:strict_string_checks=1"
@@ -67,11 +72,21 @@ class Count:
 
 
 @dataclass
+class Second:
+    """A test that failed, and how to run it alone: a function that returns its new count."""
+    name: str
+    first: Count
+    run: Callable[[], Count]
+
+
+@dataclass
 class Result:
     part: str
     count: Count
     seconds: float
     output: str = ""  # what is worth showing: failures
+    failed: list[Second] = field(default_factory=list)  # those that can be run again
+    unsteady: list[str] = field(default_factory=list)  # passed when they were
 
 
 COULD_NOT_RUN = Count(failed=1)
@@ -128,6 +143,9 @@ def tail(path, lines=80):
     return "\n".join(cut + text[-lines:])
 
 
+started = time.monotonic()
+
+
 def progress(text):
     print(f"[{time.monotonic() - started:5.0f} s] {text}", file=sys.stderr, flush=True)
 
@@ -170,6 +188,11 @@ CMOCKA_LINES = {
     "skipped": re.compile(r"^\[  SKIPPED \] (\d+) test", re.M),
 }
 UNITTEST_LINE = re.compile(r"^Ran (\d+) tests? in", re.M)
+
+
+GOOD = ("OK", "SKIP", "EXPECTEDFAIL")
+# What a sanitizer has seen once is there.
+SANITIZER = re.compile(r"(ERROR|WARNING): \w+Sanitizer|: runtime error: ")
 
 
 def count_meson_test(test):
@@ -222,10 +245,24 @@ def run_meson(part):
     if not tests:
         return COULD_NOT_RUN, f"no test of this kind ran (exit code {code})\n{tail(log)}"
     count = sum(map(count_meson_test, tests), Count())
-    bad = [t for t in tests if t["result"] not in ("OK", "SKIP", "EXPECTEDFAIL")]
+    bad = [t for t in tests if t["result"] not in GOOD]
     if code != 0 and not bad:
         return count + COULD_NOT_RUN, tail(log)
-    return count, "\n".join(map(show_meson_test, bad))
+    return count, "\n".join(map(show_meson_test, bad)), [
+        Second(t["name"], count_meson_test(t), lambda t=t: meson_again(command, results, t))
+        for t in bad]
+
+
+def meson_again(command, results, test):
+    """`command` ran all of them; "project:suite / name" is how Meson calls this one."""
+    at = command.index("--suite")
+    results.unlink(missing_ok=True)
+    run(command[:at] + [test["name"].rsplit(" / ", 1)[-1]] + command[at:], KEPT / "again.log",
+        MESON_LIMIT)
+    if not results.exists():
+        return COULD_NOT_RUN
+    return sum((count_meson_test(json.loads(line)) for line in results.read_text().splitlines()),
+               Count())
 
 
 # ---- pytest ----
@@ -263,7 +300,24 @@ def run_pytest(part):
         return count + COULD_NOT_RUN, f"no end-to-end test ran\n{tail(log)}"
     if code != 0 and count.failed == 0:
         count += COULD_NOT_RUN
-    return count, tail(log, 200) if code != 0 else ""
+    if code == 0:
+        return count, ""
+    return count, tail(log, 200), [
+        Second(node, COULD_NOT_RUN, lambda node=node: pytest_again(node, environment))
+        for node in failed_nodes(junit, "tests/e2e")]
+
+
+def failed_nodes(junit, folder):
+    """As pytest names them on its command line; in the file they are relative to its pytest.ini."""
+    return [f"{folder}/{case.get('classname').replace('.', '/')}.py::{case.get('name')}"
+            for case in ElementTree.parse(junit).getroot().iter("testcase")
+            if case.find("failure") is not None or case.find("error") is not None]
+
+
+def pytest_again(node, environment):
+    command = [PYTHON, "-m", "pytest", node, "-q", "--tb=short", "-p", "no:cacheprovider"]
+    code = run(as_root(command, environment), KEPT / "again.log", E2E_LIMIT, environment)
+    return Count(passed=1) if code == 0 else Count(failed=1)
 
 
 # ---- lint ----
@@ -294,8 +348,8 @@ class Run:
         self.failures = {}
         self.lock = threading.Lock()
 
-    def note(self, part, at, count, output):
-        result = Result(part, count, time.monotonic() - at, output)
+    def note(self, part, at, count, output, failed=()):
+        result = Result(part, count, time.monotonic() - at, output, list(failed))
         with self.lock:
             self.results[part] = result
             progress(f"{part}: {count}")
@@ -338,6 +392,21 @@ class Run:
             if part in self.parts:
                 self.run_part(part)
         first.join()
+        for result in self.results.values():
+            if 0 < len(result.failed) <= FEW and not SANITIZER.search(result.output):
+                look_again(result)
+
+
+def look_again(result):
+    """Nothing else runs by now: what fails again is not for want of a processor."""
+    for second in result.failed:
+        count = second.run()
+        progress(f"{result.part}: {second.name} alone: {count}")
+        if count.failed or not count.passed:
+            continue
+        result.count = Count(result.count.passed - second.first.passed + count.passed,
+                             result.count.failed - second.first.failed, result.count.skipped)
+        result.unsteady.append(second.name)
 
 
 def main(arguments):
@@ -357,9 +426,12 @@ def main(arguments):
 
     results = [whole.results[p] for p in whole.parts]
     for result in results:
-        if result.count.failed:
+        if result.count.failed or result.unsteady:
             print(f"\n=== {result.part} ===\n{result.output}")
     print()
+    for result in results:
+        for name in result.unsteady:
+            print(f"unsteady: {name} ({result.part}) failed among the others, passed alone")
     for result in results:
         print(f"{result.part:10s} {result.seconds:6.1f} s   {result.count}")
     total = sum((r.count for r in results), Count())

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -44,6 +45,31 @@ class Counting(unittest.TestCase):
     def test_unittest(self):
         self.assertEqual(count("OK", "Ran 7 tests in 0.1s\n\nOK\n"), (7, 0, 0))
         self.assertEqual(count("FAIL", "Ran 7 tests in 0.1s\n\nFAILED (failures=2)\n"), (0, 1, 0))
+
+    def test_a_second_look(self):
+        def result(*alone, output=""):
+            failed = [run_tests.Second(f"t{n}", run_tests.COULD_NOT_RUN, lambda c=c: c)
+                      for n, c in enumerate(alone)]
+            return run_tests.Result("e2e", run_tests.Count(7, len(alone)), 1.0, output, failed)
+
+        good, bad = run_tests.Count(passed=1), run_tests.Count(failed=1)
+        mixed = result(good, bad)
+        run_tests.look_again(mixed)
+        self.assertEqual((str(mixed.count), mixed.unsteady), ("8 passed, 1 failed, 0 skipped", ["t0"]))
+        self.assertTrue(run_tests.SANITIZER.search("==1==ERROR: AddressSanitizer: heap-use"))
+        self.assertTrue(run_tests.SANITIZER.search("WARNING: ThreadSanitizer: data race"))
+        self.assertTrue(run_tests.SANITIZER.search("a.c:3:4: runtime error: shift exponent"))
+        self.assertFalse(run_tests.SANITIZER.search("AssertionError: 1 != 2"))
+
+    def test_failed_tests_by_their_names(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".xml") as junit:
+            junit.write('<testsuites><testsuite><testcase classname="test_a" name="good"/>'
+                        '<testcase classname="test_a" name="bad[1-x]"><failure/></testcase>'
+                        '<testcase classname="test_b" name="worse"><error/></testcase>'
+                        '</testsuite></testsuites>')
+            junit.flush()
+            self.assertEqual(run_tests.failed_nodes(junit.name, "tests/e2e"),
+                             ["tests/e2e/test_a.py::bad[1-x]", "tests/e2e/test_b.py::worse"])
 
     def test_the_sum(self):
         total = run_tests.Count(3, 0, 1) + run_tests.COULD_NOT_RUN
