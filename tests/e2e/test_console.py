@@ -24,7 +24,7 @@ from lib import (
     run_postern,
     temporary_folder,
 )
-from lib import pki
+from lib import console_url, pki
 
 pytestmark = pytest.mark.asan
 
@@ -100,10 +100,6 @@ def test_accounts_are_changed_while_it_runs():
 
 
 # ---- the first log-in ----
-
-
-def console_url(gateway) -> str:
-    return gateway.ready_line().rsplit("console=", 1)[1]
 
 
 def setup_lines(gateway) -> list[str]:

@@ -7,15 +7,11 @@ import socket
 
 import pytest
 
-from lib import Browser, Postern, free_port, make_message
+from lib import Browser, Postern, console_url, free_port, make_message
 
 pytestmark = pytest.mark.asan
 
 PASSWORD = "correct horse battery"
-
-
-def console_url(gateway) -> str:
-    return gateway.ready_line().rsplit("console=", 1)[1]
 
 
 @pytest.fixture(scope="module")

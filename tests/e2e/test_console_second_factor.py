@@ -10,16 +10,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from lib import Browser, Postern, free_port, run_postern
+from lib import Browser, Postern, console_url, free_port, run_postern
 
 pytestmark = pytest.mark.asan
 
 PASSWORD = "correct horse battery"
 FACTOR = "/api/v1/me/second-factor"
-
-
-def console_url(gateway) -> str:
-    return gateway.ready_line().rsplit("console=", 1)[1]
 
 
 @pytest.fixture(scope="module")

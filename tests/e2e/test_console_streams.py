@@ -7,16 +7,12 @@ import time
 
 import pytest
 
-from lib import Browser, Postern, free_port
+from lib import Browser, Postern, console_url, free_port
 
 pytestmark = pytest.mark.asan
 
 PASSWORD = "correct horse battery"
 MIB = 1024 * 1024
-
-
-def console_url(gateway) -> str:
-    return gateway.ready_line().rsplit("console=", 1)[1]
 
 
 def console_pid(gateway) -> int:

@@ -7,16 +7,12 @@ import time
 
 import pytest
 
-from lib import BINARY, Browser, Events, Postern, Sink, free_port, make_message
+from lib import BINARY, Browser, Events, Postern, Sink, console_url, free_port, make_message
 
 pytestmark = pytest.mark.asan
 
 PASSWORD = "correct horse battery"
 STATES = ["settings", "pending", "status", "connections", "queue"]
-
-
-def console_url(gateway) -> str:
-    return gateway.ready_line().rsplit("console=", 1)[1]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ for an event, and fails with log and transcripts when it does not come.
 
 from .client import Client, ConversationError, any_certificate
 from .clock import Clock
-from .console import Browser, Events
+from .console import Browser, Events, console_url
 from .dns import TRUNCATED, Names
 from .dsn import Notice, read_notice
 from .hop import CLOSE, RESET, SILENT, Hop
@@ -46,6 +46,7 @@ __all__ = [
     "TRUNCATED",
     "Zone",
     "any_certificate",
+    "console_url",
     "free_port",
     "make_message",
     "read_notice",

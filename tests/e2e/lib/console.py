@@ -9,6 +9,11 @@ import ssl
 import urllib.parse
 
 
+def console_url(gateway) -> str:
+    """Where the console of a running gateway is."""
+    return gateway.ready_line().rsplit("console=", 1)[1]
+
+
 class Answer:
     def __init__(self, response: http.client.HTTPResponse):
         self.status = response.status

@@ -52,6 +52,30 @@ static void add(const char *name, enum account_role role)
     assert_int_equal(accounts_edit_commit(&e, NULL), PT_ERR_OK);
 }
 
+static void a_second_factor_is_stored_and_ends_sessions(void **state)
+{
+    struct account_second second = { .on = true, .used = 12345, .spare_count = 3 };
+    struct accounts_edit e;
+    struct account *account;
+    struct accounts a;
+    uint64_t before;
+
+    memset(second.key, 7, sizeof second.key);
+    for (uint8_t i = 0; i < second.spare_count; i++)
+        memset(second.spares[i], 100 + i, sizeof second.spares[i]);
+    add("ann", ROLE_ADMINISTRATOR);
+    assert_int_equal(accounts_edit_begin(&e, folder, NULL), PT_ERR_OK);
+    account = accounts_find(&e.accounts, STR("ann"));
+    assert_false(account->second.on);
+    before = account->serial;
+    accounts_set_second(&e.accounts, account, &second);
+    assert_int_not_equal(account->serial, before);
+    assert_int_equal(accounts_edit_commit(&e, NULL), PT_ERR_OK);
+    assert_int_equal(accounts_load(&a, folder, NULL), PT_ERR_OK);
+    assert_memory_equal(&accounts_find(&a, STR("ann"))->second, &second, sizeof second);
+    accounts_done(&a);
+}
+
 static void what_was_stored_is_read_back(void **state)
 {
     const struct account_token *token;
@@ -224,9 +248,13 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(what_was_stored_is_read_back),        T(a_token_is_worth_no_more_than_its_owner),
-        T(a_change_gives_another_serial),       T(a_cancelled_edit_changes_nothing),
-        T(damage_is_said_and_is_not_emptiness), T(only_the_right_password_matches),
+        T(a_second_factor_is_stored_and_ends_sessions),
+        T(what_was_stored_is_read_back),
+        T(a_token_is_worth_no_more_than_its_owner),
+        T(a_change_gives_another_serial),
+        T(a_cancelled_edit_changes_nothing),
+        T(damage_is_said_and_is_not_emptiness),
+        T(only_the_right_password_matches),
         T(names_and_passwords_have_rules),
     };
 

@@ -40,6 +40,40 @@ static void a_session_ends_when_it_is_idle_or_old(void **state)
     sessions_free(s);
 }
 
+/* A stream of events that is open is no sign of life. */
+static void looking_at_a_session_keeps_it_from_no_end(void **state)
+{
+    struct sessions *s = sessions_new();
+    char id[ACCOUNT_SECRET_SIZE];
+
+    sessions_add(s, &people[0], 0, id);
+    for (int64_t t = 0; t <= SESSION_IDLE_S; t += 60)
+        assert_non_null(sessions_peek(s, &accounts, str_of(id), t * S));
+    assert_null(sessions_peek(s, &accounts, str_of(id), (SESSION_IDLE_S + 1) * (int64_t)S));
+    assert_null(sessions_find(s, &accounts, str_of(id), 0));
+    sessions_free(s);
+}
+
+static void an_offered_key_is_the_sessions_own(void **state)
+{
+    static const uint8_t key[ACCOUNT_KEY_SIZE] = "a key that is secret";
+    struct sessions *s = sessions_new();
+    char one[ACCOUNT_SECRET_SIZE], other[ACCOUNT_SECRET_SIZE];
+    uint8_t got[ACCOUNT_KEY_SIZE];
+
+    sessions_add(s, &people[0], 0, one);
+    sessions_add(s, &people[0], 0, other);
+    assert_false(sessions_offered(s, str_of(one), got));
+    sessions_offer(s, str_of(one), key);
+    assert_false(sessions_offered(s, str_of(other), got));
+    assert_true(sessions_offered(s, str_of(one), got));
+    assert_memory_equal(got, key, sizeof key);
+    sessions_end(s, str_of(one));
+    assert_false(sessions_offered(s, str_of(one), got));
+    sessions_offer(s, str_of(one), key);
+    sessions_free(s);
+}
+
 static void a_session_ends_with_its_account_as_it_was(void **state)
 {
     struct sessions *s = sessions_new();
@@ -190,6 +224,48 @@ static void a_good_try_gives_back_itself_alone(void **state)
 
 /* ---- roles ---- */
 
+static void codes_have_a_limit_of_their_own(void **state)
+{
+    struct throttle *t = throttle_new();
+    struct net_addr a;
+
+    assert_true(net_addr_parse(STR("192.0.2.1"), &a));
+    for (int i = 0; i < THROTTLE_CODE_TRIES; i++)
+        assert_int_equal(throttle_try_code(t, STR("ann"), S), 0);
+    assert_int_equal(throttle_try_code(t, STR("ann"), S), THROTTLE_CODE_S);
+    assert_int_equal(throttle_try_code(t, STR("bob"), S), 0);
+    assert_int_equal(throttle_try(t, &a, STR("ann"), S), 0);
+    throttle_good_code(t, STR("ann"));
+    assert_int_equal(throttle_try_code(t, STR("ann"), S), 0);
+    assert_int_not_equal(throttle_try_code(t, STR("ann"), S), 0);
+    throttle_free(t);
+}
+
+/* A right password without its code: any number of times, and the address is not a known one then.
+ */
+static void a_try_given_back_counts_for_nothing(void **state)
+{
+    struct throttle *t = throttle_new();
+    struct net_addr a, b;
+    int refused = 0;
+
+    assert_true(net_addr_parse(STR("192.0.2.1"), &a));
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(throttle_try(t, &a, STR("ann"), S), 0);
+        throttle_give_back(t, &a, STR("ann"));
+    }
+    for (unsigned i = 0; i < THROTTLE_ACCOUNT_TRIES + 1; i++) {
+        char text[32];
+
+        snprintf(text, sizeof text, "198.51.100.%u", i + 1);
+        assert_true(net_addr_parse(str_of(text), &b));
+        refused += throttle_try(t, &b, STR("ann"), S) != 0;
+    }
+    assert_int_equal(refused, 1);
+    assert_int_not_equal(throttle_try(t, &a, STR("ann"), S), 0);
+    throttle_free(t);
+}
+
 static void each_role_may_what_it_may(void **state)
 {
     static const struct {
@@ -270,6 +346,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_ends_when_it_is_idle_or_old),
+        cmocka_unit_test(looking_at_a_session_keeps_it_from_no_end),
+        cmocka_unit_test(an_offered_key_is_the_sessions_own),
         cmocka_unit_test(a_session_ends_with_its_account_as_it_was),
         cmocka_unit_test(log_out_ends_one_or_all),
         cmocka_unit_test(many_sessions_of_one_push_out_its_own),
@@ -278,6 +356,8 @@ int main(void)
         cmocka_unit_test(a_network_of_ipv6_is_one_address),
         cmocka_unit_test(strangers_do_not_lock_the_owner_out),
         cmocka_unit_test(a_good_try_gives_back_itself_alone),
+        cmocka_unit_test(codes_have_a_limit_of_their_own),
+        cmocka_unit_test(a_try_given_back_counts_for_nothing),
         cmocka_unit_test(each_role_may_what_it_may),
         cmocka_unit_test(gzip_is_sent_where_it_is_taken),
         cmocka_unit_test(each_file_is_there_in_both_forms),
