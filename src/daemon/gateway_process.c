@@ -20,6 +20,7 @@
 #include "daemon/notify.h"
 #include "daemon/outgoing.h"
 #include "daemon/process.h"
+#include "daemon/recipients.h"
 #include "daemon/suspensions.h"
 #include "spool/disk.h"
 
@@ -158,13 +159,15 @@ static enum pt_err start_mail(struct process *p, struct pt_fault *fault)
     err = tls_handshaker_new(&p->handshaker, p->loop_count, HANDSHAKES_MAX, fault);
     if (err != PT_ERR_OK)
         return err;
+    p->recipients = (struct gateway_recipients){ p, recipients_ask };
     p->gateway = gateway_new(&(struct gateway_config){ .spool = p->spool,
                                                        .loops = p->loop_count,
                                                        .sessions_max = descriptors_for_sessions(),
                                                        .memory_max = p->memory.receiving,
                                                        .handshaker = p->handshaker,
                                                        .tracking = p->tracking,
-                                                       .resolver = p->control.resolver });
+                                                       .resolver = p->control.resolver,
+                                                       .recipients = &p->recipients });
     if (!p->gateway || !make_loops(p) || !run_loops(p))
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory or descriptors to start");
     control_serve(&p->control, p->gateway, p->relay);

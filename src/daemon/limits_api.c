@@ -8,11 +8,13 @@
 #include "gateway/limits_view.h"
 #include "tracking/metrics.h"
 
+enum { CHECK_RECIPIENT = SETTINGS_CHECK_COUNT };
+
 /* The rules that this is about, and the settings they have. */
 static const struct limit_rule {
     enum policy_rule rule;
     int of;    /* enum settings_limit_of; -1: bans */
-    int check; /* … or enum settings_client_check; -1: none */
+    int check; /* … or enum settings_client_check, or CHECK_RECIPIENT; -1: none */
     struct str label;
 } rules[] = {
     { POLICY_RULE_BAN, -1, -1, STR("ban") },
@@ -31,6 +33,7 @@ static const struct limit_rule {
     { POLICY_RULE_HELO_RESOLVABLE, -1, SETTINGS_CHECK_HELO_RESOLVABLE, STR("helo_resolvable") },
     { POLICY_RULE_SENDER_RESOLVABLE, -1, SETTINGS_CHECK_REVERSE_PATH_RESOLVABLE,
       STR("reverse_path_resolvable") },
+    { POLICY_RULE_RECIPIENT_CHECK, -1, CHECK_RECIPIENT, STR("recipient_check") },
 };
 
 /* ---- a client ---- */
@@ -98,10 +101,11 @@ static const char *mode_of(const struct settings *s, const struct limit_rule *r)
 {
     static const char *const names[] = { "off", "shadow", "on" };
 
-    return names[!s              ? 0
-                 : r->check >= 0 ? s->message_rules.checks[r->check]
-                 : r->of >= 0    ? s->limits.of[r->of].mode
-                                 : s->limits.ban_mode];
+    return names[!s                            ? 0
+                 : r->check == CHECK_RECIPIENT ? s->message_rules.recipient_check
+                 : r->check >= 0               ? s->message_rules.checks[r->check]
+                 : r->of >= 0                  ? s->limits.of[r->of].mode
+                                               : s->limits.ban_mode];
 }
 
 void limits_rules(void *ctx, void (*show)(void *user, const struct api_limit_rule *r), void *user)

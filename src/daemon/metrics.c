@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "daemon/limits_api.h"
 #include "daemon/version.h"
+#include "relay/callout.h"
 #include "tracking/metrics.h"
 
 /* ---- the process ---- */
@@ -167,6 +168,26 @@ static void tracking(struct process *p, struct buf *out)
                     "Clients there was no room for when they came.", t.clients_lost);
 }
 
+/* ---- questions about recipients ---- */
+
+static void recipient_checks(struct process *p, struct buf *out)
+{
+    struct relay_callout_stats c;
+
+    relay_callout_get_stats(p->relay, &c);
+    metrics_family(out, "postern_recipient_questions_total", METRICS_COUNTER,
+                   "Questions to next hops about recipients, by what was said.");
+    metrics_sample(out, "postern_recipient_questions_total", "answer", STR("taken"), c.taken);
+    metrics_sample(out, "postern_recipient_questions_total", "answer", STR("refused"), c.refused);
+    metrics_sample(out, "postern_recipient_questions_total", "answer", STR("none"), c.untold);
+    metrics_counter(out, "postern_recipient_answers_remembered_total",
+                    "Recipients answered from memory, without a question.", c.remembered);
+    metrics_gauge(out, "postern_recipient_questions_waiting",
+                  "Recipients that are being asked about.", c.waiting);
+    metrics_gauge(out, "postern_recipients_remembered", "Recipients whose answer is remembered.",
+                  c.entries);
+}
+
 /* ---- the queue ---- */
 
 static void delivery_tls(const struct relay_stats *r, struct buf *out)
@@ -288,5 +309,6 @@ void process_metrics(struct process *p, struct buf *out)
     limits_metrics(p, out);
     tls(p, &g, out);
     queue(&r, out);
+    recipient_checks(p, out);
     spool(p, out);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "daemon/process.h"
+#include "daemon/recipients.h"
 #include "gateway/names.h"
 #include "policy/policy.h"
 
@@ -60,4 +61,5 @@ void names_look_up(void *ctx, const struct policy_snapshot *snap, struct policy_
     if (asks[1])
         take_answer(questions[1], &ask->from_dns, ask->from_why);
     free(room);
+    recipients_look_up(ctx, snap, ask);
 }

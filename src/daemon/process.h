@@ -36,9 +36,10 @@ struct process {
     struct spool *spool;
     struct relay *relay;
     struct gateway *gateway;
-    struct tls_handshaker *handshaker; /* of clients */
-    struct tls_handshaker *outgoing;   /* of next hops */
-    struct tracking *tracking;         /* from the start to the end */
+    struct gateway_recipients recipients; /* whom the gateway asks about them: this process */
+    struct tls_handshaker *handshaker;    /* of clients */
+    struct tls_handshaker *outgoing;      /* of next hops */
+    struct tracking *tracking;            /* from the start to the end */
     struct loop_thread loops[LOOPS_MAX];
     unsigned loop_count;
     struct memory_plan memory;

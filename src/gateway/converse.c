@@ -162,25 +162,21 @@ static void on_mail(struct session *s)
     answer_mail(s, s->loop->snapshot, &facts, &v);
 }
 
-static void on_rcpt(struct session *s)
+/* Answers RCPT with a verdict. */
+static void answer_rcpt(struct session *s, const struct policy_facts *facts,
+                        const struct policy_verdict *v)
 {
-    struct policy_facts facts = facts_of(s);
     struct transaction *t = s->transaction;
-    struct limits_facts room;
-    struct policy_verdict v;
-    struct refused r = { .command = "RCPT", .what = "recipient", .step = "memory" };
+    struct refused r = { .command = "RCPT",
+                         .what = "recipient",
+                         .step = "memory",
+                         .sender = facts->sender,
+                         .address = facts->recipient,
+                         .recipient = facts->recipient };
 
-    facts.recipients = t->message->recipient_count;
-    facts.size = t->announced;
-    facts.sender = r.sender = t->message->reverse_path;
-    facts.recipient = r.address = r.recipient = s->smtp.asked.rcpt.address;
-    record_rcpt(s, facts.recipient);
-    limits_count(s, ACCESS_RECIPIENTS, &facts, &room);
-    policy_verdict_init(&v, false);
-    policy_rcpt(t->snapshot, &facts, &v);
-    limits_note(s->loop, &facts, &v);
-    if (v.action != POLICY_ACCEPT) {
-        r.verdict = &v;
+    limits_note(s->loop, facts, v);
+    if (v->action != POLICY_ACCEPT) {
+        r.verdict = v;
         r.snapshot = t->snapshot;
         refuse(s, &r, NULL);
         return;
@@ -189,8 +185,36 @@ static void on_rcpt(struct session *s)
         refuse(s, &r, &reply_memory);
         return;
     }
-    smtp_server_limit_size(&s->smtp, policy_route_size(t->snapshot, facts.recipient));
+    smtp_server_limit_size(&s->smtp, policy_route_size(t->snapshot, facts->recipient));
     answer(s, NULL);
+}
+
+/* Where the verdict hangs on the next hop, which is asked, the answer comes later. */
+static void on_rcpt(struct session *s)
+{
+    struct policy_facts facts = facts_of(s);
+    struct transaction *t = s->transaction;
+    struct policy_recipient said = { .said = POLICY_RECIPIENT_UNTOLD };
+    struct limits_facts room;
+    struct policy_verdict v;
+
+    facts.recipients = t->message->recipient_count;
+    facts.size = t->announced;
+    facts.sender = t->message->reverse_path;
+    facts.recipient = s->smtp.asked.rcpt.address;
+    record_rcpt(s, facts.recipient);
+    limits_count(s, ACCESS_RECIPIENTS, &facts, &room);
+    policy_verdict_init(&v, false);
+    policy_rcpt(t->snapshot, &facts, &v);
+    if (v.action == POLICY_ACCEPT && v.asks) {
+        if (asking_recipient(s, t->snapshot, &facts, &said)) {
+            s->phase = SESSION_ASKING;
+            return;
+        }
+        facts.recipient = s->smtp.asked.rcpt.address; /* it may be held elsewhere now */
+        policy_rcpt(t->snapshot, &facts, &v);
+    }
+    answer_rcpt(s, &facts, &v);
 }
 
 static const char *step_for(enum pt_err err)
@@ -381,7 +405,7 @@ static bool act(struct session *s, const struct smtp_server_step *step)
         return s->phase == SESSION_OPEN;
     case SMTP_WANT_RCPT:
         on_rcpt(s);
-        return true;
+        return s->phase == SESSION_OPEN;
     case SMTP_WANT_DATA:
         if (transaction_begin_content(s->transaction))
             answer(s, NULL);
@@ -429,10 +453,15 @@ void converse_asked(struct session *s)
     struct policy_verdict v;
 
     facts.ref = s->loop->next_ref; /* others have been refused meanwhile */
-    s->known = facts.helo_dns == POLICY_DNS_FOUND;
     policy_verdict_init(&v, false);
-    policy_mail(known->snapshot, &facts, &v);
-    answer_mail(s, known->snapshot, &facts, &v);
+    if (asking_is_about_recipient(s->asking)) {
+        policy_rcpt(known->snapshot, &facts, &v);
+        answer_rcpt(s, &facts, &v);
+    } else {
+        s->known = facts.helo_dns == POLICY_DNS_FOUND;
+        policy_mail(known->snapshot, &facts, &v);
+        answer_mail(s, known->snapshot, &facts, &v);
+    }
     if (mistakes(s) > before)
         limits_failed(s, mistakes(s) - before);
 }

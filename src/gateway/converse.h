@@ -26,7 +26,7 @@ struct converse_result converse(struct session *s, struct str in);
 /* The answer to the end of data. */
 void converse_committed(struct session *s, enum pt_err result);
 
-/* The answer to MAIL, now that it is known what session->asking was about. */
+/* The answer to MAIL or RCPT, now that it is known what session->asking was about. */
 void converse_asked(struct session *s);
 
 /* Would connection control still let this client in? The verdict says why not. */

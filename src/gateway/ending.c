@@ -200,7 +200,8 @@ const char *session_doing(const struct session *s)
     case SESSION_COMMITTING:
         return "waiting for the message to be stored";
     case SESSION_ASKING:
-        return "waiting for the DNS";
+        return asking_is_about_recipient(s->asking) ? "waiting for the next hop"
+                                                    : "waiting for the DNS";
     case SESSION_BEHIND:
         return "waiting for the disk";
     case SESSION_SECURING:

@@ -71,6 +71,7 @@ struct gateway *gateway_new(const struct gateway_config *config)
     g->handshaker = config->handshaker;
     g->tracking = config->tracking;
     g->resolver = config->resolver;
+    g->recipients = config->recipients;
     g->sessions_max = config->sessions_max;
     atomic_init(&g->next_session, (uint64_t)clock_wall_us());
     g->memory.max = config->memory_max;

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "gateway/recipients.h"
 #include "net/addr.h"
 #include "net/listener.h"
 #include "net/loop.h"
@@ -37,6 +38,7 @@ struct gateway_config {
     struct tracking *tracking;         /* the same; NULL: nothing is recorded */
     /* Ends before the loops are freed; NULL: no name can be looked up. */
     struct net_resolver *resolver;
+    const struct gateway_recipients *recipients; /* outlives it; NULL: no next hop can be asked */
 };
 
 struct gateway *gateway_new(const struct gateway_config *config); /* NULL: memory is short */

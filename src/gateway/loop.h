@@ -34,9 +34,10 @@ struct gateway_counters {
 struct gateway {
     struct spool *spool;
     struct tls_handshaker *handshaker;
-    struct tracking *tracking;     /* NULL: nothing is recorded */
-    struct net_resolver *resolver; /* NULL: there is none */
-    struct budget memory;          /* for what clients send, until it is stored */
+    const struct gateway_recipients *recipients; /* NULL: no next hop can be asked */
+    struct tracking *tracking;                   /* NULL: nothing is recorded */
+    struct net_resolver *resolver;               /* NULL: there is none */
+    struct budget memory;                        /* for what clients send, until it is stored */
     atomic_bool memory_short;      /* the whole process has little left: no new transactions */
     _Atomic uint32_t sessions;     /* the one count of all loops, exact */
     uint32_t sessions_max;         /* what the system allows; 0: not known */

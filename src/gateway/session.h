@@ -27,7 +27,7 @@ struct secure;
 enum session_phase {
     SESSION_OPEN,       /* reads and answers */
     SESSION_COMMITTING, /* the spool has its message; input is kept, not used */
-    SESSION_ASKING,     /* its MAIL waits for the DNS; the same */
+    SESSION_ASKING,     /* MAIL waits for the DNS, RCPT for the next hop; the same */
     SESSION_BEHIND,     /* the disk is behind, or memory short: not reading */
     SESSION_SECURING,   /* 220 is on its way out, or the TLS handshake goes on elsewhere */
     SESSION_CLOSING,    /* the last reply is on its way out */

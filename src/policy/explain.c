@@ -48,6 +48,18 @@ static bool is_counted(const struct policy_step *s)
            s->rule == POLICY_RULE_ROUTE_SIZE;
 }
 
+static void tell_answer(const struct policy_recipient *a, struct buf *text)
+{
+    if (!a->said)
+        return;
+    buf_addf(text, " (%s", a->remembered ? "remembered" : "asked now");
+    if (a->code)
+        buf_addf(text, ": %u %s", (unsigned)a->code, a->words);
+    else if (a->words[0])
+        buf_addf(text, ": %s", a->words);
+    BUF_LIT(text, ")");
+}
+
 static void show_step(const struct policy_snapshot *snap, const struct policy_explain_ask *ask,
                       const struct policy_step *s, struct buf *text, policy_explain_fn *show,
                       void *user)
@@ -65,6 +77,8 @@ static void show_step(const struct policy_snapshot *snap, const struct policy_ex
         buf_addf(text, " (%s)", ask->helo_why);
     if (s->outcome != POLICY_PASS && s->rule == POLICY_RULE_SENDER_RESOLVABLE && ask->from_why[0])
         buf_addf(text, " (%s)", ask->from_why);
+    if (s->rule == POLICY_RULE_RECIPIENT_CHECK)
+        tell_answer(&ask->answer, text);
     if (noted)
         buf_addf(text, " (%s)", ask->ban.note);
     show(user, &(struct policy_explain_step){
@@ -112,6 +126,7 @@ static struct policy_facts facts_of(const struct policy_explain_ask *ask)
         .helo_dns = ask->helo_dns,
         .sender_dns = ask->from_dns,
         .recipient = ask->to,
+        .answer = ask->answer.said ? &ask->answer : NULL,
         .usage = &ask->usage,
         .ban = ask->banned ? &ask->ban : NULL,
     };
@@ -127,6 +142,17 @@ bool policy_explain_asks(const struct policy_snapshot *snap, const struct policy
     policy_verdict_init(&v, true);
     policy_explain(snap, &facts, &v);
     return v.asks & what && policy_ask_name(&facts, what, out);
+}
+
+bool policy_explain_asks_recipient(const struct policy_snapshot *snap,
+                                   const struct policy_explain_ask *ask)
+{
+    const struct policy_facts facts = facts_of(ask);
+    struct policy_verdict v;
+
+    policy_verdict_init(&v, true);
+    policy_explain(snap, &facts, &v);
+    return v.asks & POLICY_ASK_RECIPIENT && v.action == POLICY_ACCEPT;
 }
 
 void policy_explain_tell(const struct policy_snapshot *snap, const struct policy_explain_ask *ask,

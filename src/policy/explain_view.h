@@ -8,6 +8,7 @@
 #include "base/defs.h"
 #include "base/str.h"
 #include "net/addr.h"
+#include "policy/recipient.h"
 #include "settings/settings.h"
 
 /*
@@ -37,6 +38,7 @@ struct policy_explain_ask {
      */
     uint8_t helo_dns, from_dns;
     char helo_why[POLICY_EXPLAIN_WHY], from_why[POLICY_EXPLAIN_WHY];
+    struct policy_recipient answer; /* of the recipient's next hop; said 0: it was not asked */
 };
 
 /* A step; texts are borrowed for the time of the call that shows it. */
@@ -63,6 +65,10 @@ typedef void policy_explain_fn(void *user, const struct policy_explain_step *ste
 PT_NODISCARD bool policy_explain_asks(const struct policy_snapshot *snap,
                                       const struct policy_explain_ask *ask, bool helo,
                                       char out[SETTINGS_DOMAIN_SIZE]);
+
+/* Is the recipient's next hop to be asked first? */
+PT_NODISCARD bool policy_explain_asks_recipient(const struct policy_snapshot *snap,
+                                                const struct policy_explain_ask *ask);
 
 #define POLICY_EXPLAIN_TEXT 600
 

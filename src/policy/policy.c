@@ -253,6 +253,8 @@ static void rcpt_rules(struct question *q)
         relay_domains(q, local, domain);
     if (has_domain && (q->v->explain || q->v->action == POLICY_ACCEPT))
         route_size(q, domain);
+    if (q->snap->settings->message_rules.recipient_check != SETTINGS_LIMIT_OFF)
+        question_recipient(q, domain);
 }
 
 /* ---- the questions ---- */

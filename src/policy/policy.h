@@ -8,6 +8,7 @@
 #include "base/defs.h"
 #include "base/str.h"
 #include "net/addr.h"
+#include "policy/recipient.h"
 #include "settings/settings.h"
 #include "smtp/reply.h"
 
@@ -53,8 +54,9 @@ enum policy_dns {
     POLICY_DNS_UNTOLD,    /* it cannot be told now */
 };
 
-/* Which names a verdict needs to know more of. */
-enum policy_ask { POLICY_ASK_HELO = 1, POLICY_ASK_SENDER = 2 };
+/* Which names a verdict needs to know more of: the first two from the DNS, the last from its next
+ * hop. */
+enum policy_ask { POLICY_ASK_HELO = 1, POLICY_ASK_SENDER = 2, POLICY_ASK_RECIPIENT = 4 };
 
 /* What is known by the time of the question; unknown: zero. */
 struct policy_facts {
@@ -69,10 +71,11 @@ struct policy_facts {
     uint64_t size;         /* octets the client announced by SIZE; 0: none */
     uint32_t recipients;   /* taken in this transaction, without the one in question */
     struct str helo;
-    struct str sender;    /* reverse-path; empty: null */
-    uint8_t helo_dns;     /* enum policy_dns, about the name in HELO … */
-    uint8_t sender_dns;   /* … and about the domain of the reverse-path */
-    struct str recipient; /* address without angle brackets and source route */
+    struct str sender;                     /* reverse-path; empty: null */
+    uint8_t helo_dns;                      /* enum policy_dns, about the name in HELO … */
+    uint8_t sender_dns;                    /* … and about the domain of the reverse-path */
+    struct str recipient;                  /* address without angle brackets and source route */
+    const struct policy_recipient *answer; /* of its next hop; NULL: it was not asked (yet) */
     /* What this client and its network did before; NULL: not counted, and no limit is asked. */
     const struct access_client *usage;
     const struct access_ban *ban; /* that the client is under; NULL: none */
@@ -115,7 +118,8 @@ enum policy_action {
     X(PERMITTED_RELAY, "permitted relay")                                                          \
     X(RELAY_DOMAINS, "relay domains")                                                              \
     X(SOURCE_ROUTE, "routing in the local part")                                                   \
-    X(ROUTE_SIZE, "message size of the route")
+    X(ROUTE_SIZE, "message size of the route")                                                     \
+    X(RECIPIENT_CHECK, "recipient check")
 
 enum policy_rule {
 #define POLICY_RULE_ENUM(name, text) POLICY_RULE_##name,
@@ -203,9 +207,9 @@ void policy_verdict_init(struct policy_verdict *v, bool explain);
  * mail     client, now_us, usage, ban, tls, messages, data, size, helo, sender, helo_dns,
  *          sender_dns:                    421 4.7.0 with POLICY_DISCONNECT, 530 5.7.0, 552 5.3.4,
  *                                         and what the checks refuse with (checks.c)
- * rcpt     client, now_us, usage, ban, tls, size, recipients, recipient:
+ * rcpt     client, now_us, usage, ban, tls, size, recipients, recipient, answer:
  *                                         421 4.7.0 with POLICY_DISCONNECT, 530 5.7.0, 452 4.5.3,
- *                                         550 5.7.1, 552 5.3.4
+ *                                         550 5.7.1, 552 5.3.4, 550 5.1.1, 451 4.4.1
  */
 void policy_connect(const struct policy_snapshot *snap, const struct policy_facts *facts,
                     struct policy_verdict *v);

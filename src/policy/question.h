@@ -111,6 +111,14 @@ void question_checks(struct question *q);
 /* What a step of theirs has found, in words. */
 const char *question_finding_text(uint64_t finding);
 
+/* ---- what the next hop says of a recipient (recipient.c) ---- */
+
+/* Nothing, unless the domain is in a relay domain and something may still be refused. */
+void question_recipient(struct question *q, struct str domain);
+
+/* What a step of this rule has found, in words. */
+const char *question_recipient_text(uint64_t said);
+
 /* ---- what a client may do (limits.c) ---- */
 
 /* Bans and limits at a stage; where there is nothing to look at they pass without a step. */

@@ -172,6 +172,9 @@ static void write_facts(const struct policy_snapshot *snap, const struct policy_
     case POLICY_RULE_SENDER_RESOLVABLE:
         write_check(snap, step, out);
         return;
+    case POLICY_RULE_RECIPIENT_CHECK:
+        buf_addf(out, "%s", question_recipient_text(step->value));
+        return;
     case POLICY_RULE_BAN:
         write_ban(step, out);
         return;

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "relay/asking.h"
 #include "relay/auth.h"
 #include "relay/connection_private.h"
 #include "relay/secure.h"
@@ -111,10 +112,25 @@ static void on_timer(struct net_timer *t)
 
 /* ---- beginning and end ---- */
 
+static struct relay_conn *new_conn(struct relay_loop *rl, struct relay_dest *d)
+{
+    struct relay_conn *conn = calloc(1, sizeof *conn);
+
+    if (!conn)
+        return NULL;
+    conn->rl = rl;
+    conn->dest = d;
+    conn->stream.fd = -1;
+    buf_init(&conn->out, OUT_MAX);
+    net_timer_init(&conn->timer, rl->loop, on_timer);
+    link_conn(rl, conn);
+    return conn;
+}
+
 void relay_conn_open(struct relay_loop *rl, struct relay_dest *d, uint32_t prefer)
 {
     struct relay *r = rl->relay;
-    struct relay_conn *conn = calloc(1, sizeof *conn);
+    struct relay_conn *conn = new_conn(rl, d);
 
     if (!conn) {
         relay_lock(r);
@@ -123,13 +139,7 @@ void relay_conn_open(struct relay_loop *rl, struct relay_dest *d, uint32_t prefe
         relay_unlock(r);
         return;
     }
-    conn->rl = rl;
-    conn->dest = d;
-    conn->stream.fd = -1;
     conn->dial.prefer = prefer;
-    buf_init(&conn->out, OUT_MAX);
-    net_timer_init(&conn->timer, rl->loop, on_timer);
-    link_conn(rl, conn);
     relay_dial_next(conn);
 }
 
@@ -153,6 +163,29 @@ void relay_conn_on_hop(struct relay_conn *conn, uint8_t hop)
     relay_unlock(conn->rl->relay);
     conn->hop = hop;
     conn->on_hop = true;
+}
+
+/* One that asks leaves its destination. */
+static void leave_asking(struct relay_conn *conn, const char *why)
+{
+    relay_lock(conn->rl->relay);
+    leave_hop(conn);
+    relay_unlock(conn->rl->relay);
+    relay_asking_left(conn, why);
+}
+
+bool relay_conn_open_asking(struct relay_loop *rl, struct relay_dest *d,
+                            struct relay_asking *asking)
+{
+    struct relay_conn *conn = asking ? new_conn(rl, d) : NULL;
+
+    if (!conn) {
+        free(asking);
+        return false;
+    }
+    relay_asking_begin(conn, asking);
+    relay_dial_next(conn);
+    return true;
 }
 
 static void close_socket(struct relay_conn *conn)
@@ -181,6 +214,7 @@ static void free_conn(struct relay_conn *conn)
     for (unsigned i = 0; i < RELAY_SLOTS; i++)
         relay_delivery_done(&conn->slots[i]);
     relay_dial_done(conn);
+    relay_asking_free(conn);
     buf_done(&conn->out);
     unlink_conn(rl, conn);
     free(conn);
@@ -191,7 +225,7 @@ static void free_conn(struct relay_conn *conn)
 
 void relay_conn_drop(struct relay_conn *conn)
 {
-    if (conn->phase == RELAY_CONN_IDLE)
+    if (conn->phase == RELAY_CONN_IDLE && !conn->asking)
         unlink_idle(conn->rl, conn);
     free_conn(conn);
 }
@@ -203,6 +237,8 @@ static void finish(struct relay_conn *conn, bool trouble)
     uint64_t loops = 0;
 
     relay_conn_put_back_all(conn);
+    if (conn->asking)
+        leave_asking(conn, NULL);
     if (conn->dest) {
         relay_lock(r);
         leave_hop(conn);
@@ -238,6 +274,11 @@ static void give_up(struct relay_conn *conn)
     struct relay *r = conn->rl->relay;
     bool rests;
 
+    if (conn->asking) {
+        leave_asking(conn, conn->reason);
+        free_conn(conn);
+        return;
+    }
     relay_lock(r);
     leave_hop(conn);
     rests = relay_sched_unreachable(&r->sched, conn->dest, conn->rl->index, !conn->established,
@@ -264,6 +305,11 @@ void relay_conn_exhausted(struct relay_conn *conn)
 
 void relay_conn_hopeless(struct relay_conn *conn, const char *text)
 {
+    if (conn->asking) {
+        leave_asking(conn, text);
+        free_conn(conn);
+        return;
+    }
     relay_conn_fail_some(conn, str_of(text));
     finish(conn, false);
 }
@@ -359,6 +405,10 @@ void relay_conn_leave_idle(struct relay_conn *conn)
 {
     struct relay_loop *rl = conn->rl;
 
+    if (conn->asking) {
+        relay_asking_leave_idle(conn);
+        return;
+    }
     conn->phase = RELAY_CONN_TALKING;
     unlink_idle(rl, conn);
     relay_lock(rl->relay);
@@ -404,13 +454,17 @@ void relay_conn_quit(struct relay_conn *conn)
     struct relay *r = conn->rl->relay;
     uint64_t loops;
 
-    relay_conn_put_back_all(conn);
-    relay_lock(r);
-    leave_hop(conn);
-    relay_sched_closed(&r->sched, conn->dest, conn->rl->index, false);
-    loops = relay_sched_wake_for(&r->sched, conn->dest); /* another may take its place */
-    relay_unlock(r);
-    relay_wake_loops(r, loops);
+    if (conn->asking) {
+        leave_asking(conn, NULL);
+    } else {
+        relay_conn_put_back_all(conn);
+        relay_lock(r);
+        leave_hop(conn);
+        relay_sched_closed(&r->sched, conn->dest, conn->rl->index, false);
+        loops = relay_sched_wake_for(&r->sched, conn->dest); /* another may take its place */
+        relay_unlock(r);
+        relay_wake_loops(r, loops);
+    }
     conn->dest = NULL;
     conn->phase = RELAY_CONN_QUITTING;
     smtp_client_quit(conn->client, &conn->out);

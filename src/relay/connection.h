@@ -28,10 +28,11 @@ struct relay_conn {
     struct relay_conn *next, *prev;           /* of the loop */
     struct relay_conn *idle_next, *idle_prev; /* while idle */
     struct relay_conn *starved_next;
-    struct relay_dest *dest; /* NULL while quitting */
-    uint8_t phase;           /* enum relay_phase */
-    bool established;        /* the scheduler no longer counts it as connecting */
-    bool aborting;           /* the gateway stops: what is not past its final dot goes back */
+    struct relay_dest *dest;     /* NULL while quitting */
+    uint8_t phase;               /* enum relay_phase */
+    struct relay_asking *asking; /* it asks and delivers nothing: see relay/asking.h; or NULL */
+    bool established;            /* the scheduler no longer counts it as connecting */
+    bool aborting;               /* the gateway stops: what is not past its final dot goes back */
     bool is_starved;
     bool has_work;   /* while idle: its destination has some */
     bool timed_out;  /* the candidate that is tried now kept silent */
@@ -81,6 +82,11 @@ void relay_conn_on_hop(struct relay_conn *conn, uint8_t hop);
 /* Opens one for `d`, which the scheduler has counted as connecting. `prefer`: endpoint to try
  * first, or 0. */
 void relay_conn_open(struct relay_loop *rl, struct relay_dest *d, uint32_t prefer);
+
+/* The same for a destination of callouts. Takes `asking`, which may be NULL; false: memory is
+ * short, and it is freed. The connection may have ended already. */
+PT_NODISCARD bool relay_conn_open_asking(struct relay_loop *rl, struct relay_dest *d,
+                                         struct relay_asking *asking);
 
 /* An idle connection looks for work; true if it found some. */
 bool relay_conn_pump(struct relay_conn *conn);

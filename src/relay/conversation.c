@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "relay/asking.h"
 #include "relay/auth.h"
 #include "relay/connection_private.h"
 #include "relay/secure.h"
@@ -175,6 +176,10 @@ static void on_ready(struct relay_conn *conn)
     if (conn->established)
         return;
     conn->established = true;
+    if (conn->asking) {
+        relay_asking_ready(conn);
+        return;
+    }
     relay_lock(r);
     relay_sched_connected(&r->sched, conn->dest);
     relay_unlock(r);
@@ -186,6 +191,8 @@ static bool on_quiet(struct relay_conn *conn)
     if (smtp_client_state(conn->client) != SMTP_CLIENT_STATE_READY ||
         conn->phase != RELAY_CONN_TALKING || conn->aborting)
         return false;
+    if (conn->asking)
+        return relay_asking_quiet(conn);
     if (!smtp_client_can_begin(conn->client) || conn->rl->stopping) {
         relay_conn_quit(conn);
         return true;
@@ -220,8 +227,11 @@ static bool act(struct relay_conn *conn, struct str *in)
             on_content(conn);
             break;
         case SMTP_CLIENT_DONE_EVENT:
-            relay_conn_take_results(
-                conn, PT_CONTAINER_OF(smtp_client_subject(conn->client), struct relay_delivery, m));
+            if (conn->asking)
+                relay_asking_done(conn);
+            else
+                relay_conn_take_results(conn, PT_CONTAINER_OF(smtp_client_subject(conn->client),
+                                                              struct relay_delivery, m));
             break;
         case SMTP_CLIENT_STARTTLS_EVENT:
             if (relay_secure_begin(conn))
@@ -238,7 +248,8 @@ static bool act(struct relay_conn *conn, struct str *in)
 static void watch(struct relay_conn *conn)
 {
     int64_t limit_ms = (int64_t)smtp_client_time_limit(conn->client) * 1000;
-    uint32_t silence_ms = conn->rl->relay->config.silence_ms;
+    int64_t silence_ms =
+        conn->asking ? relay_asking_silence_ms(conn) : (int64_t)conn->rl->relay->config.silence_ms;
 
     net_watch_want(&conn->watch, NET_READ | (conn->blocked ? NET_WRITE : 0u));
     if (net_stream_pending(&conn->stream))

@@ -68,7 +68,8 @@ struct relay_dest {
     bool balanced;          /* some hops share an order: see relay/balance.h */
     _Atomic bool suspended; /* as `suspension`, for connections without the lock */
 
-    struct relay_dest *hash_next; /* private from here on */
+    struct callout_dest *callouts; /* of callout.c's own destinations; NULL elsewhere */
+    struct relay_dest *hash_next;  /* private from here on */
     uint32_t hash;
     struct relay_dest *active_next, *active_prev;
     bool active;          /* has more to do than connections to do it */
@@ -148,6 +149,11 @@ struct relay_dest *relay_dest_at_place(const struct relay_dest_table *t, struct 
  * without a route only. False: it does not fit. */
 PT_NODISCARD bool relay_dest_key(const struct settings_route *route, struct str domain,
                                  struct buf *out);
+
+/* Found or made in a table that is nobody's queue; NULL when memory is short. `route` NULL: no
+ * route fits. `domain` matters for MX only. */
+struct relay_dest *relay_dest_of_table(struct relay_dest_table *t,
+                                       const struct settings_route *route, struct str domain);
 
 /* Takes it out of the table and frees it: it must be at rest and have nothing. */
 void relay_dest_free(struct relay_dest_table *t, struct relay_dest *d);

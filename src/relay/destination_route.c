@@ -171,25 +171,33 @@ static struct relay_dest *make(struct relay_dest_table *t, const struct settings
     return d;
 }
 
-static struct relay_dest *find_or_make(struct relay_sched *s, const struct settings_route *route,
-                                       struct str domain, bool *out_made)
+struct relay_dest *relay_dest_of_table(struct relay_dest_table *t,
+                                       const struct settings_route *route, struct str domain)
 {
     struct relay_dest *d = NULL;
     struct buf key;
 
     buf_init(&key, KEY_MAX);
     write_key(&key, route, domain);
-    *out_made = false;
     if (!key.failed) {
-        d = relay_dest_find(&s->dests, buf_str(&key));
+        d = relay_dest_find(t, buf_str(&key));
         if (!d)
-            d = make(&s->dests, route, domain, buf_str(&key));
-        if (d && !d->known) {
-            *out_made = d->known = true;
-            relay_suspension_meets(s, d);
-        }
+            d = make(t, route, domain, buf_str(&key));
     }
     buf_done(&key);
+    return d;
+}
+
+static struct relay_dest *find_or_make(struct relay_sched *s, const struct settings_route *route,
+                                       struct str domain, bool *out_made)
+{
+    struct relay_dest *d = relay_dest_of_table(&s->dests, route, domain);
+
+    *out_made = d && !d->known;
+    if (*out_made) {
+        d->known = true;
+        relay_suspension_meets(s, d);
+    }
     return d;
 }
 

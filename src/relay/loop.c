@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "relay/callout_private.h"
 #include "relay/connection.h"
 #include "relay/outcome.h"
 #include "relay/relay_private.h"
@@ -76,6 +77,7 @@ static void stop_all(struct relay_loop *rl, bool force)
 static void begin_stop(struct relay_loop *rl)
 {
     rl->stopping = true;
+    relay_asking_stop(rl);
     rl->stop_by_ns = net_loop_now(rl->loop) + (int64_t)rl->relay->config.stop_ms * INT64_C(1000000);
     stop_all(rl, false);
     relay_loop_check_stopped(rl);
@@ -105,6 +107,7 @@ static void pump(struct relay_loop *rl)
         begin_stop(rl);
         return;
     }
+    relay_asking_pump(rl);
     pump_idle(rl);
     while (rl->conn_count < rl->relay->config.connections_max && open_one(rl))
         ;
@@ -215,6 +218,7 @@ static void on_tick(struct net_timer *t)
     relay_unlock(rl->relay);
     if (rl->index == 0)
         keep_time(rl);
+    relay_asking_tick(rl);
     if (rl->starved)
         relay_delivery_feed_starved(rl);
     pump(rl);

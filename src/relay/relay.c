@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "relay/callout_private.h"
 #include "relay/outcome.h"
 #include "relay/relay_private.h"
 #include "relay/suspend.h"
@@ -64,7 +65,8 @@ struct relay *relay_new(const struct relay_config *config)
     retry = retry_policy_with(r->config.retry, config->settings);
     relay_sched_init(&r->sched, &retry, r->config.loops, r->config.seed);
     r->sched.cache_budget = r->config.cache_budget;
-    if (!relay_sched_set_settings(&r->sched, config->settings)) {
+    r->callouts = relay_callouts_new();
+    if (!r->callouts || !relay_sched_set_settings(&r->sched, config->settings)) {
         relay_free(r);
         return NULL;
     }
@@ -81,6 +83,7 @@ void relay_free(struct relay *r)
     relay_sched_done(&r->sched);
     relay_outcome_free_all(r);
     relay_clients_unref(r->clients);
+    relay_callouts_free(r->callouts);
     pthread_mutex_destroy(&r->lock);
     free(r);
 }

@@ -14,6 +14,7 @@
  */
 
 struct relay_conn;
+struct relay_callouts;
 struct relay_op;
 
 struct relay_counters {
@@ -39,6 +40,7 @@ struct relay {
     _Atomic(struct relay_op *) returned_ops[RELAY_LOOPS_MAX]; /* used, one list per loop */
     struct spool *spool;
     struct relay_counters counters;
+    struct relay_callouts *callouts;
     _Atomic bool stopping;
     _Atomic uint32_t busy_loops; /* while stopping: loops that are not done */
     void (*stopped)(void *ctx);
@@ -60,6 +62,7 @@ struct relay_loop {
     struct relay_conn *conns; /* all */
     struct relay_conn *idle;  /* the last used first */
     uint32_t conn_count;
+    uint32_t asking_count;     /* of these, connections that ask (asking.h) */
     bool crowded;              /* no room for a connection that somebody wants */
     uint32_t jobs;             /* reads, questions and notices under way */
     struct retry_policy retry; /* the scheduler's, as of the last tick */

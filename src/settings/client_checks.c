@@ -51,6 +51,43 @@ void settings_check_client_checks(struct settings_check *c, const json_t *docume
                             (long long)json_integer_value(size));
 }
 
+/* ---- recipient_check ---- */
+
+enum { TIMEOUT_SECONDS = 10, TAKEN_MINUTES = 1440, REFUSED_MINUTES = 15 };
+
+static uint32_t number(const json_t *rules, const char *key, uint32_t otherwise)
+{
+    const json_t *value = json_object_get(rules, key);
+
+    return json_is_integer(value) ? (uint32_t)json_integer_value(value) : otherwise;
+}
+
+void settings_check_recipient_check(struct settings_check *c, const json_t *document)
+{
+    const json_t *rules = settings_json_at(document, "message_rules", NULL);
+    uint32_t taken = number(rules, "recipient_check_taken_minutes", TAKEN_MINUTES);
+
+    if (c->errors->error_count == 0 &&
+        number(rules, "recipient_check_refused_minutes", REFUSED_MINUTES) > taken)
+        settings_errors_add(c->errors, SETTINGS_ERROR,
+                            "/message_rules/recipient_check_refused_minutes",
+                            "is more than recipient_check_taken_minutes (%u): a recipient comes to "
+                            "be more often than it ceases to",
+                            (unsigned)taken);
+}
+
+static void value_recipient_check(const json_t *rules, struct settings *s)
+{
+    s->message_rules.recipient_check =
+        settings_value_mode(json_object_get(rules, "recipient_check"));
+    s->message_rules.recipient_check_timeout_seconds =
+        number(rules, "recipient_check_timeout_seconds", TIMEOUT_SECONDS);
+    s->message_rules.recipient_check_taken_minutes =
+        number(rules, "recipient_check_taken_minutes", TAKEN_MINUTES);
+    s->message_rules.recipient_check_refused_minutes =
+        number(rules, "recipient_check_refused_minutes", REFUSED_MINUTES);
+}
+
 void settings_value_client_checks(const json_t *message_rules, struct settings *s)
 {
     static const struct {
@@ -67,6 +104,7 @@ void settings_value_client_checks(const json_t *message_rules, struct settings *
     for (int i = 0; i < SETTINGS_CHECK_COUNT; i++)
         s->message_rules.checks[i] = settings_value_mode(
             json_object_get(json_object_get(message_rules, keys[i].object), keys[i].key));
+    value_recipient_check(message_rules, s);
     s->message_rules.max_data_per_connection =
         (uint64_t)json_integer_value(json_object_get(message_rules, "max_data_per_connection_mb")) *
         1048576;

@@ -289,6 +289,7 @@ void settings_check_rules(struct settings_check *c, const json_t *document)
     check_routes(c, document);
     check_relay_width(c, document);
     settings_check_client_checks(c, document);
+    settings_check_recipient_check(c, document);
     settings_check_limits(c, settings_json_at(document, "connections", "limits", NULL));
 }
 

@@ -142,6 +142,10 @@ struct settings {
         uint32_t max_messages_per_connection; /* 0: no limit */
         uint64_t max_data_per_connection;     /* octets; 0: no limit */
         enum settings_limit_mode checks[SETTINGS_CHECK_COUNT];
+        enum settings_limit_mode recipient_check;
+        uint32_t recipient_check_timeout_seconds; /* never 0, as are the next two */
+        uint32_t recipient_check_taken_minutes;
+        uint32_t recipient_check_refused_minutes;
         const char **relay_domains; /* lower case, A-labels; "*" and "*.x" possible */
         uint32_t relay_domain_count;
         enum settings_relay_hosts relay_hosts;

@@ -311,6 +311,48 @@ static const struct schema_node message_rules[] = {
       .children = schema_reverse_path_checks,
       .summary = "What is asked of the sender's address in MAIL, unless it is null (\"<>\"). "
                  "Clients that permitted_relay lets send to any domain are not asked." },
+    {
+        .key = "recipient_check",
+        .type = SCHEMA_STRING,
+        .flags = SCHEMA_NULLABLE,
+        .max = 100,
+        .choices = CHOICES("off", "shadow", "on"),
+        .summary =
+            "Whether the next hop of a recipient in relay_domains (\"*\" does not count) is "
+            "asked if it takes it, before the client's RCPT is answered. \"on\": one that it "
+            "refuses gets 550 5.1.1 with its words; while it does not answer, 451 4.4.1. "
+            "\"shadow\": it is asked all the same, what it would refuse is counted and "
+            "shown, and let through. Default: \"off\".",
+    },
+    {
+        .key = "recipient_check_timeout_seconds",
+        .type = SCHEMA_INTEGER,
+        .flags = SCHEMA_NULLABLE,
+        .min = 1,
+        .max = 120,
+        .unit = "seconds",
+        .summary = "How long a client's RCPT waits for the next hop's answer. Default: 10.",
+    },
+    {
+        .key = "recipient_check_taken_minutes",
+        .type = SCHEMA_INTEGER,
+        .flags = SCHEMA_NULLABLE,
+        .min = 1,
+        .max = 44640,
+        .unit = "minutes",
+        .summary = "How long it is remembered that a recipient is taken. Default: 1440.",
+    },
+    {
+        .key = "recipient_check_refused_minutes",
+        .type = SCHEMA_INTEGER,
+        .flags = SCHEMA_NULLABLE,
+        .min = 1,
+        .max = 44640,
+        .unit = "minutes",
+        .summary = "How long it is remembered that a recipient is refused; not longer than "
+                   "recipient_check_taken_minutes. A new mailbox may have to wait as long. "
+                   "Default: 15.",
+    },
     { .key = NULL },
 };
 
