@@ -57,7 +57,7 @@ def test_it_logs_in_once_for_many_messages(certificate, mechanisms):
             hop.wait_for(n + 1)
         mechanism = "LOGIN" if mechanisms == "LOGIN" else "PLAIN"
         assert set(hop.logins) == {(mechanism, AUTH["user"], PASSWORD)}
-        assert len(hop.logins) == hop.sessions
+        assert len(hop.logins) <= hop.sessions
         assert set(hop.plain) <= {"CONNECT", "EHLO", "STARTTLS"}
 
 
@@ -72,7 +72,7 @@ def test_different_users_share_no_connection(certificate):
                 send(gateway, "b@one.example", "b@two.example")
                 hop.wait_for(2 * n + 2)
             assert {user for _, user, _ in hop.logins} == {AUTH["user"], "other"}
-            assert len(hop.logins) == hop.sessions >= 2
+            assert 2 <= len(hop.logins) <= hop.sessions
 
 
 def test_a_long_password_goes_behind_a_challenge(certificate):
