@@ -36,6 +36,7 @@ struct control {
     bool
         relay_behind; /* memory was short: mail goes by the routes of before, see control_retry() */
     bool stopping;    /* control_stop_listening() was called */
+    enum net_resolver_state resolver_state; /* as the log has it */
 
     pthread_mutex_t lock;                    /* guards what follows, for readers; held briefly */
     struct settings *current;                /* NULL: none could be read, see settings_fault */

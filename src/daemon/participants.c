@@ -256,6 +256,24 @@ void participants_open_resolver(struct control *c)
         c->resolver = NULL;
 }
 
+static void tell_resolver_state(struct control *c)
+{
+    struct net_resolver_health h;
+
+    if (!c->resolver)
+        return;
+    net_resolver_health(c->resolver, &h);
+    if (h.state == c->resolver_state)
+        return;
+    if (h.state == NET_RESOLVER_SILENT)
+        log_text(LOG_ERROR, "resolver", "the DNS does not answer: %s", h.servers);
+    else if (h.state == NET_RESOLVER_FAILING)
+        log_text(LOG_WARN, "resolver", "the last questions to the DNS all failed: %s", h.reason);
+    else
+        log_text(LOG_INFO, "resolver", "the DNS answers again");
+    c->resolver_state = h.state;
+}
+
 /* ---- relay ---- */
 
 static enum pt_err relay_prepare(void *ctx, const struct settings *s, void **out,
@@ -321,6 +339,7 @@ bool participants_retry(struct control *c)
     if (certificates_retry(c))
         publish_again(c);
     outgoing_retry(c);
+    tell_resolver_state(c);
     if (c->relay_behind)
         hand_over_routes(c, c->current);
     return c->listen_fault.err == PT_ERR_OK || listen_now(c);

@@ -98,6 +98,29 @@ static void settings_warnings(struct control *c, struct api_status *out)
              "DNS answers are not validated: %s", c->resolver_fault.text);
 }
 
+static void resolver(struct control *c, struct api_status *out)
+{
+    struct net_resolver_health h;
+
+    if (!c->resolver)
+        return;
+    net_resolver_health(c->resolver, &h);
+    if (h.state == NET_RESOLVER_SILENT)
+        warn(out, true,
+             "mend the way to them, or name others in \"resolver.servers\"; they are asked again "
+             "every few seconds, and mail that needs no DNS goes on",
+             "the DNS does not answer, mail that needs it waits: %s", h.servers);
+    else if (h.state == NET_RESOLVER_FAILING)
+        warn(out, false,
+             h.bogus ? "see that the clock of this host is right and that its DNS servers pass "
+                       "signatures on; for a private server without them set "
+                       "\"resolver.trust_anchor\" to \"none\", or to its DS"
+                     : "ask the DNS servers for the name; others can be named in "
+                       "\"resolver.servers\"",
+             "the last %u questions to the DNS failed, mail waits: %s", (unsigned)h.failures,
+             h.reason);
+}
+
 static bool has_source(const struct settings *s, uint32_t before, const struct net_addr *a)
 {
     for (uint32_t i = 0; i < before; i++)
@@ -259,6 +282,7 @@ void process_status(struct process *p, struct api_status *out)
     sessions(p, &g, out);
     listeners(&p->control, out);
     sources(&p->control, out);
+    resolver(&p->control, out);
     spool(p, out);
     disk(p, out);
     memory(p, &g, &r, out);

@@ -66,6 +66,8 @@ static void finish(struct net_lookup *l, enum pt_err result)
         l->next->prev = l->prev;
     r->lookup_count--;
     l->context->pending--;
+    if (l->context == r->contexts)
+        net_health_ended(r, q, result);
     free(l);
     net_query_answer(q, result);
 }

@@ -12,7 +12,7 @@
  * lookup has ended.
  */
 
-enum { LOOKUPS_MAX = 256, CONTEXTS_POLLED = 16 };
+enum { LOOKUPS_MAX = 256, CONTEXTS_POLLED = 16, CHECK_S = 5 };
 
 /* ---- the thread ---- */
 
@@ -64,11 +64,13 @@ static void give_up_late(struct net_resolver *r)
     }
 }
 
-/* When the next one will have taken too long; INT64_MAX: there is none. */
+/* When there is something to do that no event tells; INT64_MAX: there is nothing. */
 static int64_t next_due(const struct net_resolver *r)
 {
-    int64_t due = r->first ? until(r, r->first) : INT64_MAX;
+    int64_t due = PT_MIN(r->look_ns, r->probe.next_ns);
 
+    if (r->first)
+        due = PT_MIN(due, until(r, r->first));
     for (const struct net_lookup *l = r->lookups; l; l = l->next)
         due = PT_MIN(due, l->until_ns);
     return due;
@@ -85,16 +87,18 @@ static int milliseconds_to(int64_t due_ns)
 
 static void wait(struct net_resolver *r)
 {
-    struct pollfd fds[1 + CONTEXTS_POLLED] = { { mailbox_fd(&r->mailbox), POLLIN, 0 } };
+    struct pollfd fds[1 + CONTEXTS_POLLED + NET_SERVERS_MAX] = { { mailbox_fd(&r->mailbox), POLLIN,
+                                                                   0 } };
     int ms = milliseconds_to(next_due(r));
     nfds_t n = 1;
 
     for (struct net_context *c = r->contexts; c; c = c->next)
-        if (n < PT_ARRAY_LEN(fds))
+        if (n <= CONTEXTS_POLLED)
             fds[n++] = (struct pollfd){ ub_fd(c->ub), POLLIN, 0 };
         else
             ms = (int)PT_MIN((unsigned)ms,
                              100u); /* so many changes: the oldest are looked at by turns */
+    n += net_probe_poll(&r->probe, fds + n);
     PT_IGNORE(poll(fds, n, ms) < 0, "an interrupted wait is a short one");
 }
 
@@ -111,9 +115,39 @@ static void *resolver_thread(void *ctx)
         start_waiting(r);
         give_up_late(r);
         start_waiting(r);
+        net_health_step(r);
         drop_drained(r);
     }
     return NULL;
+}
+
+/* ---- contexts ---- */
+
+static void take_over(struct net_resolver *r, struct net_context *c)
+{
+    c->next = r->contexts;
+    r->contexts = c;
+    net_health_of_new_context(r);
+}
+
+void net_resolver_renew(struct net_resolver *r)
+{
+    struct net_context *c = net_context_again(r->contexts);
+
+    if (c)
+        take_over(r, c);
+}
+
+/* Questions are what needs the servers of the system, so they are what notices their change. */
+static void check_system(struct net_resolver *r)
+{
+    int64_t now = clock_mono_ns();
+
+    if (!r->contexts->of_system || now - r->checked_ns < CHECK_S * INT64_C(1000000000))
+        return;
+    r->checked_ns = now;
+    if (net_context_is_outdated(r->contexts))
+        net_resolver_renew(r);
 }
 
 /* ---- from outside ---- */
@@ -129,11 +163,16 @@ enum pt_err net_resolver_new(struct net_resolver **out, const struct net_resolve
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory or descriptor for the resolver");
     }
     rng_seed_from_system(&r->rng);
+    net_probe_stop(&r->probe);
+    r->look_ns = INT64_MAX;
+    r->looked_ns = INT64_MIN / 2;
+    pthread_mutex_init(&r->health_lock, NULL);
     err = net_context_new(&r->contexts, config, fault);
     if (err == PT_ERR_OK && pthread_create(&r->thread, NULL, resolver_thread, r) != 0)
         err = pt_fault_set(fault, PT_ERR_NOMEM, "cannot start the resolver thread");
     if (err != PT_ERR_OK) {
         net_context_free(r->contexts);
+        pthread_mutex_destroy(&r->health_lock);
         mailbox_done(&r->mailbox);
         free(r);
         return err;
@@ -173,6 +212,8 @@ void net_resolver_free(struct net_resolver *r)
         net_context_free(r->contexts);
         r->contexts = next;
     }
+    net_probe_stop(&r->probe);
+    pthread_mutex_destroy(&r->health_lock);
     mailbox_done(&r->mailbox);
     free(r);
 }
@@ -188,8 +229,7 @@ static void adopt(struct mail *mail)
 {
     struct net_resolver_change *c = PT_CONTAINER_OF(mail, struct net_resolver_change, mail);
 
-    c->context->next = c->resolver->contexts;
-    c->resolver->contexts = c->context;
+    take_over(c->resolver, c->context);
     free(c);
 }
 
@@ -228,6 +268,7 @@ static void take(struct mail *mail)
     struct net_query *q = PT_CONTAINER_OF(mail, struct net_query, mail);
     struct net_resolver *r = q->resolver;
 
+    check_system(r);
     q->next = NULL;
     if (r->last)
         r->last->next = q;

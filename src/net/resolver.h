@@ -18,7 +18,8 @@
 struct net_resolver;
 
 struct net_resolver_config {
-    const char *const *servers; /* "IP" or "IP@PORT"; none: those of the system */
+    const char *const *servers; /* "IP" or "IP@PORT"; none: those of the system, whose change is
+                                 * noticed; where it names none, the DNS is asked from its root */
     uint32_t server_count;
     const char *trust_anchor; /* a DS record; NULL: the root's; "none": no validation */
     uint32_t limit_ms;        /* a query ends by then with what is known; 0: 20 seconds */
@@ -97,6 +98,23 @@ PT_NODISCARD enum pt_err net_resolver_prepare(struct net_resolver *r,
 void net_resolver_adopt_take(struct net_resolver *r, struct net_resolver_change *change);
 
 void net_resolver_change_free(struct net_resolver_change *change); /* NULL is accepted */
+
+enum net_resolver_state {
+    NET_RESOLVER_FINE,    /* as far as anybody asked */
+    NET_RESOLVER_FAILING, /* servers answer, but the last queries all failed */
+    NET_RESOLVER_SILENT,  /* no server answers; they are asked again until one does */
+};
+
+struct net_resolver_health {
+    enum net_resolver_state state;
+    uint32_t failures; /* queries that failed since the last that did not */
+    bool bogus;        /* the last one for its signatures */
+    char reason[400];  /* of the last one */
+    char servers[300]; /* that are silent */
+};
+
+/* How it does. Any thread. */
+void net_resolver_health(struct net_resolver *r, struct net_resolver_health *out);
 
 /* Asks. Any thread. Some hundred queries are under way at a time, the others wait their turn; the
  * time limit counts from here. */

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -53,20 +54,59 @@ static enum pt_err add_anchor(struct ub_ctx *ub, const char *anchor, struct pt_f
               : PT_ERR_OK;
 }
 
-static enum pt_err set_servers(struct ub_ctx *ub, const struct net_resolver_config *config,
-                               struct pt_fault *fault)
+static const char resolv_conf[] = "/etc/resolv.conf";
+
+static bool look_at_resolv_conf(struct stat *out)
+{
+    if (stat(resolv_conf, out) == 0)
+        return true;
+    memset(out, 0, sizeof *out);
+    return false;
+}
+
+static void read_resolv_conf(struct net_context *c)
+{
+    char text[16384];
+    size_t n = 0;
+    FILE *f;
+
+    c->of_system = true;
+    if (!look_at_resolv_conf(&c->seen))
+        return;
+    f = fopen(resolv_conf, "re");
+    if (f) {
+        n = fread(text, 1, sizeof text, f);
+        PT_IGNORE(fclose(f), "it was only read");
+    }
+    c->server_count = net_resolv_conf_read((struct str){ text, n }, c->servers);
+}
+
+static enum pt_err find_servers(struct net_context *c, const struct net_resolver_config *config,
+                                struct pt_fault *fault)
 {
     if (config->server_count == 0) {
-        /* Without a usable resolv.conf the resolver asks the root servers itself. */
-        PT_IGNORE(ub_ctx_resolvconf(ub, NULL), "recursion is the fallback");
+        read_resolv_conf(c);
         return PT_ERR_OK;
     }
-    for (uint32_t i = 0; i < config->server_count; i++) {
-        int rc = ub_ctx_set_fwd(ub, config->servers[i]);
+    for (uint32_t i = 0; i < config->server_count && i < NET_SERVERS_MAX; i++)
+        if (!net_server_parse(str_of(config->servers[i]), &c->servers[c->server_count++]))
+            return pt_fault_set(fault, PT_ERR_INVALID,
+                                "resolver server \"%s\" is neither IP nor IP@PORT",
+                                config->servers[i]);
+    return PT_ERR_OK;
+}
 
+static enum pt_err set_servers(struct net_context *c, struct pt_fault *fault)
+{
+    for (unsigned i = 0; i < c->server_count; i++) {
+        char text[NET_SERVER_SIZE];
+        int rc;
+
+        net_server_format(&c->servers[i], text);
+        rc = ub_ctx_set_fwd(c->ub, text);
         if (rc)
-            return pt_fault_set(fault, PT_ERR_INVALID, "resolver server \"%s\": %s",
-                                config->servers[i], ub_strerror(rc));
+            return pt_fault_set(fault, PT_ERR_INVALID, "resolver server \"%s\": %s", text,
+                                ub_strerror(rc));
     }
     return PT_ERR_OK;
 }
@@ -94,7 +134,27 @@ void net_context_free(struct net_context *c)
         return;
     if (c->ub)
         ub_ctx_delete(c->ub);
+    free(c->trust_anchor);
     free(c);
+}
+
+/* Makes the part that asks, for what `c` says. */
+static enum pt_err make_ready(struct net_context *c, struct pt_fault *fault)
+{
+    enum pt_err err;
+
+    c->ub = ub_ctx_create();
+    if (!c->ub)
+        return pt_fault_set(fault, PT_ERR_NOMEM, "no memory for a resolver");
+    ub_ctx_async(c->ub, 1);
+    set_options(c->ub);
+    PT_IGNORE(ub_ctx_hosts(c->ub, NULL), "no hosts file is fine");
+    err = set_servers(c, fault);
+    if (err == PT_ERR_OK)
+        err = add_anchor(c->ub, c->trust_anchor, fault);
+    if (err == PT_ERR_OK)
+        err = ask_for_private_names(c->ub, fault);
+    return err;
 }
 
 enum pt_err net_context_new(struct net_context **out, const struct net_resolver_config *config,
@@ -106,23 +166,49 @@ enum pt_err net_context_new(struct net_context **out, const struct net_resolver_
     if (!c)
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory for a resolver");
     c->limit_ms = config->limit_ms ? config->limit_ms : LIMIT_MS;
-    c->ub = ub_ctx_create();
-    if (!c->ub) {
-        free(c);
-        return pt_fault_set(fault, PT_ERR_NOMEM, "no memory for a resolver");
+    if (config->trust_anchor) {
+        c->trust_anchor = str_dup(str_of(config->trust_anchor));
+        if (!c->trust_anchor) {
+            net_context_free(c);
+            return pt_fault_set(fault, PT_ERR_NOMEM, "no memory for a resolver");
+        }
     }
-    ub_ctx_async(c->ub, 1);
-    set_options(c->ub);
-    PT_IGNORE(ub_ctx_hosts(c->ub, NULL), "no hosts file is fine");
-    err = set_servers(c->ub, config, fault);
+    err = find_servers(c, config, fault);
     if (err == PT_ERR_OK)
-        err = add_anchor(c->ub, config->trust_anchor, fault);
-    if (err == PT_ERR_OK)
-        err = ask_for_private_names(c->ub, fault);
+        err = make_ready(c, fault);
     if (err != PT_ERR_OK) {
         net_context_free(c);
         return err;
     }
     *out = c;
     return PT_ERR_OK;
+}
+
+struct net_context *net_context_again(const struct net_context *c)
+{
+    char texts[NET_SERVERS_MAX][NET_SERVER_SIZE];
+    const char *servers[NET_SERVERS_MAX];
+    struct net_resolver_config config = { .servers = servers,
+                                          .server_count = c->of_system ? 0 : c->server_count,
+                                          .trust_anchor = c->trust_anchor,
+                                          .limit_ms = c->limit_ms };
+    struct net_context *again;
+
+    for (uint32_t i = 0; i < config.server_count; i++) {
+        net_server_format(&c->servers[i], texts[i]);
+        servers[i] = texts[i];
+    }
+    return net_context_new(&again, &config, NULL) == PT_ERR_OK ? again : NULL;
+}
+
+bool net_context_is_outdated(const struct net_context *c)
+{
+    struct stat now;
+
+    if (!c->of_system)
+        return false;
+    look_at_resolv_conf(&now);
+    return now.st_ino != c->seen.st_ino || now.st_size != c->seen.st_size ||
+           now.st_mtim.tv_sec != c->seen.st_mtim.tv_sec ||
+           now.st_mtim.tv_nsec != c->seen.st_mtim.tv_nsec;
 }

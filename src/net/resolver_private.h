@@ -1,10 +1,12 @@
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <unbound.h>
 
 #include "base/rng.h"
 #include "net/exchangers.h"
+#include "net/probe.h"
 #include "net/resolver.h"
 
 /*
@@ -18,11 +20,22 @@ struct net_context {
     struct ub_ctx *ub;
     unsigned pending; /* lookups under way */
     uint32_t limit_ms;
+    struct net_endpoint servers[NET_SERVERS_MAX];
+    unsigned server_count; /* 0: asked from the root */
+    bool of_system;        /* they stand in resolv.conf, which was `seen` so */
+    struct stat seen;
+    char *trust_anchor; /* as configured */
 };
 
 PT_NODISCARD enum pt_err net_context_new(struct net_context **out,
                                          const struct net_resolver_config *config,
                                          struct pt_fault *fault);
+
+/* One for the same configuration, without what the old one remembers. NULL: it cannot be had. */
+struct net_context *net_context_again(const struct net_context *c);
+
+/* Were the servers of the system changed since? */
+bool net_context_is_outdated(const struct net_context *c);
 
 /* Waits for its thread to end. NULL is accepted. */
 void net_context_free(struct net_context *c);
@@ -59,7 +72,26 @@ struct net_resolver {
     unsigned lookup_count;
     struct net_query *first, *last; /* those that wait for their turn */
     _Atomic bool stop;
+
+    struct net_probe probe;
+    int64_t look_ns;    /* when a round of it begins; INT64_MAX: not */
+    int64_t looked_ns;  /* when the last one ended */
+    int64_t checked_ns; /* when resolv.conf was last looked at */
+    pthread_mutex_t health_lock;
+    struct net_resolver_health health;
 };
+
+/* A new context takes over from the current one, for the same configuration. */
+void net_resolver_renew(struct net_resolver *r);
+
+/* A query of the current context has ended. */
+void net_health_ended(struct net_resolver *r, const struct net_query *q, enum pt_err result);
+
+/* Does what is due. */
+void net_health_step(struct net_resolver *r);
+
+/* The current context is another one. */
+void net_health_of_new_context(struct net_resolver *r);
 
 /* Begins what `q` asks, through the current context; ends in net_query_answer(), at once or later.
  */

@@ -23,7 +23,9 @@ class World:
         names: Names | None = None,
         hops: dict | None = None,
         settings: dict | None = None,
+        resolv_conf: str | None = None,
     ):
+        self.resolv_conf = resolv_conf
         self.names = names
         self.zones, self.settings = {"": Zone("ns.test. 60 A 127.0.0.53"), **zones}, settings or {}
         self.hops = {address: Hop() if h is None else h for address, h in (hops or {}).items()}
@@ -32,7 +34,9 @@ class World:
     def __enter__(self) -> "World":
         self._stack = contextlib.ExitStack()
         try:
-            self.island = self._stack.enter_context(Island("192.0.2.10/24", "2001:db8::10/64"))
+            self.island = self._stack.enter_context(
+                Island("192.0.2.10/24", "2001:db8::10/64", resolv_conf=self.resolv_conf)
+            )
             for address, hop in {NOTICES: self.notices, **self.hops}.items():
                 self.listen(address, hop)
             if self.names:
@@ -86,6 +90,15 @@ class World:
         (told,) = read_notice(self.notices.messages[number]).recipients
         assert told["Final-Recipient"].endswith(recipient)
         return told
+
+    def set_resolver(self, **settings) -> None:
+        status, answer = self.gateway.api("PATCH", "/api/v1/settings", {"resolver": settings})
+        assert status == 200, answer
+
+    def warnings(self) -> list[dict]:
+        """What the status has to say about the DNS."""
+        warnings = self.gateway.api("GET", "/api/v1/status")[1]["warnings"]
+        return [w for w in warnings if "the DNS" in w["text"]]
 
     def deferral_of(self, recipient: str) -> dict:
         """The recipient as the queue has it, once it was tried."""
@@ -232,10 +245,7 @@ def test_without_validation_nothing_is_bogus(root):
     with World({"old.test": Zone(records, signed_days_ago=60)}, hops={"127.0.0.11": None}) as world:
         world.send("b@old.test")
         world.deferral_of("b@old.test")
-        status, answer = world.gateway.api(
-            "PATCH", "/api/v1/settings", {"resolver": {"trust_anchor": "none"}}
-        )
-        assert status == 200, answer
+        world.set_resolver(trust_anchor="none")
         world.gateway.cli("queue", "retry", "--all")
         world.hops["127.0.0.11"].wait_for(1)
 
@@ -243,12 +253,17 @@ def test_without_validation_nothing_is_bogus(root):
 def test_with_the_anchor_of_the_root_a_private_server_is_bogus(root):
     with World({"plain.test": Zone("@ 60 A 127.0.0.11", signed=False)},
                hops={"127.0.0.11": None}) as world:
-        status, answer = world.gateway.api(
-            "PATCH", "/api/v1/settings", {"resolver": {"trust_anchor": None}}
-        )
-        assert status == 200, answer
+        world.set_resolver(trust_anchor=None)
+        for n in range(3):
+            world.send(f"b@x{n}.plain.test")
+            assert "validation failure" in world.deferral_of(f"b@x{n}.plain.test")["reply"]
+        (warning,) = world.warnings()
+        assert "validation failure" in warning["text"] and '"none"' in warning["remedy"]
+        assert world.gateway.api("GET", "/api/v1/status")[1]["health"] == "yellow"
+        world.set_resolver(trust_anchor="none")
+        world.gateway.wait_until(lambda: not world.warnings(), "all is well")
         world.send("b@plain.test")
-        assert "validation failure" in world.deferral_of("b@plain.test")["reply"]
+        world.hops["127.0.0.11"].wait_for(1)
 
 
 # ---- trouble ----
@@ -324,3 +339,98 @@ def test_names_of_any_form_are_found(root):
             client.delivers(make_message(), "a@source.test", "b@b\u00fccher.good.test",
                             parameters=" SMTPUTF8")
         world.hops["127.0.0.11"].wait_for(4)
+
+
+# ---- a server that dies, and others ----
+
+
+def test_a_resolver_that_died_is_told_and_comes_back(root):
+    """Mail that needs it waits and the status says so; other mail goes on, across a start too."""
+    with World(
+        {"good.test": Zone("@ 60 MX 10 mx\nmx 60 A 127.0.0.11")}, hops={"127.0.0.11": None}
+    ) as world:
+        gateway = world.gateway
+        world.knot.stop()
+        world.send("b@good.test")
+        assert "good.test" in world.deferral_of("b@good.test")["reply"]
+        (warning,) = gateway.wait_until(world.warnings, "the status says it", 60)
+        assert "127.0.0.53" in warning["text"] and "resolver.servers" in warning["remedy"]
+        assert gateway.api("GET", "/api/v1/status")[1]["health"] == "red"
+        gateway.wait_until(lambda: "the DNS does not answer: 127.0.0.53" in gateway.log(), "logged")
+        world.send("b@source.test", sender="")
+        world.notices.wait_for(1)
+
+        gateway.restart()
+        world.send("c@source.test", sender="")
+        world.notices.wait_for(2)
+        gateway.cli("queue", "retry", "--all")
+        gateway.wait_until(world.warnings, "the status says it again", 60)
+
+        world.knot.start()
+        gateway.wait_until(lambda: not world.warnings(), "it answers again", 60)
+        assert gateway.api("GET", "/api/v1/status")[1]["health"] != "red"
+        gateway.cli("queue", "retry", "--all")
+        world.hops["127.0.0.11"].wait_for(1, 60)
+        gateway.settle()
+
+
+def test_other_servers_by_save_lose_nothing(root):
+    """Settings change again and again between servers, one of them silent, under load."""
+    count = 150
+    zone = "".join(f"d{n} 60 MX 10 mx\n" for n in range(count)) + "mx 60 A 127.0.0.11"
+    with World({"good.test": Zone(zone)}, hops={"127.0.0.11": None}) as world:
+        stop = threading.Event()
+        saves: list[int] = []
+
+        def save() -> None:
+            servers = [["127.0.0.53"], ["127.0.0.53@53", "127.0.0.54"], ["127.0.0.54"]]
+            while not stop.is_set():
+                world.set_resolver(servers=servers[len(saves) % 3])
+                saves.append(1)
+
+        saving = threading.Thread(target=save)
+        saving.start()
+        try:
+            for n in range(0, count, 5):
+                world.send(*(f"b@d{k}.good.test" for k in range(n, n + 5)))
+        finally:
+            world.gateway.wait_until(lambda: len(saves) >= 20, "it was saved often", 60)
+            stop.set()
+            saving.join()
+        world.set_resolver(servers=["127.0.0.53"])
+
+        def all_there() -> bool:
+            world.gateway.cli("queue", "retry", "--all")
+            return len(world.hops["127.0.0.11"].messages) >= count
+
+        world.gateway.wait_until(all_there, "all arrived", 120)
+        world.gateway.settle()
+        recipients = [r for m in world.hops["127.0.0.11"].messages for r in m.recipients]
+        assert sorted(recipients) == sorted(f"b@d{n}.good.test" for n in range(count))
+        assert not world.notices.sessions
+
+
+def test_an_ipv6_server_with_a_port_is_asked(root):
+    names = Names({("good.example", "A"): ["127.0.0.11"]}, host="::1")
+    with World({}, names=names, hops={"127.0.0.11": None}) as world:
+        assert names.server.startswith("::1@")
+        world.send("b@good.example")
+        world.hops["127.0.0.11"].wait_for(1)
+
+
+def test_the_servers_of_the_system_are_followed(root):
+    """Empty `servers` are those of resolv.conf, and those of tomorrow when it changes."""
+    with World(
+        {"good.test": Zone("a 60 A 127.0.0.11\nb 60 A 127.0.0.11")},
+        hops={"127.0.0.11": None}, resolv_conf="nameserver 127.0.0.54\n",
+    ) as world:
+        world.set_resolver(servers=[])
+        world.send("b@a.good.test")
+        world.deferral_of("b@a.good.test")
+        world.island.resolv_conf.write_text("search test\nnameserver 127.0.0.53\n")
+
+        def arrived() -> bool:
+            world.gateway.cli("queue", "retry", "--all")
+            return len(world.hops["127.0.0.11"].messages) == 1
+
+        world.gateway.wait_until(arrived, "it is noticed", 60)

@@ -22,16 +22,18 @@ TRUNCATED = "TC"
 
 
 class Names:
-    def __init__(self, records: dict):
+    def __init__(self, records: dict, host: str = "127.0.0.1"):
+        self.host = host
         self.records = records  # may be changed while it runs
         self.asked: list[tuple[str, str]] = []
         self._stopping = threading.Event()
 
     def __enter__(self) -> "Names":
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.bind((self.host, 0))
         self._socket.settimeout(0.1)
-        self.server = f"127.0.0.1@{self._socket.getsockname()[1]}"
+        self.server = f"{self.host}@{self._socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
         return self

@@ -4,6 +4,7 @@ and its clients. Nothing leads out of it. Needs root."""
 import ctypes
 import itertools
 import os
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -15,10 +16,13 @@ _numbers = itertools.count()
 
 
 class Island:
-    def __init__(self, *addresses: str, ipv6: bool = True):
+    def __init__(self, *addresses: str, ipv6: bool = True, resolv_conf: str | None = None):
         self.name = f"pi{os.getpid()}x{next(_numbers)}"
         self._addresses = addresses
         self._ipv6 = ipv6
+        # What programs begun inside see in place of /etc/resolv.conf; it may be written to.
+        self.resolv_conf = Path("/etc/netns") / self.name / "resolv.conf"
+        self._resolv_conf = resolv_conf
 
     def __enter__(self) -> "Island":
         _run("ip", "netns", "add", self.name)
@@ -32,12 +36,16 @@ class Island:
                 self._inside("ip", "link", "set", end, "up")
             for address in self._addresses:
                 self.add(address)
+            if self._resolv_conf is not None:
+                self.resolv_conf.parent.mkdir(parents=True)
+                self.resolv_conf.write_text(self._resolv_conf)
         except BaseException:
             self.__exit__(None, None, None)
             raise
         return self
 
     def __exit__(self, *exc) -> None:
+        shutil.rmtree(self.resolv_conf.parent, ignore_errors=True)
         _run("ip", "netns", "delete", self.name)
 
     def add(self, address: str) -> None:
