@@ -53,6 +53,15 @@ static void note_failure(struct net_query *q, enum pt_err err, const char *what,
     snprintf(q->reason, sizeof q->reason, "%.100s: %.280s", what, why);
 }
 
+/* What libunbound has to say in place of an answer. */
+static void note_error(struct net_query *q, int err, const char *name)
+{
+    if (err == UB_SYNTAX)
+        note_failure(q, PT_ERR_NOTFOUND, name, "this cannot be a name in the DNS");
+    else
+        note_failure(q, PT_ERR_AGAIN, name, err ? ub_strerror(err) : "no answer from the DNS");
+}
+
 static void finish(struct net_lookup *l, enum pt_err result)
 {
     struct net_query *q = l->query;
@@ -143,10 +152,7 @@ static void ask(struct net_lookup *l, unsigned host, const char *name, int type)
     rc = ub_resolve_async(l->context->ub, name, type, ns_c_in, question, on_answer, &question->id);
     if (rc) {
         question->open = false;
-        if (rc == UB_SYNTAX)
-            note_failure(l->query, PT_ERR_NOTFOUND, name, "this cannot be a name in the DNS");
-        else
-            note_failure(l->query, PT_ERR_AGAIN, name, ub_strerror(rc));
+        note_error(l->query, rc, name);
         answered(l);
     }
 }
@@ -174,7 +180,7 @@ static void ask_addresses(struct net_lookup *l)
 static bool usable(struct net_query *q, int err, const struct ub_result *r, const char *name)
 {
     if (err || !r) {
-        note_failure(q, PT_ERR_AGAIN, name, err ? ub_strerror(err) : "no answer from the DNS");
+        note_error(q, err, name);
         return false;
     }
     if (!r->secure)
