@@ -10,6 +10,7 @@
 #include "policy/explain_view.h"
 #include "policy/list_view.h"
 #include "policy/preview_view.h"
+#include "relay/moves_view.h"
 #include "relay/route_view.h"
 #include "settings/audit.h"
 #include "settings/schema.h"
@@ -401,6 +402,11 @@ struct api_deps {
     /* Shows all; false: memory is short. */
     bool (*suspensions)(void *ctx, void (*show)(void *user, const struct api_suspension *s),
                         void *user);
+
+    /* relay_moves() with what is there; shows nothing while no mail is served. */
+    enum pt_err (*queue_moves)(void *ctx, const struct settings *before,
+                               const struct settings *after, relay_move_fn *show, void *user,
+                               uint64_t *out_more);
 
     /* relay_route_test() with what is there. PT_ERR_AGAIN: no mail is served now. */
     enum pt_err (*route_test)(void *ctx, struct str address, const struct settings *draft,

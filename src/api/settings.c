@@ -118,7 +118,36 @@ void api_answer_refused(struct http_exchange *x, const struct settings_errors *e
     http_problem_errors(x, e->line ? 400 : 422, detail, errors);
 }
 
-/* What the change means for the clients of the last days. */
+static void add_move(void *user, const struct relay_move *m)
+{
+    json_t **list = user, *v = json_object();
+
+    api_json_set(&v, "from", api_json_str(str_of(m->from)));
+    api_json_set(&v, "to", api_json_str(str_of(m->to)));
+    api_json_set(&v, "messages", json_integer((json_int_t)m->messages));
+    api_json_set(&v, "waits", json_boolean(m->waits));
+    api_json_add(list, v);
+}
+
+/* What the change means for the mail that is queued. */
+static void add_moves(struct http_exchange *x, const struct policy_snapshot *before,
+                      const struct policy_snapshot *after, json_t **body)
+{
+    struct api *a = api_of(x);
+    json_t *list = json_array();
+    uint64_t more = 0;
+
+    if (a->deps.queue_moves(a->deps.ctx, policy_snapshot_settings(before),
+                            policy_snapshot_settings(after), add_move, &list, &more)) {
+        json_decref(list); /* memory is short: the change itself is done, and that is said */
+        list = json_null();
+    }
+    api_json_set(body, "queue", list);
+    if (more)
+        api_json_set(body, "queue_more", json_integer((json_int_t)more));
+}
+
+/* What the change means for the clients of the last days, and for the queue. */
 static void add_consequences(struct http_exchange *x, const struct api_change *change,
                              const struct policy_snapshot *before,
                              const struct api_change_result *result, json_t **body,
@@ -133,6 +162,7 @@ static void add_consequences(struct http_exchange *x, const struct api_change *c
         if (change->dry_run && (is_preview(x) || http_exchange_query_flag(x, "preview")))
             api_json_set(body, "preview", api_preview_json(x, before, after));
         api_preview_warn(x, before, after, warnings);
+        add_moves(x, before, after, body);
     }
     policy_snapshot_unref(after);
 }

@@ -165,6 +165,30 @@ static void print_warnings(const json_t *warnings)
     }
 }
 
+/* Where queued mail goes by the other routes. */
+static void print_moves(const json_t *result)
+{
+    const json_t *m;
+    size_t i;
+
+    json_array_foreach(json_object_get(result, "queue"), i, m)
+    {
+        int64_t n = cli_number(m, "messages");
+
+        printf("queue: %" PRId64 " message%s for ", n, n == 1 ? "" : "s");
+        out_safe(stdout, str_of(cli_text(m, "from")));
+        if (json_is_true(json_object_get(m, "waits"))) {
+            printf(" wait%s: no route leads there any more\n", n == 1 ? "s" : "");
+            continue;
+        }
+        printf(" now go%s to ", n == 1 ? "es" : "");
+        out_safe(stdout, str_of(cli_text(m, "to")));
+        putchar('\n');
+    }
+    if (cli_number(result, "queue_more"))
+        printf("queue: %" PRId64 " more messages go elsewhere\n", cli_number(result, "queue_more"));
+}
+
 static int report_change(const struct cli *c, const json_t *result)
 {
     uint64_t number = (uint64_t)json_integer_value(json_object_get(result, "revision"));
@@ -182,6 +206,7 @@ static int report_change(const struct cli *c, const json_t *result)
     } else {
         printf("revision %" PRIu64 " is in force\n", number);
     }
+    print_moves(result);
     if (json_is_object(pending))
         printf("it goes back by itself in %" PRId64
                " s unless confirmed: postern settings confirm\n",

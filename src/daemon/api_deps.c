@@ -326,6 +326,17 @@ static void queue_destinations(void *ctx, void (*show)(void *user, const struct 
               "what could be shown was");
 }
 
+static enum pt_err queue_moves(void *ctx, const struct settings *before,
+                               const struct settings *after, relay_move_fn *show, void *user,
+                               uint64_t *out_more)
+{
+    struct process *p = ctx;
+
+    *out_more = 0;
+    return atomic_load(&p->serving) ? relay_moves(p->relay, before, after, show, user, out_more)
+                                    : PT_ERR_OK;
+}
+
 static enum pt_err route_test(void *ctx, struct str address, const struct settings *draft,
                               relay_route_fn *show, void *user)
 {
@@ -432,6 +443,7 @@ void process_api_deps(struct process *p, struct api_deps *deps)
         .queue_act = queue_act,
         .queue_content = queue_content,
         .queue_destinations = queue_destinations,
+        .queue_moves = queue_moves,
         .route_test = route_test,
         .destination_suspend = suspensions_add,
         .destination_resume = suspensions_end,

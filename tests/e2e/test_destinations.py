@@ -509,3 +509,48 @@ def test_what_failed_lately_is_part_of_a_route():
         assert v["next_hops"][0]["addresses"][0]["failed_until"] and v["queue"]["deferred"] == 1
         text = gateway.cli("route", "test", "b@sink.example")
         assert "failed lately" in text and "rests for" in text
+
+
+# ---- a Save that changes routes ----
+
+
+def test_a_save_tells_what_becomes_of_queued_mail():
+    with Hop({"RCPT": "450 4.2.0 no"}) as one, Hop({"RCPT": "450 4.2.0 no"}) as two:
+        settings = routes(route(one, "a.example"), route(one, "b.example"), route(two))
+        with Postern(settings=settings) as gateway:
+            old, new = (f"127.0.0.1:{hop.port}" for hop in (one, two))
+
+            def goes(destination):
+                def there():
+                    all_of_them = [r for m in gateway.queue() for r in m["recipients"]]
+                    found = [r for r in all_of_them if r["address"].endswith("@a.example")]
+                    return len(found) == 3 and {r["destination"] for r in found} == {destination}
+
+                gateway.wait_until(there, f"to {destination}")
+
+            send(gateway, "x@a.example", "y@a.example", "z@b.example", "k@c.example")
+            send(gateway, "x@a.example")
+            waiting(gateway, 2, state="deferred")
+            moved = gateway.state / "moved.json"
+            moved.write_text(json.dumps(routes(route(two, "b.example"), route(two, "c.example"))))
+            lines = [
+                f"queue: 2 messages for {old} wait: no route leads there any more",
+                f"queue: 1 message for {old} now goes to {new}",
+            ]
+            said = gateway.cli("settings", "apply", moved, "--dry-run").splitlines()
+            assert [line for line in said if line.startswith("queue")] == lines
+            goes(old)
+            answer = gateway.json("settings", "apply", moved)
+            assert answer["queue"] == [
+                {"from": old, "to": "no-route:a.example", "messages": 2, "waits": True},
+                {"from": old, "to": new, "messages": 1, "waits": False},
+            ]
+            goes("no-route:a.example")
+            gateway.restart()
+            goes("no-route:a.example")
+            said = gateway.cli("settings", "rollback", "1").splitlines()
+            assert f"queue: 2 messages for no-route:a.example now go to {old}" in said
+            goes(old)
+            # Nothing about routes: nothing about the queue.
+            answer = gateway.api("PATCH", "/api/v1/settings", {"identity": {"greeting": "hi"}})[1]
+            assert answer["queue"] == []

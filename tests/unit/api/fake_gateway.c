@@ -270,6 +270,14 @@ static enum pt_err content(void *ctx, uint64_t id, uint64_t offset, uint32_t max
     return PT_ERR_OK;
 }
 
+static enum pt_err queue_moves(void *ctx, const struct settings *before,
+                               const struct settings *after, relay_move_fn *fn, void *user,
+                               uint64_t *out_more)
+{
+    *out_more = 0;
+    return PT_ERR_OK;
+}
+
 static bool suspensions(void *ctx, void (*fn)(void *user, const struct api_suspension *s),
                         void *user)
 {
@@ -415,6 +423,7 @@ struct api *fake_start(void)
         .queue_content = content,
         .queue_destinations = destinations,
         .suspensions = suspensions,
+        .queue_moves = queue_moves,
         .connections_list = connections_list,
         .connection_show = connection_show,
         .connection_end = connection_end,
