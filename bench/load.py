@@ -80,15 +80,23 @@ class FastSink(Sink):
         self.seen = self.lines = 0
         super().__init__(folder)
 
+    host = "127.0.0.1"
+
     def command(self) -> list[str]:
         tls = ["--tls", str(self.tls)] if self.tls else []
-        return [str(self.program), "--listen", f"127.0.0.1:{self.port}", *tls]
+        return [str(self.program), "--listen", f"{self.host}:{self.port}", *tls]
 
     def count(self) -> int:
         while new := os.pread(self.counters, 1 << 16, self.seen):
             self.seen += len(new)
             self.lines += new.count(b"\n")
         return self.lines - 1  # the first says where it listens
+
+
+class WideSink(FastSink):
+    """The same at each address of loopback: next hops that are several."""
+
+    host = "0.0.0.0"
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,8 @@ class Shape:
     programs: Path | None = None
     tls: bool = False  # from the server to the sink
     tls_in: bool = False  # from the source to the server
+    recipients: int = 1  # of each message, with programs
+    domains: int = 1  # that they are in, each with a next hop of its own
 
     @property
     def tools(self) -> tuple[str, str]:
@@ -117,6 +127,11 @@ class Shape:
             + (", connections kept" if self.kept else ", a connection a message")
             + (", TLS to the next hop" if self.tls else "")
             + (", TLS from the clients" if self.tls_in else "")
+            + (
+                f", {self.recipients} recipients at {self.domains} destinations"
+                if self.domains > 1
+                else ""
+            )
         )
 
     def source(self, port: int, messages: int, recipient: str) -> list[str]:
@@ -128,6 +143,7 @@ class Shape:
                 *("--sessions", str(self.sessions), "--size", str(self.size)),
                 *("--messages", str(messages), "--to", f"127.0.0.1:{port}"),
                 *("--from", "a@source.example", "--recipient", recipient),
+                *("--recipients", str(self.recipients), "--domains", str(self.domains)),
             ]
         return [
             *peers.postfix_tool("smtp-source"),
@@ -187,7 +203,7 @@ def run(shape: Shape, server, sink: Sink, messages: int) -> Run:
     arrived = sink.count()
     before, start = proc.usage(server.pid), time.monotonic()
     send(shape, server.port, messages)
-    sink.wait_for(arrived + messages)
+    sink.wait_for(arrived + messages * shape.domains)
     seconds = time.monotonic() - start
     server.settle()  # what is still to be done for these messages counts as their cost
     return Run(seconds, messages, proc.usage(server.pid) - before)

@@ -29,6 +29,7 @@ import own
 import peers
 import proc
 import servers
+import spread
 from load import Shape
 
 HERE = Path(__file__).resolve().parent
@@ -158,7 +159,7 @@ TRAFFIC = {
 OWN = ["slow-sync", "dead"]
 LISTS = ["table", "lists", "refused"]
 TLS = ["handshake", "idle-tls"]
-WORKLOADS = [*TRAFFIC, "written", "idle", "syscalls", *TLS, *OWN, *LISTS]
+WORKLOADS = [*TRAFFIC, "spread", "written", "idle", "syscalls", *TLS, *OWN, *LISTS]
 
 
 class Bench:
@@ -186,6 +187,8 @@ class Bench:
         for name, t in fast.items():
             sink = self.tls_sink if t.shape.tls | t.shape.tls_in else self.fast_sink
             self.with_running(sink, lambda running: self.run_each(running, {name: t}), t.shape)
+        if "spread" in wanted:
+            self.run_spread()
         if "idle" in wanted:
             self.run_idle()
         self.run_tls()
@@ -236,6 +239,13 @@ class Bench:
             row = Row("idle TLS session, KB of memory", *below(17, "KB"))
             incoming_tls.idle(self, row)
             self.rows.append(row)
+
+    def run_spread(self) -> None:
+        name = f"{spread.SHAPE}: "
+        cpu = Row(f"{name}CPU s per 1,000", *at_most_one_in(8))
+        copies = Row(f"{name}octets on disk, of the content's", *below(1.3, "×"))
+        spread.run(self, cpu, copies)
+        self.rows += [cpu, copies]
 
     def run_own(self) -> None:
         if "slow-sync" in self.options.workloads:

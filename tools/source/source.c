@@ -29,7 +29,8 @@ enum { EVENTS = 256, BLOCK = 64 << 10, LINE = 80, IOV = 32, REPLY_SIZE = 4096, C
 static const char usage[] =
     "usage: postern-source [--to HOST:PORT] [--messages N] [--sessions N] [--size OCTETS] "
     "[--kept]\n"
-    "                      [--tls] [--from ADDRESS] [--recipient ADDRESS]\n"
+    "                      [--tls] [--from ADDRESS] [--recipient ADDRESS] [--recipients N]\n"
+    "                      [--domains N]\n"
     "\n"
     "Sends messages by SMTP and ends with status 0 when each of them was answered with 250.\n"
     "\n"
@@ -41,7 +42,9 @@ static const char usage[] =
     "own\n"
     "  --tls                STARTTLS first, whatever certificate is shown\n"
     "  --from ADDRESS       (a@source.example)\n"
-    "  --recipient ADDRESS  (b@sink.example)\n";
+    "  --recipient ADDRESS  (b@sink.example)\n"
+    "  --recipients N       of each message: 0b@…, 1b@… (1)\n"
+    "  --domains N          in so many domains by turns: 0b@d0.…, 1b@d1.… (1)\n";
 
 /* What a session waits for; the reply to it leads to the next. */
 enum step { GREETING, HELLO, START_TLS, MAIL, RCPT, DATA, CONTENT, QUIT };
@@ -50,15 +53,16 @@ struct client {
     int fd;
     SSL *ssl; /* NULL: in clear */
     enum step step;
-    bool writing;  /* content is not all sent, and the socket is full */
-    uint64_t sent; /* octets of content and end marker */
+    uint64_t rcpts; /* of this message that were said */
+    bool writing;   /* content is not all sent, and the socket is full */
+    uint64_t sent;  /* octets of content and end marker */
     size_t in_n;
     char in[REPLY_SIZE]; /* of a reply that is not here in full */
 };
 
 static struct {
     const char *from, *recipient;
-    uint64_t messages, sessions, size;
+    uint64_t messages, sessions, size, recipients, domains;
     bool kept;
     SSL_CTX *tls; /* NULL: none is asked for */
     struct sockaddr_storage to;
@@ -74,6 +78,8 @@ static struct {
              .recipient = "b@sink.example",
              .messages = 1,
              .sessions = 1,
+             .recipients = 1,
+             .domains = 1,
              .size = 4096 };
 
 static const char end_marker[] = "\r\n.\r\n";
@@ -168,6 +174,21 @@ static bool say(struct client *c, enum step step, const char *verb, const char *
                    : send(c->fd, line, (size_t)n, MSG_NOSIGNAL)) == n;
 }
 
+static bool say_recipient(struct client *c)
+{
+    const char *at = strrchr(source.recipient, '@');
+    unsigned long long n = c->rcpts++;
+    char address[300], part[32] = "";
+
+    if (source.recipients == 1)
+        return say(c, RCPT, "RCPT TO:<", source.recipient);
+    if (source.domains > 1)
+        snprintf(part, sizeof part, "d%llu.", n % source.domains);
+    snprintf(address, sizeof address, "%llu%.*s%s%s", n, (int)(at + 1 - source.recipient),
+             source.recipient, part, at + 1);
+    return say(c, RCPT, "RCPT TO:<", address);
+}
+
 /* One write of content. */
 static ssize_t put(struct client *c)
 {
@@ -231,8 +252,11 @@ static bool next(struct client *c)
             return say(c, START_TLS, "STARTTLS", "");
         return say(c, MAIL, "MAIL FROM:<", source.from);
     case MAIL:
-        return say(c, RCPT, "RCPT TO:<", source.recipient);
+        c->rcpts = 0;
+        return say_recipient(c);
     case RCPT:
+        if (c->rcpts < source.recipients)
+            return say_recipient(c);
         return say(c, DATA, "DATA", "");
     case DATA:
         c->step = CONTENT;
@@ -384,7 +408,11 @@ static bool set_option(int option, char *value)
         return strlen(value) < 256;
     case 'r':
         source.recipient = value;
-        return strlen(value) < 256;
+        return strlen(value) < 200 && strchr(value, '@');
+    case 'n':
+        return set_number(value, &source.recipients) && source.recipients <= 1000;
+    case 'd':
+        return set_number(value, &source.domains);
     default:
         return false;
     }
@@ -392,13 +420,18 @@ static bool set_option(int option, char *value)
 
 int main(int argc, char **argv)
 {
-    static const struct option names[] = {
-        { "to", required_argument, NULL, 't' },       { "messages", required_argument, NULL, 'm' },
-        { "sessions", required_argument, NULL, 's' }, { "size", required_argument, NULL, 'l' },
-        { "kept", no_argument, NULL, 'k' },           { "tls", no_argument, NULL, 'T' },
-        { "from", required_argument, NULL, 'f' },     { "recipient", required_argument, NULL, 'r' },
-        { "help", no_argument, NULL, 'h' },           { NULL, 0, NULL, 0 }
-    };
+    static const struct option names[] = { { "to", required_argument, NULL, 't' },
+                                           { "messages", required_argument, NULL, 'm' },
+                                           { "sessions", required_argument, NULL, 's' },
+                                           { "size", required_argument, NULL, 'l' },
+                                           { "kept", no_argument, NULL, 'k' },
+                                           { "tls", no_argument, NULL, 'T' },
+                                           { "from", required_argument, NULL, 'f' },
+                                           { "recipient", required_argument, NULL, 'r' },
+                                           { "recipients", required_argument, NULL, 'n' },
+                                           { "domains", required_argument, NULL, 'd' },
+                                           { "help", no_argument, NULL, 'h' },
+                                           { NULL, 0, NULL, 0 } };
     char standard[] = "127.0.0.1:2525";
     int option;
 

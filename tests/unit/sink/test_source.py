@@ -87,6 +87,32 @@ class SourceTest(unittest.TestCase):
         self.assertIn("554 today", run.stderr)
         self.assertIn("0 of 1 messages", run.stderr)
 
+    def test_many_recipients_in_several_domains(self):
+        lines = []
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            def serve():
+                connection, _ = listener.accept()
+                with connection, connection.makefile("rwb") as wire:
+                    wire.write(b"220 here\r\n")
+                    wire.flush()
+                    data = False
+                    for line in wire:
+                        lines.append(line.decode().strip())
+                        if data and line != b".\r\n":
+                            continue
+                        data = line == b"DATA\r\n"
+                        wire.write(b"354 go\r\n" if data else b"250 yes\r\n")
+                        wire.flush()
+            thread = threading.Thread(target=serve)
+            thread.start()
+            run = source(listener.getsockname()[1], "--recipients", "3", "--domains", "2",
+                         "--messages", "2", "--kept")
+            thread.join()
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertEqual([line for line in lines if line.startswith("RCPT")],
+                         2 * ["RCPT TO:<0b@d0.sink.example>", "RCPT TO:<1b@d1.sink.example>",
+                              "RCPT TO:<2b@d0.sink.example>"])
+
     def test_wrong_usage_is_2(self):
         for options in (["--nonsense"], ["--size", "x"], ["--messages", "0"]):
             self.assertEqual(source(1, *options).returncode, 2)
