@@ -194,6 +194,7 @@ static const struct http_route routes[] = {
     { HTTP_METHOD_DELETE, V1 "/tokens/{id}", token_delete, SMALL, ANY },
     { HTTP_METHOD_GET, V1 "/setup", setup_get, SMALL, "token" },
     { HTTP_METHOD_POST, V1 "/setup", setup_post, SMALL, ANY },
+    { HTTP_METHOD_GET, V1 "/openapi.json", describe_get, SMALL },
     PASS(V1),
     PASS(V1 "/{*}"),
     { HTTP_METHOD_GET, "/{*}", console_file_get, 0, ANY },

@@ -213,6 +213,9 @@ PT_NODISCARD enum pt_err record(struct http_exchange *x, const char *actor, cons
 void setup_get(struct http_exchange *x);
 void setup_post(struct http_exchange *x);
 
+/* The description of the API with what the console adds to it (describe.c). */
+void describe_get(struct http_exchange *x);
+
 /* ---- HTTPS (secure.c) ---- */
 
 /* With STATE/console/certificate.pem, or one made for the purpose (STATE/console/self-signed.pem).

@@ -476,6 +476,29 @@ def test_without_log_in_every_path_is_401(gateway):
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
+def test_the_description_has_what_the_console_adds(gateway, ann):
+    """What the console answers itself is described, and asks for a log-in where that is said."""
+    document = ann.get("/api/v1/openapi.json").json
+    names = {"{name}": "ann", "{id}": "t1"}
+    own = {}
+    for pattern, item in document["paths"].items():
+        for method, operation in item.items():
+            if operation.get("description", "").startswith("Of the console"):
+                path = re.sub(r"\{[^}]*\}", lambda found: names[found[0]], pattern)
+                own[method.upper(), path] = operation
+    mine = ("/logout", "/me", "/tokens", "/admins")
+    tried = {(m, p) for m, p in OWN_PATHS if p.startswith(tuple(f"/api/v1{part}" for part in mine))}
+    assert len(tried) > 10 and tried <= set(own)
+    stranger = Browser(console_url(gateway), "127.0.0.88")
+    for (method, path), operation in own.items():
+        body = {} if method in ("PUT", "POST", "PATCH") else None
+        status = stranger.ask(method, path, body).status
+        assert (status == 401) == (operation.get("security") != []), (method, path, status)
+    assert set(document["components"]["securitySchemes"]) == {"session", "token"}
+    assert "get" in document["paths"]["/api/v1/settings"]
+    assert ann.get("/api/v1/openapi.json?x=1").status == 400
+
+
 def test_roles_hold_for_every_path(gateway):
     computes = {"/api/v1/connections/test", "/api/v1/connections/preview", "/api/v1/explain"}
     for name in ("vic", "oli"):
@@ -784,3 +807,51 @@ def wait_for_another(url: str, former: bytes) -> bytes:
         assert time.monotonic() < until
         time.sleep(0.1)
     return now
+
+
+# ---- the audit log ----
+
+
+def test_every_change_is_in_the_audit_log_with_who_made_it(gateway, ann):
+    """Each kind of change, by a session and by a token; reading leaves no row."""
+    made = ann.ask("POST", "/api/v1/tokens", {"name": "robot", "role": "administrator"}).json
+    robot = Browser(console_url(gateway))
+    robot.bearer = made["token"]
+    leaf = pki.make("audit.example", names=["audit.example"])
+    upload = {"certificate": leaf.pem, "private_key": leaf.key_pem}
+    for who, name in ((ann, "ann"), (robot, "ann (token robot)")):
+        with gateway.client() as client:
+            client.hello()
+            client.delivers(make_message(), "a@source.example", "b@nowhere.invalid")
+            (live,) = who.get("/api/v1/connections/live").json["items"][:1]
+            gone = who.ask("DELETE", f"/api/v1/connections/live/{live['id']}?now=true")
+            assert gone.status in (200, 202, 204), gone.text
+        item = who.get("/api/v1/queue").json["items"][0]["id"]
+        revision = who.get("/api/v1/settings").headers["ETag"].strip('"')
+        ban = {"address": "203.0.113.9", "minutes": 5}
+        entries = "/api/v1/connections/lists/deny"
+        changes = [
+            ("PATCH", "/api/v1/settings", {"identity": {"greeting": f"by {name[:3]}{name[-2]}"}}),
+            ("PATCH", entries, {"add": ["203.0.113.8"]}),
+            ("POST", f"{entries}?replace=true", ""),
+            ("POST", f"/api/v1/settings/revisions/{revision}/restore", {}),
+            ("POST", "/api/v1/connections/bans", ban),
+            ("DELETE", "/api/v1/connections/bans/203.0.113.9", None),
+            ("POST", f"/api/v1/queue/{item}/hold", {}),
+            ("POST", f"/api/v1/queue/{item}/release", {}),
+            ("POST", f"/api/v1/queue/{item}/retry", {}),
+            ("POST", "/api/v1/queue/hold", {"ids": [item]}),
+            ("DELETE", f"/api/v1/queue/{item}", None),
+            ("POST", "/api/v1/tls/certificates", upload),
+            ("POST", "/api/v1/log/flush", None),
+        ]
+        for method, path, body in changes:
+            headers = {"content_type": "text/plain"} if body == "" else {}
+            before = who.get("/api/v1/audit?limit=1").json["items"][0]["id"]
+            answer = who.ask(method, path, body, **headers)
+            assert answer.status < 300, (method, path, answer.text)
+            row = ann.get("/api/v1/audit?limit=1").json["items"][0]
+            assert row["id"] > before, (method, path)
+            assert (row["actor"], row["outcome"]) == (name, "done"), (method, path, row)
+            assert row["origin"] == "console, client 127.0.0.1"
+    ann.ask("DELETE", f"/api/v1/tokens/{made['id']}")
