@@ -7,12 +7,14 @@
 
 enum { REST_S = 10, KEPT_WORDS = 128, DOMAIN_MAX = 256 };
 
-struct relay_callouts *relay_callouts_new(void)
+struct relay_callouts *relay_callouts_new(uint64_t octets_max)
 {
     struct relay_callouts *c = calloc(1, sizeof *c);
 
-    if (c)
-        pthread_mutex_init(&c->lock, NULL);
+    if (!c)
+        return NULL;
+    c->octets_max = octets_max ? octets_max : CALLOUT_OCTETS;
+    pthread_mutex_init(&c->lock, NULL);
     return c;
 }
 
@@ -94,7 +96,7 @@ static void forget(struct relay_callouts *c, struct callout_entry *e)
 /* What was not asked for longest goes first. */
 static void make_room(struct relay_callouts *c, size_t n)
 {
-    while (c->octets + n > CALLOUT_OCTETS_MAX && c->oldest) {
+    while (c->octets + n > c->octets_max && c->oldest) {
         struct callout_entry *e = c->oldest;
 
         unlink_lru(c, e);
@@ -109,7 +111,7 @@ static struct callout_entry *entry_new(struct relay_callouts *c, struct str reci
     struct callout_entry *e;
 
     make_room(c, size);
-    e = c->octets + size <= CALLOUT_OCTETS_MAX ? calloc(1, size) : NULL;
+    e = c->octets + size <= c->octets_max ? calloc(1, size) : NULL;
     if (!e)
         return NULL;
     memcpy(e->octets, recipient.p, recipient.n);

@@ -14,7 +14,7 @@
 
 enum {
     CALLOUT_BUCKETS = 1 << 14,
-    CALLOUT_OCTETS_MAX = 16 << 20,     /* of what is remembered and asked */
+    CALLOUT_OCTETS = 16 << 20,         /* of what is remembered and asked, by default */
     CALLOUT_WAITING_MAX = 10000,       /* questions, all destinations */
     CALLOUT_WAITING_DEST_MAX = 1000,   /* of one */
     CALLOUT_CONNECTIONS_MAX = 4,       /* of a destination */
@@ -60,14 +60,14 @@ struct relay_callouts {
     struct callout_entry *newest, *oldest;
     struct relay_dest_table dests;
     struct callout_dest *of_loop[RELAY_LOOPS_MAX];
-    uint64_t octets, entries;
+    uint64_t octets, octets_max, entries;
     uint32_t waiting;
     _Atomic int64_t timeout_ns; /* as the settings of the last question have it, as the next two */
     int64_t taken_us, refused_us;
     struct relay_callout_stats counts;
 };
 
-struct relay_callouts *relay_callouts_new(void); /* NULL: memory is short */
+struct relay_callouts *relay_callouts_new(uint64_t octets_max); /* NULL: memory is short */
 
 /* When no loop runs any more; who still waits hears nothing. NULL is accepted. */
 void relay_callouts_free(struct relay_callouts *c);

@@ -65,7 +65,7 @@ struct relay *relay_new(const struct relay_config *config)
     retry = retry_policy_with(r->config.retry, config->settings);
     relay_sched_init(&r->sched, &retry, r->config.loops, r->config.seed);
     r->sched.cache_budget = r->config.cache_budget;
-    r->callouts = relay_callouts_new();
+    r->callouts = relay_callouts_new(config->callout_octets);
     if (!r->callouts || !relay_sched_set_settings(&r->sched, config->settings)) {
         relay_free(r);
         return NULL;

@@ -45,6 +45,7 @@ struct relay_config {
     uint64_t cache_budget;             /* octets of memory for queued content; 0: 64 MiB */
     uint64_t read_budget;              /* octets read back per loop; 0: 16 MiB. A connection that
                                         * has nothing to send may go beyond by a small piece */
+    uint64_t callout_octets;           /* of answers about recipients; 0: 16 MiB */
     uint64_t seed;                     /* for jitter */
     uint32_t connect_ms, idle_ms, tick_ms; /* 0: 30 s, 5 s, 1 s */
     uint32_t connections_max;              /* of a loop; 0: 1000 */
