@@ -159,7 +159,7 @@ static bool take_stored(struct control *c)
 
 void control_init(struct control *c, const struct state *state)
 {
-    *c = (struct control){ .state = state };
+    *c = (struct control){ .state = state, .host_watch = net_host_watch() };
     pthread_mutex_init(&c->change, NULL);
     pthread_mutex_init(&c->lock, NULL);
     listening_adopt(&c->listening);
@@ -196,6 +196,9 @@ void control_keep_defaults(struct control *c)
 
 void control_done(struct control *c)
 {
+    if (c->host_watch >= 0)
+        close(c->host_watch);
+    free(c->host_nets);
     listening_release(&c->listening);
     settings_store_close(c->store);
     settings_unref(c->current);

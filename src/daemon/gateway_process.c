@@ -22,6 +22,7 @@
 #include "daemon/process.h"
 #include "daemon/recipients.h"
 #include "daemon/suspensions.h"
+#include "net/host.h"
 #include "spool/disk.h"
 
 enum {
@@ -227,15 +228,20 @@ static void say_ready(struct process *p, struct daemon_options *o)
     log_text(LOG_INFO, "ready", "SMTP on %s", name);
 }
 
-/* How many signals have come; up to `timeout_ms` is waited for one, or for a mail. */
+/* How many signals have come; up to `timeout_ms` is waited for one, for a mail, or until addresses
+ * of this host come or go. */
 static unsigned wait_signals(struct process *p, int signals, int timeout_ms)
 {
-    struct pollfd fds[2] = { { signals, POLLIN, 0 }, { mailbox_fd(&p->mailbox), POLLIN, 0 } };
+    struct pollfd fds[3] = { { signals, POLLIN, 0 },
+                             { mailbox_fd(&p->mailbox), POLLIN, 0 },
+                             { p->control.host_watch, POLLIN, 0 } };
     struct signalfd_siginfo info;
     unsigned n = 0;
 
     PT_IGNORE(poll(fds, PT_ARRAY_LEN(fds), timeout_ms) < 0, "an interrupted wait is short");
     mailbox_drain(&p->mailbox);
+    if (fds[2].revents && net_host_watch_read(p->control.host_watch))
+        p->control.host_news = true;
     while (read(signals, &info, sizeof info) == (ssize_t)sizeof info)
         n++;
     return n;

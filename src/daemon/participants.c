@@ -20,22 +20,32 @@ static void set_fault(struct control *c, struct pt_fault *which, const struct pt
 
 /* ---- rules ---- */
 
-struct policy_snapshot *participants_snapshot(const struct policy_snapshot *before,
-                                              const struct settings *s)
+/* The addresses of this host that policy knows; on the heap. NULL: memory is short. */
+static struct net_prefix *read_host(uint32_t *out_count)
 {
     struct net_interface *i = calloc(INTERFACES_MAX, sizeof *i);
     struct net_prefix *nets = calloc(INTERFACES_MAX, sizeof *nets);
-    struct policy_snapshot *snapshot = NULL;
+    uint32_t all = i && nets ? net_host_interfaces(i, INTERFACES_MAX) : 0, n = 0;
 
-    if (i && nets) {
-        uint32_t all = net_host_interfaces(i, INTERFACES_MAX), n = 0;
-
-        for (uint32_t k = 0; k < all; k++)
-            if (i[k].scope != NET_SCOPE_LINK)
-                nets[n++] = i[k].prefix;
-        snapshot = policy_snapshot_next(before, s, nets, n);
+    for (uint32_t k = 0; k < all; k++)
+        if (i[k].scope != NET_SCOPE_LINK)
+            nets[n++] = i[k].prefix;
+    if (!i) {
+        free(nets);
+        nets = NULL;
     }
     free(i);
+    *out_count = n;
+    return nets;
+}
+
+struct policy_snapshot *participants_snapshot(const struct policy_snapshot *before,
+                                              const struct settings *s)
+{
+    uint32_t count;
+    struct net_prefix *nets = read_host(&count);
+    struct policy_snapshot *snapshot = nets ? policy_snapshot_next(before, s, nets, count) : NULL;
+
     free(nets);
     return snapshot;
 }
@@ -332,8 +342,37 @@ static void publish_again(struct control *c)
                         c->listening.count);
 }
 
+/* Addresses may have come or gone. Whatever the system told, what policy knows is what there is
+ * now. */
+static void host_changed(struct control *c)
+{
+    uint32_t count;
+    struct net_prefix *nets = read_host(&count);
+    bool same = c->host_nets && count == c->host_net_count && nets &&
+                memcmp(nets, c->host_nets, count * sizeof *nets) == 0;
+    struct policy_snapshot *old,
+        *next = nets && !same ? policy_snapshot_next(c->snapshot, c->current, nets, count) : NULL;
+
+    c->host_news = !same && !next; /* tried again with the next look */
+    if (!next) {
+        free(nets);
+        return;
+    }
+    free(c->host_nets);
+    c->host_nets = nets;
+    c->host_net_count = count;
+    pthread_mutex_lock(&c->lock);
+    old = c->snapshot;
+    c->snapshot = next;
+    pthread_mutex_unlock(&c->lock);
+    publish_again(c);
+    policy_snapshot_unref(old);
+}
+
 bool participants_retry(struct control *c)
 {
+    if (!c->host_nets || c->host_watch < 0 || c->host_news)
+        host_changed(c);
     if (c->tickets)
         tls_tickets_rotate(c->tickets, clock_mono_ns() / 1000);
     if (certificates_retry(c))

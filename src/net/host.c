@@ -1,6 +1,9 @@
 #include "net/host.h"
 
+#include <errno.h>
 #include <ifaddrs.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -44,6 +47,34 @@ uint32_t net_host_interfaces(struct net_interface *out, uint32_t max)
     }
     freeifaddrs(all);
     return n;
+}
+
+int net_host_watch(void)
+{
+    struct sockaddr_nl address = { .nl_family = AF_NETLINK,
+                                   .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR };
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* What it says is not read: who wants to know asks for all addresses. More than the kernel could
+ * keep for us (ENOBUFS) is news too. */
+bool net_host_watch_read(int fd)
+{
+    char octets[8192];
+    bool news = false;
+
+    for (;;) {
+        if (recv(fd, octets, sizeof octets, 0) >= 0 || errno == ENOBUFS)
+            news = true;
+        else if (errno != EINTR)
+            return news;
+    }
 }
 
 /* The kernel is asked which address it would send from: to one of its own, that one. No packet goes

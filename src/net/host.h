@@ -24,6 +24,13 @@ struct net_interface {
  * among them. Any thread. */
 uint32_t net_host_interfaces(struct net_interface *out, uint32_t max);
 
+/* A descriptor that can be read when addresses of this host come or go; the caller closes it. -1:
+ * the system tells nobody. Any thread. */
+int net_host_watch(void);
+
+/* Takes what there is to read, without waiting; true: something may have changed. */
+bool net_host_watch_read(int fd);
+
 /* Can a connection be made from this address: is it one of this host's, and no link-local one? All
  * of 127.0.0.0/8 is. Waits for nothing. Any thread. */
 bool net_host_has_address(const struct net_addr *a);

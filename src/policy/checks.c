@@ -198,7 +198,7 @@ static void own_domain(struct question *q)
     struct policy_step step = {
         .rule = POLICY_RULE_SENDER_OWN_DOMAIN,
         .list = POLICY_LIST_RELAY_DOMAINS,
-        .entry = domain.n ? question_relay_domain(q->snap, domain) : POLICY_NO_ENTRY,
+        .entry = domain.n ? settings_relay_domain(s, domain) : POLICY_NO_ENTRY,
         .value = FINDING_OWN_DOMAIN,
     };
 

@@ -174,21 +174,13 @@ static void permitted_relay(struct question *q)
         question_pass(q, step);
 }
 
-uint32_t question_relay_domain(const struct policy_snapshot *snap, struct str domain)
-{
-    char room[SETTINGS_DOMAIN_SIZE];
-    bool is_name = settings_domain_normalise(domain, room);
-
-    return settings_domains_find(snap->relay_domains, is_name ? str_of(room) : STR_NULL);
-}
-
 /* Mail for a relay domain is taken from anyone, unless its local part sends it on from there. */
 static void relay_domains(struct question *q, struct str local, struct str domain)
 {
     struct policy_step step = {
         .rule = POLICY_RULE_RELAY_DOMAINS,
         .list = POLICY_LIST_RELAY_DOMAINS,
-        .entry = domain.n ? question_relay_domain(q->snap, domain) : POLICY_NO_ENTRY,
+        .entry = domain.n ? settings_relay_domain(q->snap->settings, domain) : POLICY_NO_ENTRY,
     };
 
     if (step.entry == POLICY_NO_ENTRY) {

@@ -154,7 +154,7 @@ enum policy_list {
 /* Whose count was compared with a limit. */
 enum policy_scope { POLICY_SCOPE_NONE, POLICY_SCOPE_ADDRESS, POLICY_SCOPE_PREFIX };
 
-#define POLICY_NO_ENTRY UINT32_MAX
+#define POLICY_NO_ENTRY SETTINGS_NO_ENTRY
 
 struct policy_step {
     uint8_t rule;    /* enum policy_rule */

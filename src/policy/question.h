@@ -101,9 +101,6 @@ void question_block(struct question *q, struct policy_step step, enum policy_act
         }                                                                                          \
     }
 
-/* The entry of relay_domains that the domain is in, or POLICY_NO_ENTRY. (policy.c) */
-uint32_t question_relay_domain(const struct policy_snapshot *snap, struct str domain);
-
 /* ---- what a client says of itself and its sender (checks.c) ---- */
 
 void question_checks(struct question *q);

@@ -71,7 +71,7 @@ void question_recipient(struct question *q, struct str domain)
     struct policy_step step = {
         .rule = POLICY_RULE_RECIPIENT_CHECK,
         .list = POLICY_LIST_RELAY_DOMAINS,
-        .entry = domain.n ? question_relay_domain(q->snap, domain) : POLICY_NO_ENTRY,
+        .entry = domain.n ? settings_relay_domain(s, domain) : POLICY_NO_ENTRY,
         .value = a ? a->said : 0,
         .limit = s->message_rules.recipient_check,
     };

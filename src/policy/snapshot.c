@@ -187,9 +187,7 @@ struct policy_snapshot *policy_snapshot_next(const struct policy_snapshot *befor
             networks_table(s->message_rules.relay_networks, s->message_rules.relay_network_count);
     else
         snap->relay = host_relay_table(s->message_rules.relay_hosts, host_nets, host_net_count);
-    snap->relay_domains =
-        settings_domains_new(s->message_rules.relay_domains, s->message_rules.relay_domain_count);
-    if (snap->deny && snap->permit && snap->relay && snap->relay_domains && take_limits(snap, s) &&
+    if (snap->deny && snap->permit && snap->relay && take_limits(snap, s) &&
         take_checks(snap, s, host_nets, host_net_count))
         return snap;
     policy_snapshot_unref(snap);
@@ -215,7 +213,6 @@ void policy_snapshot_unref(const struct policy_snapshot *snap)
     access_table_free(snap->relay);
     access_table_free(snap->exempt);
     access_table_free(snap->self);
-    settings_domains_free(snap->relay_domains);
     settings_unref(snap->settings);
     free(mine);
 }

@@ -3,7 +3,6 @@
 
 #include "access/table.h"
 #include "policy/policy.h"
-#include "settings/domain.h"
 
 /*
  * policy/snapshot: the inside of a snapshot. For this room only.
@@ -22,9 +21,8 @@ struct policy_snapshot {
     struct policy_table *permit;
     struct access_table *relay; /* clients that may relay; its rows are those of relay_networks
                                    under SETTINGS_RELAY_SPECIFIED, otherwise of this host */
-    struct settings_domains *relay_domains;
-    struct access_table *self; /* the addresses of this host; NULL unless a check asks for them */
-    bool checked;              /* any of message_rules.…_checks is on or watched */
+    struct access_table *self;  /* the addresses of this host; NULL unless a check asks for them */
+    bool checked;               /* any of message_rules.…_checks is on or watched */
     char hostname[SETTINGS_DOMAIN_SIZE]; /* ours, normalised */
     struct access_table *exempt;         /* from limits; NULL: nobody */
     bool limited;                        /* any limit, or the ban, is on or watched */

@@ -191,6 +191,11 @@ PT_NODISCARD bool settings_time_parse(struct str text, int64_t *out_us);
 #define SETTINGS_DOMAIN_SIZE 256
 PT_NODISCARD bool settings_domain_normalise(struct str domain, char out[SETTINGS_DOMAIN_SIZE]);
 
+/* The entry of message_rules.relay_domains that a domain (A-labels or not, any case) is in: the
+ * most specific one, or SETTINGS_NO_ENTRY. An address literal is in "*" only. */
+#define SETTINGS_NO_ENTRY UINT32_MAX
+uint32_t settings_relay_domain(const struct settings *s, struct str domain);
+
 /* The route for a recipient's domain (A-labels or not, any case): the most specific one, or NULL
  * where no route fits. An address literal ("[192.0.2.1]") matches "*" only. */
 const struct settings_route *settings_route_for(const struct settings *s, struct str domain);

@@ -217,6 +217,10 @@ static void build_message_rules(struct builder *b, const json_t *from)
     b->s->message_rules.max_messages_per_connection = number(from, "max_messages_per_connection");
     b->s->message_rules.relay_domain_count = build_strings(
         b, json_object_get(from, "relay_domains"), &b->s->message_rules.relay_domains);
+    if (!b->failed)
+        b->s->private->relay_domains = settings_domains_new(b->s->message_rules.relay_domains,
+                                                            b->s->message_rules.relay_domain_count);
+    b->failed |= !b->s->private->relay_domains;
     build_relay(b, json_object_get(from, "permitted_relay"));
     settings_value_client_checks(from, b->s);
 }
@@ -420,6 +424,7 @@ void settings_unref(const struct settings *s)
     for (uint32_t i = 0; i < s->route_count; i++)
         settings_value_wipe_auth(&mine->routes[i]);
     settings_domains_free(s->private->routes);
+    settings_domains_free(s->private->relay_domains);
     settings_list_unref(s->control.deny_list);
     settings_list_unref(s->control.permit_list);
     arena_done(&s->private->arena);
@@ -438,11 +443,23 @@ unsigned settings_hazards(const struct settings *s)
     return s->private->hazards;
 }
 
-const struct settings_route *settings_route_for(const struct settings *s, struct str domain)
+/* The index of the pattern that fits best, or SETTINGS_DOMAIN_NONE. */
+static uint32_t find(const struct settings_domains *d, struct str domain)
 {
     char name[SETTINGS_DOMAIN_SIZE];
     bool is_name = settings_domain_normalise(domain, name);
-    uint32_t i = settings_domains_find(s->private->routes, is_name ? str_of(name) : STR_NULL);
+
+    return settings_domains_find(d, is_name ? str_of(name) : STR_NULL);
+}
+
+uint32_t settings_relay_domain(const struct settings *s, struct str domain)
+{
+    return find(s->private->relay_domains, domain);
+}
+
+const struct settings_route *settings_route_for(const struct settings *s, struct str domain)
+{
+    uint32_t i = find(s->private->routes, domain);
 
     return i == SETTINGS_DOMAIN_NONE ? NULL : &s->routes[i];
 }

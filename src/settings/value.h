@@ -12,7 +12,7 @@
 
 struct settings_private {
     struct arena arena;
-    struct settings_domains *routes;
+    struct settings_domains *routes, *relay_domains;
     unsigned hazards;
     bool hostname_from_host;
 };

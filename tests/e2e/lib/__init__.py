@@ -17,6 +17,7 @@ from .limits import MemoryLimit
 from .island import Island
 from .knot import Knot, Zone
 from .mail import make_message, split_trace
+from .neighbour import Neighbour
 from .outside import Outside
 from .places import ROOT, free_port, temporary_folder
 from .postern import BINARY, CommandFailed, Postern, run_postern
@@ -36,6 +37,7 @@ __all__ = [
     "Knot",
     "MemoryLimit",
     "Names",
+    "Neighbour",
     "Notice",
     "Outside",
     "Postern",

@@ -61,16 +61,16 @@ class Island:
     def client(self, host: str, port: int, **more) -> Client:
         return self.run(lambda: Client(host, port, **more))
 
-    def run(self, make):
-        """What `make` returns, called inside: a socket stays in the namespace of the thread that
-        made it, and so do threads begun there."""
+    def run(self, make, namespace: str | None = None):
+        """What `make` returns, called inside (or in another namespace): a socket stays in the
+        namespace of the thread that made it, and so do threads begun there."""
         made: list = []
 
         def inside() -> None:
             try:
-                with open(Path("/run/netns") / self.name) as namespace:
+                with open(Path("/run/netns") / (namespace or self.name)) as where:
                     if ctypes.CDLL(None, use_errno=True).setns(
-                        namespace.fileno(), _CLONE_NEWNET
+                        where.fileno(), _CLONE_NEWNET
                     ):
                         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
                 made.append(make())
