@@ -38,8 +38,8 @@
 struct api_change {
     struct str document; /* the whole new document, JSON, with "confirm" if it was given */
     bool stored_form;    /* it names long lists, as those of the store do */
-    const struct settings_list *deny_list, *permit_list; /* in place of the document's; NULL: its */
-    unsigned confirmed;     /* enum settings_confirm, beside "confirm" */
+    const struct settings_list *lists[SETTINGS_LISTS]; /* in place of the document's; NULL: its */
+    unsigned confirmed;                                /* enum settings_confirm, beside "confirm" */
     uint64_t restored_from; /* a rollback: the revision whose document it is; 0: none */
     struct str author;
     struct str comment;

@@ -14,7 +14,11 @@ enum { PAGE_ITEMS = 100, PAGE_MAX = 1000, PIECE = 256 * 1024 };
 
 enum policy_which api_list_which(const struct http_exchange *x)
 {
-    return strstr(x->match.route->pattern, "/permit") ? POLICY_WHICH_PERMIT : POLICY_WHICH_DENY;
+    const char *pattern = x->match.route->pattern;
+
+    if (strstr(pattern, "/relay_domains"))
+        return POLICY_WHICH_RELAY_DOMAINS;
+    return strstr(pattern, "/permit") ? POLICY_WHICH_PERMIT : POLICY_WHICH_DENY;
 }
 
 struct policy_snapshot *api_list_snapshot(struct http_exchange *x)
@@ -41,6 +45,10 @@ static json_t *item_json(struct http_exchange *x, const struct settings_list *li
     json_t *item = json_object();
     uint64_t hits = 0;
 
+    if (api_list_which(x) == POLICY_WHICH_RELAY_DOMAINS) {
+        api_json_set(&item, "domain", json_string(settings_list_pattern(list, i)));
+        return item;
+    }
     settings_entry_format(&list->entries[i], text);
     a->deps.entry_hits(a->deps.ctx, api_list_which(x), &list->entries[i].prefix, &hits, &last_us);
     api_json_set(&item, "network", json_string(text));

@@ -15,45 +15,34 @@ enum { TRIES = 3, REMARKS_MAX = 1000 };
 
 static const char *name_of(const struct http_exchange *x)
 {
-    return api_list_which(x) == POLICY_WHICH_DENY ? "deny" : "permit";
+    static const char *const names[] = { "deny list", "permit list", "relay domains" };
+
+    return names[api_list_which(x)];
 }
 
 /* ---- the change ---- */
 
-/* A change of the list in the making. */
-struct list_change {
-    const struct policy_snapshot *snap; /* that it is made from */
-    bool again;                         /* a conflict is tried once more */
-};
-
-/* In the audit log: what was asked for and came to nothing. */
-static void record_refusal(struct http_exchange *x, const char *why)
+void api_list_refused(struct http_exchange *x, const char *why)
 {
-    char target[16];
-
-    if (http_exchange_query_flag(x, "dry_run"))
-        return;
-    snprintf(target, sizeof target, "%s list", name_of(x));
-    api_audit_refused(x, "settings.change", str_of(target), PT_ERR_INVALID, str_of(why));
+    if (!http_exchange_query_flag(x, "dry_run"))
+        api_audit_refused(x, "settings.change", str_of(name_of(x)), PT_ERR_INVALID, str_of(why));
 }
 
-/* Puts the list into force. `body` tells what was done, and is taken. */
-static void change_list(struct http_exchange *x, const struct list_change *by,
-                        const struct settings_list *list, unsigned confirmed, const char *comment,
-                        json_t *body)
+void api_list_change(struct http_exchange *x, const struct api_list_change *by,
+                     const struct settings_list *list, unsigned confirmed, const char *comment,
+                     json_t *body)
 {
     const struct settings *s = policy_snapshot_settings(by->snap);
-    bool deny = api_list_which(x) == POLICY_WHICH_DENY;
-    const struct settings_list *present = deny ? s->control.deny_list : s->control.permit_list;
+    enum settings_list_of which = (enum settings_list_of)api_list_which(x);
+    const struct settings_list *present = settings_list_of(s, which);
     char *document = settings_document_to_store(s);
     struct api_change change = { .document = str_of(document),
                                  .stored_form = true,
-                                 .deny_list = deny ? list : NULL,
-                                 .permit_list = deny ? NULL : list,
                                  .confirmed = confirmed,
                                  .comment = str_of(comment),
                                  .expected = s->revision };
 
+    change.lists[which] = list;
     api_json_set(&body, "total", json_integer((json_int_t)list->count));
     if (!document || !body) {
         json_decref(body);
@@ -71,13 +60,13 @@ static void change_list(struct http_exchange *x, const struct list_change *by,
     free(document);
 }
 
-/* Runs `attempt` on the snapshot in force, and again where somebody else was faster. */
-static void change_with(struct http_exchange *x,
-                        void (*attempt)(struct http_exchange *x, const struct list_change *by))
+void api_list_change_with(struct http_exchange *x,
+                          void (*attempt)(struct http_exchange *x,
+                                          const struct api_list_change *by))
 {
     for (int i = 1; i <= TRIES; i++) {
         struct policy_snapshot *snap = api_list_snapshot(x);
-        struct list_change by = { .snap = snap };
+        struct api_list_change by = { .snap = snap };
         uint64_t revision, expected;
         bool again = false;
 
@@ -170,7 +159,7 @@ static void refuse_import(struct http_exchange *x, const struct policy_import *i
              "%u: %s.",
              n, n == 1 ? "" : "s", first.line, first.reason);
     http_problem_errors(x, 422, detail, errors_json(import));
-    record_refusal(x, detail);
+    api_list_refused(x, detail);
 }
 
 static unsigned confirmed_by_query(const struct http_exchange *x)
@@ -180,7 +169,7 @@ static unsigned confirmed_by_query(const struct http_exchange *x)
     return str_eq(word, STR("empty_permit_list")) ? SETTINGS_CONFIRM_EMPTY_PERMIT_LIST : 0;
 }
 
-static void try_import(struct http_exchange *x, const struct list_change *by)
+static void try_import(struct http_exchange *x, const struct api_list_change *by)
 {
     bool replace = http_exchange_query_flag(x, "replace");
     struct policy_import import;
@@ -194,9 +183,9 @@ static void try_import(struct http_exchange *x, const struct list_change *by)
         return;
     }
     if (import.list) {
-        snprintf(comment, sizeof comment, "%s list: %s %u entries from a file", name_of(x),
+        snprintf(comment, sizeof comment, "%s: %s %u entries from a file", name_of(x),
                  replace ? "replaced by" : "added", import.counts.added);
-        change_list(x, by, import.list, confirmed_by_query(x), comment, report_json(&import));
+        api_list_change(x, by, import.list, confirmed_by_query(x), comment, report_json(&import));
     } else {
         refuse_import(x, &import);
     }
@@ -204,7 +193,7 @@ static void try_import(struct http_exchange *x, const struct list_change *by)
     PT_IGNORE(malloc_trim(0), "a large file has left much behind");
 }
 
-static bool is_plain_text(struct http_exchange *x)
+bool api_list_is_text(struct http_exchange *x)
 {
     struct str header = http_request_header(x->request, "content-type");
     ptrdiff_t semicolon = str_find(header, ';', 0);
@@ -222,8 +211,8 @@ static void import_job(struct http_exchange *x)
 
     if (word.p && !confirmed_by_query(x))
         http_problem(x, 400, "confirm must be empty_permit_list.");
-    else if (is_plain_text(x))
-        change_with(x, try_import);
+    else if (api_list_is_text(x))
+        api_list_change_with(x, try_import);
 }
 
 void api_list_import(struct http_exchange *x)
@@ -250,7 +239,7 @@ static void asked_free(void *user)
 
 static void refuse_member(struct http_exchange *x, const char *pointer, const char *detail)
 {
-    record_refusal(x, detail);
+    api_list_refused(x, detail);
     http_problem_errors(x, 422, "1 value cannot be accepted.",
                         json_pack("[{s:s,s:s}]", "pointer", pointer, "detail", detail));
 }
@@ -271,7 +260,7 @@ static bool read_entries(struct http_exchange *x, json_t *body, const char *key,
     err = settings_parse_entries(array, str_of(pointer), out, &errors);
     if (err == PT_ERR_INVALID) {
         api_answer_refused(x, &errors);
-        record_refusal(x, errors.errors[0].detail);
+        api_list_refused(x, errors.errors[0].detail);
     }
     if (err && err != PT_ERR_INVALID)
         api_problem(x, err, NULL);
@@ -336,7 +325,7 @@ static void refuse_missing(struct http_exchange *x, const struct policy_edit *ed
         snprintf(detail, sizeof detail, "/remove/%u", edit->missing[i]);
         api_json_set(&error, "pointer", json_string(detail));
         settings_entry_format(&edit->remove->entries[edit->missing[i]], text);
-        snprintf(detail, sizeof detail, "%s is no entry of the %s list", text, name_of(x));
+        snprintf(detail, sizeof detail, "%s is no entry of the %s", text, name_of(x));
         api_json_set(&error, "detail", json_string(detail));
         api_json_add(&errors, error);
     }
@@ -344,7 +333,7 @@ static void refuse_missing(struct http_exchange *x, const struct policy_edit *ed
              "%u of the entries to remove %s not there; nothing was changed.", edit->missing_count,
              edit->missing_count == 1 ? "is" : "are");
     http_problem_errors(x, 422, detail, errors);
-    record_refusal(x, detail);
+    api_list_refused(x, detail);
 }
 
 static json_t *edit_json(const struct policy_edit *edit)
@@ -371,13 +360,13 @@ static void describe(const struct http_exchange *x, const struct policy_edit *ed
 
     if (added + edit->removed == 1 && only && only->count == 1) {
         settings_entry_format(&only->entries[0], text);
-        snprintf(out, size, "%s list: %s %s", name_of(x), text, added ? "added" : "removed");
+        snprintf(out, size, "%s: %s %s", name_of(x), text, added ? "added" : "removed");
     } else {
-        snprintf(out, size, "%s list: %u added, %u removed", name_of(x), added, edit->removed);
+        snprintf(out, size, "%s: %u added, %u removed", name_of(x), added, edit->removed);
     }
 }
 
-static void try_patch(struct http_exchange *x, const struct list_change *by)
+static void try_patch(struct http_exchange *x, const struct api_list_change *by)
 {
     const struct asked *asked = x->user;
     struct policy_edit *edit = calloc(1, sizeof *edit);
@@ -396,7 +385,7 @@ static void try_patch(struct http_exchange *x, const struct list_change *by)
         refuse_missing(x, edit);
     } else {
         describe(x, edit, comment, sizeof comment);
-        change_list(x, by, edit->list, asked->confirmed, comment, edit_json(edit));
+        api_list_change(x, by, edit->list, asked->confirmed, comment, edit_json(edit));
     }
     settings_list_unref(edit ? edit->list : NULL);
     free(edit);
@@ -416,7 +405,7 @@ static void patch_job(struct http_exchange *x)
     }
     body = http_exchange_json(x, "application/merge-patch+json");
     if (body && read_asked(x, body, asked))
-        change_with(x, try_patch);
+        api_list_change_with(x, try_patch);
     json_decref(body);
 }
 

@@ -73,6 +73,31 @@ void api_settings_change(struct http_exchange *x, struct api_change *change, jso
                          bool again);
 
 /* lists.c, lists_change.c */
+/* A change of a list in the making. */
+struct api_list_change {
+    const struct policy_snapshot *snap; /* that it is made from */
+    bool again;                         /* a conflict is tried once more */
+};
+
+/* Runs `attempt` on the snapshot in force, and again where somebody else was faster. */
+void api_list_change_with(struct http_exchange *x,
+                          void (*attempt)(struct http_exchange *x,
+                                          const struct api_list_change *by));
+
+/* Puts the list into force. `body` tells what was done, and is taken. */
+void api_list_change(struct http_exchange *x, const struct api_list_change *by,
+                     const struct settings_list *list, unsigned confirmed, const char *comment,
+                     json_t *body);
+
+/* In the audit log: what was asked for and came to nothing. */
+void api_list_refused(struct http_exchange *x, const char *why);
+
+/* True if the body is text; otherwise it is answered. */
+bool api_list_is_text(struct http_exchange *x);
+
+/* domains.c */
+void api_domains_import(struct http_exchange *x);
+
 void api_list_get(struct http_exchange *x);
 void api_list_import(struct http_exchange *x);
 void api_list_patch(struct http_exchange *x);

@@ -302,8 +302,11 @@ void api_settings_change(struct http_exchange *x, struct api_change *change, jso
     api_actor_of(x, &actor);
     if (change->restored_from)
         snprintf(target, sizeof target, "revision %" PRIu64, change->restored_from);
-    else if (change->deny_list || change->permit_list)
-        snprintf(target, sizeof target, "%s list", change->deny_list ? "deny" : "permit");
+    else if (change->lists[SETTINGS_LIST_RELAY_DOMAINS])
+        snprintf(target, sizeof target, "relay domains");
+    else if (change->lists[SETTINGS_LIST_DENY] || change->lists[SETTINGS_LIST_PERMIT])
+        snprintf(target, sizeof target, "%s list",
+                 change->lists[SETTINGS_LIST_DENY] ? "deny" : "permit");
     row = api_audit_row(&actor, change->restored_from ? "settings.restore" : "settings.change",
                         str_of(target));
     change->author = row.actor;

@@ -8,9 +8,10 @@
 
 #include "base/clock.h"
 #include "cli/command.h"
+#include "cli/list_file.h"
 #include "cli/output.h"
 
-enum { FILE_MAX = 64 << 20, REMARKS_SHOWN = 20, PAGE = 1000 };
+enum { REMARKS_SHOWN = 20, PAGE = 1000 };
 
 /* The list that --list names; NULL: said. */
 static const char *list_of(const struct cli *c)
@@ -51,63 +52,6 @@ static void print_revision(const json_t *result, const char *list)
 
 /* ---- import ---- */
 
-/* False: said. */
-static bool read_file(const char *file, struct buf *out)
-{
-    FILE *in = strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
-    size_t n = 1;
-    bool ok = in;
-
-    if (!in)
-        cli_fail("cannot read %s: %s", file, strerrordesc_np(errno));
-    while (ok && n > 0 && buf_reserve(out, 65536)) {
-        n = fread(out->p + out->n, 1, 65536, in);
-        out->n += n;
-    }
-    if (ok && ferror(in)) {
-        cli_fail("cannot read %s: %s", file, strerrordesc_np(errno));
-        ok = false;
-    } else if (ok && n > 0) {
-        cli_fail("%s is larger than %d MiB; import it in parts", file, FILE_MAX >> 20);
-        ok = false;
-    }
-    if (in && in != stdin)
-        fclose(in);
-    return ok;
-}
-
-static void print_error_line(const json_t *e)
-{
-    fprintf(stderr, "line %" PRIu64 ": ", cli_count(e, "line"));
-    out_safe(stderr, str_of(cli_text(e, "text")));
-    fprintf(stderr, ": %s\n", cli_text(e, "reason"));
-}
-
-/* The lines that are wrong. CLI_FAILED. */
-static int print_refused(const struct http_reply *reply, const char *argument)
-{
-    const char *file = strcmp(argument, "-") == 0 ? "standard input" : argument;
-    json_t *problem = http_reply_json(reply), *e;
-    const json_t *errors = json_object_get(problem, "errors");
-    size_t i, count = json_array_size(errors);
-
-    if (count == 0 || !json_object_get(json_array_get(errors, 0), "line")) {
-        cli_problem(reply);
-    } else if (count == 1) {
-        fprintf(stderr, "postern: %s, ", file);
-        print_error_line(json_array_get(errors, 0));
-    } else {
-        fprintf(stderr, "postern: %s: nothing was imported; wrong are\n", file);
-        json_array_foreach((json_t *)errors, i, e)
-        {
-            fputs("  ", stderr);
-            print_error_line(e);
-        }
-    }
-    json_decref(problem);
-    return CLI_FAILED;
-}
-
 static void print_remark(const json_t *r)
 {
     const char *between = ": ";
@@ -130,7 +74,6 @@ static void print_remark(const json_t *r)
 static void print_report(const json_t *report, const char *list)
 {
     const json_t *remarks = json_object_get(report, "remarks"), *r;
-    uint64_t wrong = cli_count(report, "error_count");
     size_t i;
 
     printf("added %" PRIu64 ", duplicate %" PRIu64 ", normalised %" PRIu64 ", covered %" PRIu64
@@ -147,36 +90,7 @@ static void print_report(const json_t *report, const char *list)
         print_remark(r);
     }
     print_revision(report, list);
-    if (wrong)
-        fprintf(stderr, "%" PRIu64 " line%s left out:\n", wrong, wrong == 1 ? " was" : "s were");
-    json_array_foreach(json_object_get(report, "errors"), i, r)
-    {
-        fputs("  ", stderr);
-        print_error_line(r);
-    }
-}
-
-static int send_file(struct cli *c, struct http_call *call, const char *list)
-{
-    struct http_reply reply;
-    struct pt_fault fault;
-    json_t *report;
-    int status = CLI_OK;
-
-    if (cli_call(c, call, &reply, &fault) != PT_ERR_OK)
-        return cli_fail("%s", fault.text);
-    report = reply.status == 200 ? http_reply_json(&reply) : NULL;
-    if (reply.status != 200)
-        status = print_refused(&reply, c->args[0]);
-    else if (!report)
-        status = cli_fail("the gateway's answer is not JSON");
-    else if (c->json)
-        out_json(report, true);
-    else
-        print_report(report, list);
-    json_decref(report);
-    http_reply_done(&reply);
-    return status;
+    cli_list_left_out(report);
 }
 
 int cli_access_import(struct cli *c)
@@ -188,8 +102,8 @@ int cli_access_import(struct cli *c)
 
     if (!list)
         return CLI_USAGE;
-    buf_init(&file, FILE_MAX);
-    if (read_file(c->args[0], &file)) {
+    buf_init(&file, CLI_LIST_FILE_MAX);
+    if (cli_list_read(c->args[0], &file)) {
         begin_target(&target, list);
         if (cli_option(c, "--replace"))
             add_query(&target, "replace=true");
@@ -201,7 +115,8 @@ int cli_access_import(struct cli *c)
             add_query(&target, "confirm=empty_permit_list");
         call.target = buf_cstr(&target);
         call.body = buf_str(&file);
-        status = call.target ? send_file(c, &call, list) : cli_fail("out of memory");
+        status =
+            call.target ? cli_list_send(c, &call, print_report, list) : cli_fail("out of memory");
         buf_done(&target);
     }
     buf_done(&file);
@@ -209,11 +124,6 @@ int cli_access_import(struct cli *c)
 }
 
 /* ---- export ---- */
-
-static bool write_out(void *ctx, struct str octets)
-{
-    return fwrite(octets.p, 1, octets.n, stdout) == octets.n;
-}
 
 /* One page of a list; NULL: said. */
 static json_t *get_page(struct cli *c, const char *list, const char *query, uint64_t limit,
@@ -284,26 +194,15 @@ static int export_json(struct cli *c, const char *list)
 int cli_access_export(struct cli *c)
 {
     const char *list = list_of(c);
-    struct http_call call = { .method = "GET", .accept = "text/plain", .sink = write_out };
-    struct http_reply reply;
-    struct pt_fault fault;
     struct buf target;
-    enum pt_err err;
-    int status = CLI_OK;
+    int status;
 
     if (!list)
         return CLI_USAGE;
     if (c->json)
         return export_json(c, list);
     begin_target(&target, list);
-    call.target = buf_cstr(&target);
-    err = cli_call(c, &call, &reply, &fault);
-    if (err)
-        status = ferror(stdout) ? cli_fail("cannot write the list") : cli_fail("%s", fault.text);
-    else if (reply.status != 200)
-        status = cli_problem(&reply);
-    if (!err)
-        http_reply_done(&reply);
+    status = cli_list_export(c, buf_cstr(&target));
     buf_done(&target);
     return status;
 }

@@ -141,6 +141,8 @@ int cli_access_add(struct cli *c);
 int cli_access_remove(struct cli *c);
 int cli_access_import(struct cli *c);
 int cli_access_export(struct cli *c);
+int cli_rules_import(struct cli *c);
+int cli_rules_export(struct cli *c);
 int cli_tls_install(struct cli *c);
 int cli_tls_upload(struct cli *c);
 int cli_tls_show(struct cli *c);

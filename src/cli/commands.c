@@ -222,6 +222,33 @@ const struct cli_command cli_commands[] = {
     },
 
     {
+        .name = "rules",
+        .verb = "import",
+        .args = "FILE",
+        .summary = "add the domains of a file to the relay domains",
+        .text =
+            "A line a domain, `*.domain` for all below it, `#` comments; see docs/policy.md. With "
+            "one wrong\nline nothing is imported, and each is named. FILE may be - for standard "
+            "input; at most 64 MiB.\n\n"
+            "  postern rules import domains.txt --dry-run\n"
+            "  postern rules import domains.txt --replace",
+        .options = { FLAG("--replace", "in place of those that are there"),
+                     FLAG("--valid-only", "leave wrong lines out and import the others"),
+                     FLAG("--yes", "confirm that `*` makes an open relay"), DRY_RUN, JSON },
+        .min_args = 1,
+        .max_args = 1,
+        .run = cli_rules_import,
+    },
+    {
+        .name = "rules",
+        .verb = "export",
+        .summary = "print the relay domains, a line each",
+        .text = "  postern rules export > domains.txt",
+        .options = { JSON },
+        .run = cli_rules_export,
+    },
+
+    {
         .name = "connections",
         .verb = "list",
         .summary = "the clients that are connected now, the oldest first",

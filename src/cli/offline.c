@@ -331,8 +331,8 @@ int offline_apply(struct cli *c, struct str document)
     }
     store = open_store(c, SETTINGS_STORE_CREATE, &err);
     commit.document = str_of(text);
-    commit.lists[0] = s->control.deny_list;
-    commit.lists[1] = s->control.permit_list;
+    for (int i = 0; i < SETTINGS_LISTS; i++)
+        commit.lists[i] = settings_list_of(s, (enum settings_list_of)i);
     commit.audit = &row;
     buf_init(&changes, SETTINGS_AUDIT_CHANGES_MAX);
     if (store) {

@@ -372,13 +372,14 @@ static enum pt_err store_revision(struct control *c, const struct api_change *ch
                                       .time_us = clock_wall_us(),
                                       .expected = change->expected,
                                       .audit = &row,
-                                      .confirm_by_us = confirm_by(change),
-                                      .lists = { s->control.deny_list, s->control.permit_list } };
+                                      .confirm_by_us = confirm_by(change) };
     char *document = change->restored_from ? NULL : settings_document_to_store(s);
     enum pt_err err;
 
     if (!change->restored_from && !document)
         return pt_fault_set(fault, PT_ERR_NOMEM, "no memory for the new settings");
+    for (int i = 0; i < SETTINGS_LISTS; i++)
+        commit.lists[i] = settings_list_of(s, (enum settings_list_of)i);
     buf_init(&changes, SETTINGS_AUDIT_CHANGES_MAX);
     row = audit_row(c, change, s, &changes);
     err = settings_secrets_keep(c->state->dir, s, fault);
@@ -477,8 +478,7 @@ enum pt_err control_change_locked(struct control *c, const struct api_change *ch
     host.in_force = c->current;
     host.secrets_may_be_gone = change->reverts;
     host.confirmed |= change->confirmed;
-    host.deny_list = change->deny_list;
-    host.permit_list = change->permit_list;
+    memcpy(host.lists, change->lists, sizeof host.lists);
     if (change->stored_form) {
         host.find_list = settings_store_find_list;
         host.find_ctx = c->store;

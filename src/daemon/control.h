@@ -37,8 +37,8 @@ struct control {
         relay_behind; /* memory was short: mail goes by the routes of before, see control_retry() */
     bool stopping;    /* control_stop_listening() was called */
     enum net_resolver_state resolver_state; /* as the log has it */
-    int host_watch;   /* tells of the addresses of this host (net/host.h); -1: nobody does */
-    bool host_news;   /* the main thread's own: it has told something */
+    int host_watch; /* tells of the addresses of this host (net/host.h); -1: nobody does */
+    bool host_news; /* the main thread's own: it has told something */
     struct net_prefix *host_nets; /* that were seen last */
     uint32_t host_net_count;
 

@@ -204,7 +204,7 @@ static void own_domain(struct question *q)
 
     /* "*" is every domain: nobody's own. */
     if (step.entry == POLICY_NO_ENTRY ||
-        strcmp(s->message_rules.relay_domains[step.entry], "*") == 0) {
+        strcmp(settings_list_pattern(s->message_rules.relay_domains, step.entry), "*") == 0) {
         step.entry = POLICY_NO_ENTRY;
         step.value = FINDING_STRANGE;
         question_pass(q, step);

@@ -20,7 +20,7 @@ static const struct policy_table *other_table(const struct policy_snapshot *snap
 const struct settings_list *policy_which_list(const struct policy_snapshot *snap,
                                               enum policy_which which)
 {
-    return own_table(snap, which)->list;
+    return settings_list_of(snap->settings, (enum settings_list_of)which);
 }
 
 /* ---- import ---- */

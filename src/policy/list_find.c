@@ -29,6 +29,8 @@ static bool found(const struct policy_search *s, const struct settings_list *lis
     const char *comment = settings_list_comment(list, entry);
     char text[SETTINGS_ENTRY_SIZE];
 
+    if (e->prefix.addr.family == NET_NONE)
+        return has_text(str_of(settings_list_pattern(list, entry)), s->text);
     if (s->is_network)
         return net_prefix_has(&e->prefix, &s->network.addr) ||
                net_prefix_has(&s->network, &e->prefix.addr);
@@ -52,6 +54,10 @@ uint32_t policy_list_write(const struct settings_list *list, uint32_t from, size
     char text[SETTINGS_ENTRY_SIZE];
 
     for (; from < list->count && out->n < size; from++) {
+        if (list->entries[from].prefix.addr.family == NET_NONE) {
+            buf_addf(out, "%s\n", settings_list_pattern(list, from));
+            continue;
+        }
         settings_entry_format(&list->entries[from], text);
         access_list_write(out, str_of(text), settings_list_expires_us(list, from),
                           str_of(settings_list_comment(list, from)));

@@ -24,7 +24,8 @@ struct settings;
 void policy_snapshot_unref(const struct policy_snapshot *snap);
 const struct settings *policy_snapshot_settings(const struct policy_snapshot *snap);
 
-enum policy_which { POLICY_WHICH_DENY, POLICY_WHICH_PERMIT };
+/* Relay domains are searched and written; a file of them is read by settings/domain_file.h. */
+enum policy_which { POLICY_WHICH_DENY, POLICY_WHICH_PERMIT, POLICY_WHICH_RELAY_DOMAINS };
 
 /* The list of a snapshot. */
 const struct settings_list *policy_which_list(const struct policy_snapshot *snap,

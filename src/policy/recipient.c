@@ -79,7 +79,7 @@ void question_recipient(struct question *q, struct str domain)
     if (q->v->action != POLICY_ACCEPT && !q->v->explain)
         return;
     if (step.entry == POLICY_NO_ENTRY ||
-        strcmp(s->message_rules.relay_domains[step.entry], "*") == 0)
+        strcmp(settings_list_pattern(s->message_rules.relay_domains, step.entry), "*") == 0)
         return;
     if (!a)
         q->v->asks |= POLICY_ASK_RECIPIENT;

@@ -41,8 +41,8 @@ const char *policy_entry_text(const struct policy_snapshot *snap, uint8_t list, 
     }
     if (list == POLICY_LIST_NETWORKS && entry < s->message_rules.relay_network_count)
         return s->message_rules.relay_network_texts[entry];
-    if (list == POLICY_LIST_RELAY_DOMAINS && entry < s->message_rules.relay_domain_count)
-        return s->message_rules.relay_domains[entry];
+    if (list == POLICY_LIST_RELAY_DOMAINS && entry < s->message_rules.relay_domains->count)
+        return settings_list_pattern(s->message_rules.relay_domains, entry);
     if (list == POLICY_LIST_EXEMPT && entry < s->limits.exempt_count)
         return s->limits.exempt_texts[entry];
     return NULL;

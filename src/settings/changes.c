@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "settings/json.h"
+#include "settings/lists.h"
 
 enum { POINTER_MAX = 1024, VALUE_MAX = 2048, ELEMENTS_MAX = 20, DEPTH_MAX = 32, LAST_MAX = 64 };
 
@@ -154,7 +155,8 @@ static bool same_entry(const struct settings_list *a, uint32_t i, const struct s
     return x->masked == y->masked && x->prefix.length == y->prefix.length &&
            net_addr_eq(&x->prefix.addr, &y->prefix.addr) &&
            settings_list_expires_us(a, i) == settings_list_expires_us(b, k) &&
-           str_eq(str_of(settings_list_comment(a, i)), str_of(settings_list_comment(b, k)));
+           str_eq(str_of(settings_list_comment(a, i)), str_of(settings_list_comment(b, k))) &&
+           str_eq(str_of(settings_list_pattern(a, i)), str_of(settings_list_pattern(b, k)));
 }
 
 static json_t *entries_json(const struct settings_list *list, uint32_t from, uint32_t n)
@@ -203,20 +205,18 @@ static void diff_entries(struct changes *c, const struct settings_list *a,
     add_change(c, &one);
 }
 
-/* True: it is one of the two lists, and is done with. */
+/* True: it is one of the lists, and is done with. */
 static bool diff_known_list(struct changes *c)
 {
-    static const struct str deny = { "/connections/control/deny_list", 30 };
-    static const struct str permit = { "/connections/control/permit_list", 32 };
     struct str pointer = buf_str(&c->pointer);
 
-    if (!c->before || !(str_eq(pointer, deny) || str_eq(pointer, permit)))
-        return false;
-    if (str_eq(pointer, deny))
-        diff_entries(c, c->before->control.deny_list, c->after->control.deny_list);
-    else
-        diff_entries(c, c->before->control.permit_list, c->after->control.permit_list);
-    return true;
+    for (int i = 0; c->before && i < SETTINGS_LISTS; i++)
+        if (str_eq(pointer, str_of(settings_list_places[i].pointer))) {
+            diff_entries(c, settings_list_of(c->before, (enum settings_list_of)i),
+                         settings_list_of(c->after, (enum settings_list_of)i));
+            return true;
+        }
+    return false;
 }
 
 /* ---- values ---- */

@@ -20,8 +20,8 @@ struct settings_check {
     struct buf pointer;   /* of the value at hand */
     const char *hostname; /* the valid name of this host */
     unsigned hazards;     /* enum settings_confirm, found by settings_check_confirmed() */
-    const struct settings_list *lists[2]; /* deny, permit: known ones; NULL: as in the document */
-    bool hostname_from_host;              /* identity.hostname was not given */
+    const struct settings_list *lists[SETTINGS_LISTS]; /* known ones; NULL: as in the document */
+    bool hostname_from_host;                           /* identity.hostname was not given */
     bool no_memory;
 };
 

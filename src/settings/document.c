@@ -5,19 +5,21 @@
 #include "settings/auth.h"
 #include "settings/errors.h"
 #include "settings/json.h"
+#include "settings/lists.h"
 
 /* ---- lists by name ---- */
 
 /* In compact JSON a quotation mark that is part of a string has a backslash before it, so that
  * nothing but the member itself reads like this. */
-static const struct str list_members[2] = { { "\"deny_list\":\"sha256:", 20 },
-                                            { "\"permit_list\":\"sha256:", 22 } };
+static const struct str list_members[SETTINGS_LISTS] = { STR("\"deny_list\":\"sha256:"),
+                                                         STR("\"permit_list\":\"sha256:"),
+                                                         STR("\"relay_domains\":\"sha256:") };
 
 /* Where a list's name begins, its quotation mark included, behind `from`; or the end. */
 static size_t next_name(struct str document, size_t from)
 {
     for (ptrdiff_t at = (ptrdiff_t)from; (at = str_find(document, '"', (size_t)at)) >= 0; at++)
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < SETTINGS_LISTS; i++)
             if (str_eq(str_head(str_from(document, (size_t)at), list_members[i].n),
                        list_members[i]))
                 return (size_t)at + list_members[i].n - sizeof "sha256:";
@@ -57,10 +59,9 @@ settings_document_expand(struct str document,
 
 static struct settings_list *own_list(void *ctx, const struct settings_hash *hash)
 {
-    const struct settings *s = ctx;
-    bool deny = settings_hash_eq(&s->control.deny_list->hash, hash);
+    const struct settings_list *list = settings_list_with_hash(ctx, hash);
 
-    return settings_list_ref(deny ? s->control.deny_list : s->control.permit_list);
+    return list ? settings_list_ref(list) : NULL;
 }
 
 void settings_document_full(const struct settings *s, struct buf *out)
@@ -74,16 +75,15 @@ void settings_document_full(const struct settings *s, struct buf *out)
 /* Names of lists are for the store alone. */
 static bool names_list(const json_t *patch, struct settings_errors *errors)
 {
-    static const char *const keys[2] = { "deny_list", "permit_list" };
-    const json_t *control = json_object_get(json_object_get(patch, "connections"), "control");
     uint32_t before = errors->error_count;
-    char pointer[64];
 
-    for (int i = 0; i < 2; i++) {
-        if (!json_is_string(json_object_get(control, keys[i])))
-            continue;
-        snprintf(pointer, sizeof pointer, "/connections/control/%s", keys[i]);
-        settings_errors_add(errors, SETTINGS_ERROR, pointer, "must be a list, not a string");
+    for (int i = 0; i < SETTINGS_LISTS; i++) {
+        const struct settings_list_place *place = &settings_list_places[i];
+        const json_t *parent = settings_list_parent(patch, (enum settings_list_of)i);
+
+        if (json_is_string(json_object_get(parent, place->key)))
+            settings_errors_add(errors, SETTINGS_ERROR, place->pointer,
+                                "must be a list, not a string");
     }
     return errors->error_count > before;
 }

@@ -146,6 +146,15 @@ void settings_domains_free(struct settings_domains *d)
     free(d);
 }
 
+uint32_t settings_domains_index(const struct settings_domains *d, const char *pattern)
+{
+    bool wild = is_wild(pattern);
+
+    if (strcmp(pattern, "*") == 0)
+        return d->any;
+    return find_one(d, str_of(pattern + (wild ? 2 : 0)), wild);
+}
+
 uint32_t settings_domains_find(const struct settings_domains *d, struct str domain)
 {
     uint32_t found = domain.n ? find_one(d, domain, false) : SETTINGS_DOMAIN_NONE;

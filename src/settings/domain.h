@@ -22,6 +22,9 @@ struct settings_domains;
 struct settings_domains *settings_domains_new(const char *const *patterns, uint32_t count);
 void settings_domains_free(struct settings_domains *d); /* NULL is accepted */
 
+/* The index of exactly that pattern, the first of equal ones, or SETTINGS_DOMAIN_NONE. */
+uint32_t settings_domains_index(const struct settings_domains *d, const char *pattern);
+
 /* The index of the best pattern, or SETTINGS_DOMAIN_NONE. `domain` is normalised; whatever is no
  * domain name (an address literal) is looked up as STR_NULL and fits "*" alone. */
 uint32_t settings_domains_find(const struct settings_domains *d, struct str domain);

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "settings/domain.h"
 
 enum { COMMENTS_MAX = 1 << 30, COMMENT_CHUNK = 16 * 1024 };
 
@@ -21,6 +22,8 @@ struct settings_list_private {
     struct arena comments;
     char *chunk; /* of the arena: where the next comment goes */
     size_t left;
+    const char **patterns;            /* of names, for … */
+    struct settings_domains *domains; /* … these; NULL: a list of networks, or empty */
 };
 
 /* ---- reading ---- */
@@ -41,6 +44,8 @@ static void list_free(struct settings_list *list)
         free(list->private->entries);
         free(list->private->notes);
         arena_done(&list->private->comments);
+        settings_domains_free(list->private->domains);
+        free(list->private->patterns);
     }
     free(list->private);
     free(list);
@@ -62,9 +67,26 @@ static const struct note *note_of(const struct settings_list *list, uint32_t ent
     return at ? &list->private->notes[at] : &none;
 }
 
+static bool is_name(const struct settings_list *list, uint32_t entry)
+{
+    return list->entries[entry].prefix.addr.family == NET_NONE;
+}
+
+/* The text of a name stands where others have their comment. */
 const char *settings_list_comment(const struct settings_list *list, uint32_t entry)
 {
-    return note_of(list, entry)->comment;
+    return is_name(list, entry) ? NULL : note_of(list, entry)->comment;
+}
+
+const char *settings_list_pattern(const struct settings_list *list, uint32_t entry)
+{
+    return is_name(list, entry) ? note_of(list, entry)->comment : "";
+}
+
+uint32_t settings_list_find_domain(const struct settings_list *list, struct str domain)
+{
+    return list->private->domains ? settings_domains_find(list->private->domains, domain)
+                                  : SETTINGS_DOMAIN_NONE;
 }
 
 int64_t settings_list_expires_us(const struct settings_list *list, uint32_t entry)
@@ -109,6 +131,10 @@ static void write_entry_json(const struct settings_list *list, uint32_t entry, s
     const struct note *note = note_of(list, entry);
     char text[SETTINGS_ENTRY_SIZE], time[CLOCK_RFC3339_SIZE];
 
+    if (is_name(list, entry)) {
+        log_json_string(out, str_of(note->comment));
+        return;
+    }
     settings_entry_format(&list->entries[entry], text);
     if (!note->comment && !note->expires_us) {
         BUF_LIT(out, "\"");
@@ -243,6 +269,13 @@ void settings_list_add(struct settings_list_builder *b, const struct net_prefix 
     p->entries[b->list->count++] = entry;
 }
 
+void settings_list_add_pattern(struct settings_list_builder *b, struct str pattern)
+{
+    static const struct net_prefix none = { .length = 0 };
+
+    settings_list_add(b, &none, false, pattern, 0);
+}
+
 void settings_list_add_from(struct settings_list_builder *b, const struct settings_list *list,
                             uint32_t entry)
 {
@@ -250,6 +283,22 @@ void settings_list_add_from(struct settings_list_builder *b, const struct settin
     const struct note *note = note_of(list, entry);
 
     settings_list_add(b, &e->prefix, e->masked, str_of(note->comment), note->expires_us);
+}
+
+/* The look-up of a list of names. */
+static bool index_names(struct settings_list *list)
+{
+    struct settings_list_private *p = list->private;
+
+    if (list->count == 0 || !is_name(list, 0))
+        return true;
+    p->patterns = malloc(list->count * sizeof *p->patterns);
+    if (!p->patterns)
+        return false;
+    for (uint32_t i = 0; i < list->count; i++)
+        p->patterns[i] = settings_list_pattern(list, i);
+    p->domains = settings_domains_new(p->patterns, list->count);
+    return p->domains;
 }
 
 /* Gives back what growing took too much, and sets what a value shows. */
@@ -264,7 +313,7 @@ static bool settle(struct settings_list_builder *b)
             list->private->entries = fit;
     }
     list->entries = list->private->entries;
-    return settings_list_chunks(list, NULL, NULL) == PT_ERR_OK;
+    return index_names(list) && settings_list_chunks(list, NULL, NULL) == PT_ERR_OK;
 }
 
 struct settings_list *settings_list_end(struct settings_list_builder *b)

@@ -10,12 +10,16 @@
 #include "net/addr.h"
 
 /*
- * settings/list: the deny or permit list as an immutable, reference-counted value.
+ * settings/list: the deny or permit list, or the relay domains, as an immutable, reference-counted
+ * value.
  *
  * A list may have a million entries, so revisions share it: a list is known by the hash of its
  * content, a document in the store names a long one by that hash, and a revision that leaves it
  * alone holds the same value in memory. An entry takes 24 octets; comment and expiry, which few
  * have, stand apart. Any thread may read; threads hold references.
+ *
+ * A list is one of networks, or one of names: domain patterns in the form of settings/domain.h.
+ * The entries of names have no prefix (family NET_NONE), comment or expiry.
  *
  * For the store a list is cut into chunks of text at places that its own entries determine, so
  * that a list with one entry more shares all its chunks but one with the list before. The hash of a
@@ -25,6 +29,14 @@
 /* Longer lists are not part of a document in the store, only named there. */
 #define SETTINGS_LIST_INLINE_MAX 64u
 #define SETTINGS_COMMENT_MAX 500u
+
+/* The lists that a document may only name. */
+enum settings_list_of {
+    SETTINGS_LIST_DENY,
+    SETTINGS_LIST_PERMIT,
+    SETTINGS_LIST_RELAY_DOMAINS,
+    SETTINGS_LISTS,
+};
 
 enum { SETTINGS_HASH_SIZE = 32 };
 
@@ -63,6 +75,10 @@ int64_t settings_list_expires_us(const struct settings_list *list, uint32_t entr
 #define SETTINGS_ENTRY_SIZE NET_PREFIX_SIZE
 void settings_entry_format(const struct settings_entry *entry, char out[SETTINGS_ENTRY_SIZE]);
 
+/* A list of names: the pattern, and which one fits a domain best (settings_domains_find()). */
+const char *settings_list_pattern(const struct settings_list *list, uint32_t entry);
+uint32_t settings_list_find_domain(const struct settings_list *list, struct str domain);
+
 /* True if every entry has expired by then, as it is for an empty list. */
 bool settings_list_all_expired(const struct settings_list *list, int64_t now_us);
 
@@ -88,6 +104,9 @@ void settings_list_begin(struct settings_list_builder *b, uint32_t count);
 /* An empty comment is none. */
 void settings_list_add(struct settings_list_builder *b, const struct net_prefix *prefix,
                        bool masked, struct str comment, int64_t expires_us);
+
+/* A domain pattern. */
+void settings_list_add_pattern(struct settings_list_builder *b, struct str pattern);
 
 /* Adds an entry of another list as it is. */
 void settings_list_add_from(struct settings_list_builder *b, const struct settings_list *list,

@@ -5,6 +5,7 @@
  *
  *     ENTRY LF
  *     ENTRY TAB [EXPIRES] TAB COMMENT LF      EXPIRES in microseconds since 1970
+ *     @ NAME LF                               a domain pattern, in a list of names
  *
  * It ends behind an entry whose address hashes to a certain value, which happens once in CUT
  * entries, or when it is full. So a change moves no boundary but those near it.
@@ -32,10 +33,13 @@ bool settings_hash_of(struct str octets, struct settings_hash *out)
 
 /* ---- writing ---- */
 
-static bool ends_chunk(const struct net_prefix *p)
+static bool ends_chunk(const struct settings_list *list, uint32_t entry)
 {
+    const struct net_prefix *p = &list->entries[entry].prefix;
     uint64_t hi, lo;
 
+    if (p->addr.family == NET_NONE)
+        return (str_hash_nocase(str_of(settings_list_pattern(list, entry))) >> 40) % CUT == 0;
     memcpy(&hi, p->addr.octets, 8);
     memcpy(&lo, p->addr.octets + 8, 8);
     hi = (hi ^ lo * UINT64_C(0x9E3779B97F4A7C15) ^ p->length) * UINT64_C(0xD6E8FEB86659FD93);
@@ -48,6 +52,10 @@ static void write_line(const struct settings_list *list, uint32_t entry, struct 
     int64_t expires_us = settings_list_expires_us(list, entry);
     char text[SETTINGS_ENTRY_SIZE];
 
+    if (list->entries[entry].prefix.addr.family == NET_NONE) {
+        buf_addf(out, "@%s\n", settings_list_pattern(list, entry));
+        return;
+    }
     settings_entry_format(&list->entries[entry], text);
     buf_add_str(out, str_of(text));
     if (comment || expires_us) {
@@ -68,7 +76,7 @@ static uint32_t write_chunk(const struct settings_list *list, uint32_t from, str
     buf_clear(out);
     do
         write_line(list, i, out);
-    while (!ends_chunk(&list->entries[i].prefix) && i + 1 < last && ++i);
+    while (!ends_chunk(list, i) && i + 1 < last && ++i);
     return i + 1;
 }
 
@@ -120,6 +128,10 @@ static bool add_line(struct settings_list_builder *b, struct str line)
     uint64_t expires_us = 0;
     const char *why;
 
+    if (text.n > 1 && text.p[0] == '@') {
+        settings_list_add_pattern(b, str_from(text, 1));
+        return line.n == 0;
+    }
     if (line.n > 0)
         expires = field(&line);
     if (!net_entry_parse(text, &entry, &why) || entry.normalised ||

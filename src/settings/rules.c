@@ -438,6 +438,15 @@ static void check_open_domains(struct settings_check *c, const json_t *document,
 
     settings_check_enter(c, STR("message_rules"));
     settings_check_enter(c, STR("relay_domains"));
+    if (c->lists[SETTINGS_LIST_RELAY_DOMAINS]) {
+        uint32_t any = settings_list_find_domain(c->lists[SETTINGS_LIST_RELAY_DOMAINS], STR_NULL);
+        size_t mark = settings_check_enter_index(c, any);
+
+        if (any != SETTINGS_NO_ENTRY)
+            hazard(c, confirmed, SETTINGS_CONFIRM_OPEN_RELAY,
+                   "is every domain, which makes an open relay");
+        settings_check_leave(c, mark);
+    }
     json_array_foreach(domains, i, text)
     {
         size_t mark = settings_check_enter_index(c, i);

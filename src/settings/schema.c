@@ -7,6 +7,7 @@
 #include "settings/check.h"
 #include "settings/errors.h"
 #include "settings/json.h"
+#include "settings/lists.h"
 #include "settings/value.h"
 
 /* A host may be called what is no valid name; the gateway starts all the same. */
@@ -28,52 +29,43 @@ static void warn_about_hostname(struct settings_check *c)
 
 /* ---- lists that need not be read ---- */
 
-static const char *const list_keys[2] = { "deny_list", "permit_list" };
-
 /* The list of that hash, or NULL; a new reference. */
 static struct settings_list *find_list(const struct settings_host *host,
                                        const struct settings_hash *hash)
 {
-    const struct settings *s = host->in_force;
+    const struct settings_list *known =
+        host->in_force ? settings_list_with_hash(host->in_force, hash) : NULL;
 
-    if (s && settings_hash_eq(&s->control.deny_list->hash, hash))
-        return settings_list_ref(s->control.deny_list);
-    if (s && settings_hash_eq(&s->control.permit_list->hash, hash))
-        return settings_list_ref(s->control.permit_list);
-    return host->find_list(host->find_ctx, hash);
+    return known ? settings_list_ref(known) : host->find_list(host->find_ctx, hash);
 }
 
 static void take_named(struct settings_check *c, int which, const json_t *name)
 {
     struct settings_hash hash;
-    char pointer[64];
 
     if (settings_list_name_parse(settings_json_str(name), &hash))
         c->lists[which] = find_list(c->host, &hash);
-    if (c->lists[which])
-        return;
-    snprintf(pointer, sizeof pointer, "/connections/control/%s", list_keys[which]);
-    settings_errors_add(c->errors, SETTINGS_ERROR, pointer,
-                        "is stored apart, and cannot be read there");
+    if (!c->lists[which])
+        settings_errors_add(c->errors, SETTINGS_ERROR, settings_list_places[which].pointer,
+                            "is stored apart, and cannot be read there");
 }
 
 /* Where a list is known, an empty one is left in the document. */
 static void take_lists(struct settings_check *c, json_t *document)
 {
-    const struct settings_list *given[2] = { c->host->deny_list, c->host->permit_list };
-    json_t *control = settings_json_at(document, "connections", "control", NULL);
+    for (int i = 0; i < SETTINGS_LISTS; i++) {
+        const struct settings_list *given = c->host->lists[i];
+        json_t *parent = settings_list_parent(document, (enum settings_list_of)i);
+        const json_t *value = json_object_get(parent, settings_list_places[i].key);
 
-    for (int i = 0; i < 2; i++) {
-        const json_t *value = json_object_get(control, list_keys[i]);
-
-        pt_assert(!given[i] || control);
-        if (given[i])
-            c->lists[i] = settings_list_ref(given[i]);
+        pt_assert(!given || parent);
+        if (given)
+            c->lists[i] = settings_list_ref(given);
         else if (c->host->find_list && json_is_string(value))
             take_named(c, i, value);
         else
             continue;
-        if (json_object_set_new(control, list_keys[i], json_array()) != 0)
+        if (json_object_set_new(parent, settings_list_places[i].key, json_array()) != 0)
             c->no_memory = true;
     }
 }
@@ -124,8 +116,8 @@ enum pt_err settings_parse(const char *json, size_t n, const struct settings_hos
     buf_init(&c.pointer, 16 * 1024);
     err = parse_read(&c, document, out);
     buf_done(&c.pointer);
-    settings_list_unref(c.lists[0]);
-    settings_list_unref(c.lists[1]);
+    for (int i = 0; i < SETTINGS_LISTS; i++)
+        settings_list_unref(c.lists[i]);
     settings_document_wipe(document);
     json_decref(document);
     return err;

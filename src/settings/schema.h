@@ -56,7 +56,7 @@ struct settings_host {
     /* Lists need not be read where they are known. */
     const struct settings *in_force; /* a list equal to one of its is shared with it; NULL: none */
     /* Taken in place of what the document says; NULL: the document's own. */
-    const struct settings_list *deny_list, *permit_list;
+    const struct settings_list *lists[SETTINGS_LISTS];
     /* Finds the list that a document of the store names; a reference, or NULL. Without it a
      * document names none, and must not: what comes from outside holds its lists. */
     struct settings_list *(*find_list)(void *ctx, const struct settings_hash *hash);

@@ -146,8 +146,8 @@ struct settings {
         uint32_t recipient_check_timeout_seconds; /* never 0, as are the next two */
         uint32_t recipient_check_taken_minutes;
         uint32_t recipient_check_refused_minutes;
-        const char **relay_domains; /* lower case, A-labels; "*" and "*.x" possible */
-        uint32_t relay_domain_count;
+        /* Names: lower case, A-labels; "*" and "*.x" possible. A reference, never NULL. */
+        const struct settings_list *relay_domains;
         enum settings_relay_hosts relay_hosts;
         struct net_prefix *relay_networks;
         const char **relay_network_texts; /* as written, host bits cleared */
@@ -175,6 +175,8 @@ struct settings {
     struct settings_private *private;
     _Atomic uint32_t refs; /* private */
 };
+
+const struct settings_list *settings_list_of(const struct settings *s, enum settings_list_of which);
 
 struct settings *settings_ref(const struct settings *s);
 void settings_unref(const struct settings *s); /* NULL is accepted */

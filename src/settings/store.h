@@ -65,9 +65,9 @@ struct settings_audit;
 
 struct settings_commit {
     struct str document;
-    const struct settings_list *lists[2]; /* that it may name; NULL: none */
-    struct str author;                    /* not empty; at most 256 octets are kept */
-    struct str comment;                   /* at most 4096 octets are kept */
+    const struct settings_list *lists[SETTINGS_LISTS]; /* that it may name; NULL: none */
+    struct str author;                                 /* not empty; at most 256 octets are kept */
+    struct str comment;                                /* at most 4096 octets are kept */
     int64_t time_us;
     uint64_t expected; /* the revision it was made from; 0: there was none */
     /* The row of the audit log, part of the same transaction (settings/audit.h); its outcome and

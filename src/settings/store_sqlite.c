@@ -148,7 +148,7 @@ enum pt_err settings_store_commit(struct settings_store *s, const struct setting
     err = settings_store_begin(s, c->expected, fault);
     if (err == PT_ERR_OK) {
         code = head_of(s, &before);
-        for (int i = 0; i < 2 && code == SQLITE_OK; i++)
+        for (int i = 0; i < SETTINGS_LISTS && code == SQLITE_OK; i++)
             if (c->lists[i] && c->lists[i]->count > SETTINGS_LIST_INLINE_MAX)
                 code = settings_store_insert_list(s, c->lists[i]);
         if (code == SQLITE_OK)

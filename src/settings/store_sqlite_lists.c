@@ -165,7 +165,7 @@ struct settings_list *settings_store_find_list(void *store, const struct setting
     if (!list) {
         settings_list_name(hash, name);
         log_text(LOG_ERROR, "settings",
-                 "%s: the address list %s is damaged or missing; go back to another revision with "
+                 "%s: the list %s is damaged or missing; go back to another revision with "
                  "\"settings rollback\"",
                  s->path, name);
     }
@@ -186,7 +186,7 @@ enum pt_err settings_store_expand(struct settings_store *s, struct settings_revi
     buf_done(&text);
     if (err == PT_ERR_NOTFOUND)
         return pt_fault_set(fault, PT_ERR_CORRUPT,
-                            "%s is damaged: an address list of revision %llu cannot be read; go "
+                            "%s is damaged: a list of revision %llu cannot be read; go "
                             "back to another one with \"settings rollback\"",
                             s->path, (unsigned long long)r->number);
     if (!whole)

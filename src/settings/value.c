@@ -6,6 +6,7 @@
 #include "settings/auth.h"
 #include "settings/client_checks.h"
 #include "settings/limits.h"
+#include "settings/lists.h"
 
 /* Larger than what an arena takes from the pool of message blocks: that memory is for messages. */
 enum { CHUNK = 16 * 1024, ALIGN = _Alignof(max_align_t) };
@@ -134,23 +135,34 @@ struct settings_list *settings_value_list(const json_t *entries)
 static const struct settings_list *shared(const struct builder *b, const struct settings_list *list)
 {
     const struct settings *s = b->check->host->in_force;
-    const struct settings_list *other = NULL;
+    const struct settings_list *other = s ? settings_list_with_hash(s, &list->hash) : NULL;
 
-    if (s && settings_hash_eq(&s->control.deny_list->hash, &list->hash))
-        other = s->control.deny_list;
-    else if (s && settings_hash_eq(&s->control.permit_list->hash, &list->hash))
-        other = s->control.permit_list;
     if (!other)
         return list;
     settings_list_unref(list);
     return settings_list_ref(other);
 }
 
-static const struct settings_list *build_list(struct builder *b, int which, const json_t *from)
+static struct settings_list *patterns(const json_t *names)
+{
+    struct settings_list_builder b;
+    json_t *name;
+    size_t i;
+
+    settings_list_begin(&b, (uint32_t)json_array_size(names));
+    json_array_foreach((json_t *)names, i, name)
+        settings_list_add_pattern(&b, settings_json_str(name));
+    return settings_list_end(&b);
+}
+
+static const struct settings_list *build_list(struct builder *b, enum settings_list_of which,
+                                              const json_t *from)
 {
     const struct settings_list *known = b->check->lists[which], *list;
 
-    list = known ? settings_list_ref(known) : settings_value_list(from);
+    list = known                                  ? settings_list_ref(known)
+           : which == SETTINGS_LIST_RELAY_DOMAINS ? patterns(from)
+                                                  : settings_value_list(from);
     if (!list)
         b->failed = true;
     return list ? shared(b, list) : NULL;
@@ -161,8 +173,9 @@ static void build_control(struct builder *b, const json_t *from)
     static const char *const names[] = { "accept_all_except", "deny_all_except", NULL };
 
     b->s->control.mode = choice(json_object_get(from, "mode"), names);
-    b->s->control.deny_list = build_list(b, 0, json_object_get(from, "deny_list"));
-    b->s->control.permit_list = build_list(b, 1, json_object_get(from, "permit_list"));
+    b->s->control.deny_list = build_list(b, SETTINGS_LIST_DENY, json_object_get(from, "deny_list"));
+    b->s->control.permit_list =
+        build_list(b, SETTINGS_LIST_PERMIT, json_object_get(from, "permit_list"));
 }
 
 static uint32_t build_strings(struct builder *b, const json_t *from, const char ***out)
@@ -215,12 +228,8 @@ static void build_message_rules(struct builder *b, const json_t *from)
     b->s->message_rules.max_message_size = (uint64_t)number(from, "max_message_size_mb") * 1048576;
     b->s->message_rules.max_recipients = number(from, "max_recipients");
     b->s->message_rules.max_messages_per_connection = number(from, "max_messages_per_connection");
-    b->s->message_rules.relay_domain_count = build_strings(
-        b, json_object_get(from, "relay_domains"), &b->s->message_rules.relay_domains);
-    if (!b->failed)
-        b->s->private->relay_domains = settings_domains_new(b->s->message_rules.relay_domains,
-                                                            b->s->message_rules.relay_domain_count);
-    b->failed |= !b->s->private->relay_domains;
+    b->s->message_rules.relay_domains =
+        build_list(b, SETTINGS_LIST_RELAY_DOMAINS, json_object_get(from, "relay_domains"));
     build_relay(b, json_object_get(from, "permitted_relay"));
     settings_value_client_checks(from, b->s);
 }
@@ -345,14 +354,13 @@ static json_t *list_value(const struct settings_list *list)
 /* The document as text, long lists by name. */
 static char *document_text(struct builder *b, json_t *document)
 {
-    json_t *control = settings_json_at(document, "connections", "control", NULL);
-    static const char *const keys[2] = { "deny_list", "permit_list" };
-    const struct settings_list *lists[2] = { b->s->control.deny_list, b->s->control.permit_list };
+    for (int i = 0; i < SETTINGS_LISTS; i++) {
+        const struct settings_list *list = settings_list_of(b->s, (enum settings_list_of)i);
+        bool as_read = !b->check->lists[i] && list->count <= SETTINGS_LIST_INLINE_MAX;
 
-    for (int i = 0; i < 2; i++) {
-        bool as_read = !b->check->lists[i] && lists[i]->count <= SETTINGS_LIST_INLINE_MAX;
-
-        if (!as_read && json_object_set_new(control, keys[i], list_value(lists[i])) != 0)
+        if (!as_read &&
+            json_object_set_new(settings_list_parent(document, (enum settings_list_of)i),
+                                settings_list_places[i].key, list_value(list)) != 0)
             return NULL;
     }
     return json_dumps(document, JSON_COMPACT);
@@ -424,9 +432,8 @@ void settings_unref(const struct settings *s)
     for (uint32_t i = 0; i < s->route_count; i++)
         settings_value_wipe_auth(&mine->routes[i]);
     settings_domains_free(s->private->routes);
-    settings_domains_free(s->private->relay_domains);
-    settings_list_unref(s->control.deny_list);
-    settings_list_unref(s->control.permit_list);
+    for (int i = 0; i < SETTINGS_LISTS; i++)
+        settings_list_unref(settings_list_of(s, (enum settings_list_of)i));
     arena_done(&s->private->arena);
     free(s->private);
     free((char *)s->document);
@@ -443,23 +450,20 @@ unsigned settings_hazards(const struct settings *s)
     return s->private->hazards;
 }
 
-/* The index of the pattern that fits best, or SETTINGS_DOMAIN_NONE. */
-static uint32_t find(const struct settings_domains *d, struct str domain)
+uint32_t settings_relay_domain(const struct settings *s, struct str domain)
 {
     char name[SETTINGS_DOMAIN_SIZE];
     bool is_name = settings_domain_normalise(domain, name);
 
-    return settings_domains_find(d, is_name ? str_of(name) : STR_NULL);
-}
-
-uint32_t settings_relay_domain(const struct settings *s, struct str domain)
-{
-    return find(s->private->relay_domains, domain);
+    return settings_list_find_domain(s->message_rules.relay_domains,
+                                     is_name ? str_of(name) : STR_NULL);
 }
 
 const struct settings_route *settings_route_for(const struct settings *s, struct str domain)
 {
-    uint32_t i = find(s->private->routes, domain);
+    char name[SETTINGS_DOMAIN_SIZE];
+    bool is_name = settings_domain_normalise(domain, name);
+    uint32_t i = settings_domains_find(s->private->routes, is_name ? str_of(name) : STR_NULL);
 
     return i == SETTINGS_DOMAIN_NONE ? NULL : &s->routes[i];
 }

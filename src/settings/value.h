@@ -12,7 +12,7 @@
 
 struct settings_private {
     struct arena arena;
-    struct settings_domains *routes, *relay_domains;
+    struct settings_domains *routes;
     unsigned hazards;
     bool hostname_from_host;
 };

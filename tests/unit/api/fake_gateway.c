@@ -75,7 +75,7 @@ static enum pt_err store(const struct api_change *change, struct settings *s, ui
         .time_us = clock_wall_us(),
         .expected = change->expected,
         .audit = change->audit,
-        .lists = { s->control.deny_list, s->control.permit_list },
+        .lists = { s->control.deny_list, s->control.permit_list, s->message_rules.relay_domains },
     };
     char *text = settings_document_to_store(s);
     enum pt_err err = settings_store_open(&db, fake.directory, SETTINGS_STORE_CREATE, NULL);
@@ -107,8 +107,7 @@ static enum pt_err apply(void *ctx, const struct api_change *change, struct api_
     struct settings_host host = { .hostname = "fake.example",
                                   .in_force = current,
                                   .confirmed = change->confirmed,
-                                  .deny_list = change->deny_list,
-                                  .permit_list = change->permit_list,
+                                  .lists = { change->lists[0], change->lists[1], change->lists[2] },
                                   .find_list = change->stored_form ? find_list : NULL };
     enum pt_err err;
 

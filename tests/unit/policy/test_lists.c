@@ -28,8 +28,7 @@ static struct policy_snapshot *snapshot_of(const struct policy_snapshot *before,
 {
     struct settings_host host = { .hostname = "h.example",
                                   .confirmed = SETTINGS_CONFIRM_ALL,
-                                  .deny_list = deny,
-                                  .permit_list = permit,
+                                  .lists = { deny, permit },
                                   .in_force = before ? policy_snapshot_settings(before) : NULL };
     struct settings_errors errors;
     struct policy_snapshot *snap;

@@ -272,8 +272,8 @@ static void a_list_given_takes_the_place_of_the_documents(void **state)
     struct settings_host host = plain;
 
     (void)state;
-    host.deny_list = few;
-    host.permit_list = many;
+    host.lists[SETTINGS_LIST_DENY] = few;
+    host.lists[SETTINGS_LIST_PERMIT] = many;
     next = parsed(&host, s->document);
     assert_ptr_equal(next->control.deny_list, few);
     assert_ptr_equal(next->control.permit_list, many);
@@ -318,10 +318,10 @@ static void an_empty_permit_list_is_found_out_in_every_form(void **state)
     struct settings *s = NULL;
 
     (void)state;
-    host.permit_list = none;
+    host.lists[SETTINGS_LIST_PERMIT] = none;
     assert_int_equal(settings_parse(text, strlen(text), &host, &s, &errors), PT_ERR_INVALID);
     assert_int_equal(errors.unconfirmed, SETTINGS_CONFIRM_EMPTY_PERMIT_LIST);
-    host.permit_list = some;
+    host.lists[SETTINGS_LIST_PERMIT] = some;
     settings_unref(parsed(&host, text));
     settings_list_unref(none);
     settings_list_unref(some);

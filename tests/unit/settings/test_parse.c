@@ -130,8 +130,9 @@ static void every_value_arrives(void **state)
     assert_int_equal(s->message_rules.max_message_size, 1048576);
     assert_int_equal(s->message_rules.max_recipients, 2);
     assert_int_equal(s->message_rules.max_messages_per_connection, 3);
-    assert_string_equal(s->message_rules.relay_domains[0], "example.org");
-    assert_string_equal(s->message_rules.relay_domains[1], "*.xn--bcher-kva.de");
+    assert_string_equal(settings_list_pattern(s->message_rules.relay_domains, 0), "example.org");
+    assert_string_equal(settings_list_pattern(s->message_rules.relay_domains, 1),
+                        "*.xn--bcher-kva.de");
     assert_int_equal(s->message_rules.relay_networks[0].length, 16);
     assert_int_equal(s->routes[0].via, SETTINGS_VIA_NEXT_HOPS);
     assert_int_equal(s->routes[0].max_concurrency, 4);
