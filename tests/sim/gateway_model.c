@@ -229,6 +229,28 @@ static void note_outcomes(struct flight *f, const struct spool_op *op)
     check_notice(f);
 }
 
+/* The number in "10.0.0.7:25"; 0: it is empty. */
+static unsigned next_hop_number(struct str text)
+{
+    static const char head[] = "10.0.0.";
+    uint64_t n = 0;
+
+    if (text.n)
+        pt_assert(
+            text.n > sizeof head + 2 && memcmp(text.p, head, sizeof head - 1) == 0 &&
+            str_to_u64((struct str){ text.p + sizeof head - 1, text.n - sizeof head - 2 }, &n));
+    return (unsigned)n;
+}
+
+static void note_routes(struct flight *f, const struct spool_op *op)
+{
+    for (uint32_t i = 0; i < op->route_count; i++) {
+        pt_assert(op->routes[i].recipient < f->mail->rcpt_count);
+        f->routed |= 1u << op->routes[i].recipient;
+        f->sent = next_hop_number(op->routes[i].next_hop);
+    }
+}
+
 static void flight_done(struct spool_op *op);
 
 static void note_submitted(struct spool_op *op)
@@ -247,6 +269,8 @@ static void note_submitted(struct spool_op *op)
         f->mail->submitted = true;
     else if (op->kind == SPOOL_OP_OUTCOME)
         note_outcomes(f, op);
+    else if (op->kind == SPOOL_OP_ROUTE)
+        note_routes(f, op);
     op->done = flight_done;
     while (*end)
         end = &(*end)->next;
@@ -319,6 +343,10 @@ static void durable(struct flight *f)
         f->mail->held = f->kind == SPOOL_OP_HOLD;
         break;
     case SPOOL_OP_ROUTE:
+        for (uint32_t i = 0; i < f->mail->rcpt_count; i++)
+            if (f->routed & 1u << i)
+                f->mail->rcpts[i].sent = f->sent;
+        break;
     case SPOOL_OP_COPY:
         break;
     }
@@ -553,6 +581,22 @@ static void judge_rcpt(struct sim_mail *m, uint32_t i)
     }
 }
 
+/* Where it was sent it still is, unless that is just being changed. */
+static void judge_routes(struct sim_mail *m)
+{
+    bool changing = in_flight(m, SPOOL_OP_ROUTE);
+
+    for (uint32_t i = 0; i < m->rcpt_count; i++) {
+        struct str text = m->found->next_hops ? m->found->next_hops[i] : STR_NULL;
+        unsigned sent = next_hop_number(text);
+
+        if (sent != m->rcpts[i].sent && !changing)
+            world_fail("%s was sent to next hop %u and is found as sent to %u", m->rcpts[i].address,
+                       m->rcpts[i].sent, sent);
+        m->rcpts[i].sent = sent;
+    }
+}
+
 static void judge_found(struct sim_mail *m)
 {
     const struct spool_message *found = m->found;
@@ -572,6 +616,7 @@ static void judge_found(struct sim_mail *m)
             world_fail("%s is found as another recipient", m->rcpts[i].address);
         judge_rcpt(m, i);
     }
+    judge_routes(m);
     if (((found->flags & SPOOL_HELD) != 0) != m->held && !in_flight(m, SPOOL_OP_HOLD) &&
         !in_flight(m, SPOOL_OP_RELEASE))
         world_fail("message %" PRIu64 " is%s held, and was%s", m->id, m->held ? " not" : "",

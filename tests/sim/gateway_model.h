@@ -31,6 +31,7 @@ struct sim_rcpt {
     bool may_fail;       /* a next hop refused it for good */
     bool next_hop_tells; /* the one that confirmed it sends notices itself */
     unsigned notices[TELLS];
+    unsigned sent;   /* to that next hop by an administrator, durably; 0: by the routes */
     int64_t lost_us; /* when it went in doubt, by the monotonic clock; 0: not now */
 };
 
@@ -66,6 +67,8 @@ struct flight {
     uint32_t index[FLIGHT_RCPTS];
     uint8_t state[FLIGHT_RCPTS];
     uint8_t tell[FLIGHT_RCPTS]; /* enum tell: what its notice says */
+    uint32_t routed;            /* with ROUTE: bits of recipients, sent to */
+    unsigned sent;              /* … that next hop, or by the routes again */
     bool maybe; /* answered with an error by a spool that could not write: both is allowed */
 };
 

@@ -221,17 +221,40 @@ static void act(enum relay_view_action action, const struct relay_view_selection
         world_fail("an administrator's request fails: %s", pt_err_text(err));
 }
 
+/* A next hop that is no saint is left alone for a while. */
+static void suspend_or_resume(void)
+{
+    static const struct relay_view_suspension s = { .destination = "10.0.0.2:25",
+                                                    .reason = "",
+                                                    .by = "sim" };
+
+    if (one_in(2))
+        PT_IGNORE(relay_view_resume(world->relay, STR("10.0.0.2:25")), "perhaps it was not");
+    else if (relay_view_suspend(world->relay, &s) != PT_ERR_OK)
+        world_fail("a destination cannot be suspended");
+}
+
 static void administrator_acts(void)
 {
     static const enum relay_view_action actions[] = {
-        RELAY_VIEW_RETRY,   RELAY_VIEW_RETRY,  RELAY_VIEW_HOLD,   RELAY_VIEW_HOLD,
-        RELAY_VIEW_RELEASE, RELAY_VIEW_DELETE, RELAY_VIEW_BOUNCE,
+        RELAY_VIEW_RETRY,  RELAY_VIEW_RETRY,    RELAY_VIEW_HOLD,
+        RELAY_VIEW_HOLD,   RELAY_VIEW_RELEASE,  RELAY_VIEW_DELETE,
+        RELAY_VIEW_BOUNCE, RELAY_VIEW_REDIRECT, RELAY_VIEW_REDIRECT,
     };
     enum relay_view_action action = actions[below(PT_ARRAY_LEN(actions))];
     struct sim_mail *m = some_mail();
     struct relay_view_selection selection = { 0 };
     uint64_t id = m ? m->id : 1;
+    char next_hop[24];
 
+    if (one_in(8)) {
+        suspend_or_resume();
+        return;
+    }
+    if (action == RELAY_VIEW_REDIRECT && !one_in(3)) {
+        snprintf(next_hop, sizeof next_hop, "10.0.0.%u:25", (unsigned)below(HOPS) + 1);
+        selection.next_hop = str_of(next_hop);
+    }
     if (one_in(8)) {
         selection.all = true;
         m = NULL;
@@ -422,6 +445,7 @@ static void release_all(void)
     struct relay_view_selection all = { .all = true };
 
     act(RELAY_VIEW_RELEASE, &all, NULL);
+    PT_IGNORE(relay_view_resume(world->relay, STR("10.0.0.2:25")), "perhaps it was not");
 }
 
 static void drain(void)
