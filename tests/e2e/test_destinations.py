@@ -1,11 +1,15 @@
 """Next hops that share the mail, limits of a route, and destinations in trouble: suspended, redirected."""
 
 import json
+import sys
 
 import pytest
 
-from lib import CLOSE, Hop, Names, Postern, make_message
+from lib import CLOSE, ROOT, Hop, Names, Postern, Sink, make_message, temporary_folder
 from test_routing import route, routes, send
+
+sys.path.insert(0, str(ROOT / "bench"))
+import peers
 
 pytestmark = pytest.mark.asan
 
@@ -554,3 +558,31 @@ def test_a_save_tells_what_becomes_of_queued_mail():
             # Nothing about routes: nothing about the queue.
             answer = gateway.api("PATCH", "/api/v1/settings", {"identity": {"greeting": "hi"}})[1]
             assert answer["queue"] == []
+
+
+# ---- a real next hop ----
+
+
+def test_postfix_shares_the_mail_and_takes_what_is_redirected():
+    with temporary_folder() as folder:
+        folder.chmod(0o755)
+        with Sink() as sink, Hop({"RCPT": "450 4.2.0 not now"}) as bad, Hop() as other:
+            with peers.Postfix(folder / "postfix", sink.port) as postfix:
+                settings = routes(
+                    *shared([(postfix, {"order": 1}), (other, {"order": 1})])["delivery"]["routes"],
+                    route(bad, "slow.example"),
+                )
+                with Postern(settings=settings) as gateway:
+                    for n in range(3):
+                        send(gateway, f"b{n}@slow.example")
+                    waiting(gateway, 3, state="deferred")
+                    gateway.cli("queue", "redirect", "--all", "--to", f"127.0.0.1:{postfix.port}")
+                    sink.wait_for(3, 60)
+                    with gateway.client() as client:
+                        client.hello()
+                        for _ in range(80):
+                            client.delivers(make_message(), "a@source.example", "b@sink.example")
+                    gateway.settle()
+                    got = len(other.messages)
+                    assert 40 - 34 <= got <= 40 + 34, got
+                    sink.wait_for(3 + 80 - got, 60)
