@@ -28,6 +28,7 @@ import load
 import own
 import peers
 import proc
+import rules
 import servers
 import spread
 from load import Shape
@@ -156,7 +157,7 @@ TRAFFIC = {
         True,
     ),
 }
-OWN = ["slow-sync", "dead"]
+OWN = ["slow-sync", "dead", "rules"]
 LISTS = ["table", "lists", "refused"]
 TLS = ["handshake", "idle-tls"]
 WORKLOADS = [*TRAFFIC, "spread", "written", "idle", "syscalls", *TLS, *OWN, *LISTS]
@@ -264,6 +265,16 @@ class Bench:
             )
             own.dead_destination(self, percent)
             self.rows.append(percent)
+
+        if "rules" in self.options.workloads:
+            for kept in (False, True):
+                how = "connections kept" if kept else "a connection a message"
+                percent = Row(
+                    f"4 KB × 20, {how}, every message rule on: % of the CPU without",
+                    *below(105, "%"),
+                )
+                rules.switched_on(self, percent, kept)
+                self.rows.append(percent)
 
     def run_lists(self) -> None:
         if "table" in self.options.workloads:

@@ -44,6 +44,14 @@ static void asking_free(struct asking *a)
     free(a);
 }
 
+static void remember(struct gateway_loop *l, const struct names_question *q)
+{
+    if (!l->names)
+        l->names = names_known_new();
+    if (l->names)
+        names_known_add(l->names, q, net_loop_now(l->loop));
+}
+
 static void on_answer(struct names_question *q)
 {
     struct asking *a = q->helo ? PT_CONTAINER_OF(q, struct asking, names[0])
@@ -53,6 +61,7 @@ static void on_answer(struct names_question *q)
         a->known.facts.helo_dns = q->answer;
     else
         a->known.facts.sender_dns = q->answer;
+    remember(a->loop, q);
     a->pending--;
     if (a->pending == 0 && !a->session)
         asking_free(a);
@@ -146,6 +155,25 @@ bool asking_recipient(struct session *s, const struct policy_snapshot *snapshot,
     a->pending = 1;
     s->asking = a;
     return true;
+}
+
+/* One name; true as well when it is not asked about. */
+static bool is_known(struct session *s, const struct policy_facts *facts, uint8_t asks,
+                     enum policy_ask ask, uint8_t *out)
+{
+    struct gateway_loop *l = s->loop;
+    char name[SETTINGS_DOMAIN_SIZE];
+
+    if (!(asks & ask))
+        return true;
+    return l->names && policy_ask_name(facts, ask, name) &&
+           names_known_find(l->names, name, ask == POLICY_ASK_HELO, net_loop_now(l->loop), out);
+}
+
+bool asking_known(struct session *s, struct policy_facts *facts, uint8_t asks)
+{
+    return is_known(s, facts, asks, POLICY_ASK_HELO, &facts->helo_dns) &&
+           is_known(s, facts, asks, POLICY_ASK_SENDER, &facts->sender_dns);
 }
 
 bool asking_begin(struct session *s, const struct policy_facts *facts, uint8_t asks)

@@ -24,6 +24,9 @@ struct asking_facts {
     struct limits_facts room;
 };
 
+/* Puts what is known already into the facts. False: something must be asked. */
+PT_NODISCARD bool asking_known(struct session *s, struct policy_facts *facts, uint8_t asks);
+
 /* Asks what `asks` (enum policy_ask) names. session_asked() is called later. False: it cannot be
  * asked now, or there is no memory to. */
 PT_NODISCARD bool asking_begin(struct session *s, const struct policy_facts *facts, uint8_t asks);

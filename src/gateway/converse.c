@@ -151,12 +151,15 @@ static void on_mail(struct session *s)
     policy_verdict_init(&v, false);
     policy_mail(s->loop->snapshot, &facts, &v);
     if (v.action == POLICY_ACCEPT && v.asks) {
-        if (asking_begin(s, &facts, v.asks)) {
-            s->phase = SESSION_ASKING;
-            return;
+        if (!asking_known(s, &facts, v.asks)) {
+            if (asking_begin(s, &facts, v.asks)) {
+                s->phase = SESSION_ASKING;
+                return;
+            }
+            facts.helo_dns = s->known ? POLICY_DNS_FOUND : POLICY_DNS_UNTOLD;
+            facts.sender_dns = POLICY_DNS_UNTOLD;
         }
-        facts.helo_dns = s->known ? POLICY_DNS_FOUND : POLICY_DNS_UNTOLD;
-        facts.sender_dns = POLICY_DNS_UNTOLD;
+        s->known = facts.helo_dns == POLICY_DNS_FOUND;
         policy_mail(s->loop->snapshot, &facts, &v);
     }
     answer_mail(s, s->loop->snapshot, &facts, &v);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "gateway/asking.h"
 #include "gateway/loop.h"
+#include "gateway/names.h"
 #include "gateway/replies.h"
 #include "gateway/session.h"
 
@@ -357,6 +358,8 @@ static void take_snapshot(struct gateway_loop *l, struct policy_snapshot *snapsh
     struct tls_server *old_tls = l->tls;
 
     l->snapshot = policy_snapshot_ref(snapshot);
+    names_known_free(l->names); /* another resolver may say other things */
+    l->names = NULL;
     l->tls = tls && l->gateway->handshaker ? tls_server_ref(tls) : NULL;
     l->config = (struct smtp_server_config){
         .hostname = str_of(s->identity.hostname),
@@ -561,6 +564,7 @@ void gateway_loop_free(struct gateway_loop *l)
     record_done(l);
     net_linger_free(l->linger);
     access_hits_free(l->hits);
+    names_known_free(l->names);
     policy_snapshot_unref(l->snapshot);
     tls_server_unref(l->tls);
     buf_done(&l->out);

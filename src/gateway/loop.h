@@ -110,8 +110,9 @@ struct gateway_loop {
     struct net_timer record;    /* until what has gathered is handed over */
     bool recording;
 
-    struct live_walk *walks; /* who is reading the list of sessions */
-    struct asking *askings;  /* questions to the DNS that are not answered */
+    struct live_walk *walks;   /* who is reading the list of sessions */
+    struct names_known *names; /* what the DNS said lately; NULL: nothing */
+    struct asking *askings;    /* questions to the DNS that are not answered */
 
     struct net_timer sweep; /* once a second while there are sessions */
     struct net_timer grace;

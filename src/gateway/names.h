@@ -22,3 +22,18 @@ struct names_question {
 
 /* Asks; `q` is given up until `done`, and there is no cancelling. Any thread. */
 void names_ask(struct names_question *q, struct net_resolver *resolver);
+
+/*
+ * What has been answered lately, on a loop: the resolver's cache is a thread away, and most clients
+ * say the same names again and again. A fixed number of names, each for a minute at most; what
+ * could not be told is not kept. The loop's thread.
+ */
+struct names_known;
+
+struct names_known *names_known_new(void); /* NULL: memory is short */
+void names_known_free(struct names_known *k);
+/* `name` as policy_ask_name() has it. */
+bool names_known_find(const struct names_known *k, const char *name, bool helo, int64_t now_ns,
+                      uint8_t *out_answer);
+/* The answer of a question that is done. */
+void names_known_add(struct names_known *k, const struct names_question *q, int64_t now_ns);
