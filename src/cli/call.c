@@ -150,3 +150,21 @@ json_t *cli_get_or_down(struct cli *c, const char *target, bool *out_down)
     http_reply_done(&reply);
     return body;
 }
+
+json_t *cli_post(struct cli *c, const char *target, json_t *body)
+{
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_t *answer;
+
+    json_decref(body);
+    if (!text) {
+        cli_fail("the arguments are no UTF-8");
+        return NULL;
+    }
+    answer = cli_expect(c, &(struct http_call){ .method = "POST",
+                                                .target = target,
+                                                .type = "application/json",
+                                                .body = str_of(text) });
+    free(text);
+    return answer;
+}

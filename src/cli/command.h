@@ -99,6 +99,9 @@ json_t *cli_get_or_down(struct cli *c, const char *target, bool *out_down);
 /* Any call that must answer 2xx: the body as JSON (or null for none). Else NULL, said on stderr. */
 json_t *cli_expect(struct cli *c, const struct http_call *call);
 
+/* POST of a JSON body, which is taken; as cli_expect(). */
+json_t *cli_post(struct cli *c, const char *target, json_t *body);
+
 /* One page of the queue: `filter` begins with '&' or is empty, `cursor` may be NULL. NULL: said on
  * stderr. */
 json_t *cli_queue_page(struct cli *c, const char *filter, const char *cursor, uint64_t limit);

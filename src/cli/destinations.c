@@ -2,32 +2,12 @@
  * cli/destinations: destinations suspended, and queued mail sent to another next hop.
  */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/msgid.h"
 #include "cli/command.h"
 #include "cli/output.h"
-
-/* NULL: said on stderr. Takes `body`. */
-static json_t *post(struct cli *c, const char *target, json_t *body)
-{
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    json_t *answer;
-
-    json_decref(body);
-    if (!text) {
-        cli_fail("the arguments are no UTF-8");
-        return NULL;
-    }
-    answer = cli_expect(c, &(struct http_call){ .method = "POST",
-                                                .target = target,
-                                                .type = "application/json",
-                                                .body = str_of(text) });
-    free(text);
-    return answer;
-}
 
 static int print_json(json_t *answer)
 {
@@ -88,7 +68,7 @@ int cli_queue_suspend(struct cli *c)
     }
     if (body && span)
         json_object_set_new(body, "for_seconds", json_integer((json_int_t)seconds));
-    answer = post(c, "/api/v1/queue/suspend", body);
+    answer = cli_post(c, "/api/v1/queue/suspend", body);
     if (!answer)
         return CLI_FAILED;
     if (c->json)
@@ -103,7 +83,8 @@ int cli_queue_suspend(struct cli *c)
 
 int cli_queue_resume(struct cli *c)
 {
-    json_t *answer = post(c, "/api/v1/queue/resume", json_pack("{s:s}", "destination", c->args[0]));
+    json_t *answer =
+        cli_post(c, "/api/v1/queue/resume", json_pack("{s:s}", "destination", c->args[0]));
 
     if (!answer)
         return CLI_FAILED;
@@ -199,7 +180,7 @@ int cli_queue_redirect(struct cli *c)
 
     if (!body)
         return CLI_USAGE;
-    answer = post(c, "/api/v1/queue/redirect", body);
+    answer = cli_post(c, "/api/v1/queue/redirect", body);
     if (!answer)
         return CLI_FAILED;
     if (c->json)

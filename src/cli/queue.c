@@ -2,7 +2,6 @@
  * cli/queue: the queue from the command line.
  */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -366,22 +365,10 @@ static json_t *selection(const struct cli *c)
 
 static json_t *act_on_many(struct cli *c)
 {
-    json_t *body = selection(c), *answer;
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     char target[64];
 
-    json_decref(body);
-    if (!text) {
-        cli_fail("the arguments are no UTF-8");
-        return NULL;
-    }
     snprintf(target, sizeof target, "/api/v1/queue/%s", c->command->verb);
-    answer = cli_expect(c, &(struct http_call){ .method = "POST",
-                                                .target = target,
-                                                .type = "application/json",
-                                                .body = str_of(text) });
-    free(text);
-    return answer;
+    return cli_post(c, target, selection(c));
 }
 
 static json_t *act_on_one(struct cli *c)

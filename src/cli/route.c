@@ -2,7 +2,6 @@
  * cli/route: where mail for an address would go, for a person.
  */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -200,23 +199,12 @@ static void print_fate(const json_t *v)
 static json_t *ask(struct cli *c)
 {
     const char *file = cli_option(c, "--draft");
-    json_t *draft = file ? cli_read_draft(file) : NULL, *body, *answer = NULL;
-    char *text;
+    json_t *draft = file ? cli_read_draft(file) : NULL;
 
     if (file && !draft)
         return NULL;
-    body = json_pack("{s:s, s:o?}", "address", c->args[0], "draft", draft);
-    text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    json_decref(body);
-    if (text)
-        answer = cli_expect(c, &(struct http_call){ .method = "POST",
-                                                    .target = "/api/v1/routes/test",
-                                                    .type = "application/json",
-                                                    .body = str_of(text) });
-    else
-        cli_fail("the address is no UTF-8");
-    free(text);
-    return answer;
+    return cli_post(c, "/api/v1/routes/test",
+                    json_pack("{s:s, s:o?}", "address", c->args[0], "draft", draft));
 }
 
 int cli_route_test(struct cli *c)
