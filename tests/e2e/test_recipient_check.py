@@ -87,7 +87,9 @@ def test_a_recipient_is_taken_or_refused_as_the_next_hop_says():
         assert "recipient check" in told and "nobody@store.example" in told
         assert set(commands(hop, "MAIL")) == {"MAIL FROM:<>"}
         assert "DATA" not in hop.steps and not hop.messages
-        assert hop.steps.count("RSET") == 2 and hop.sessions == 1
+        # The second may be asked before the first connection has heard the reply to its RSET.
+        hop.wait_for_step("RSET", 2)
+        assert hop.sessions <= 2
 
 
 def test_it_is_off_by_default_and_elsewhere_nobody_is_asked():
