@@ -43,7 +43,7 @@ MESON_PARTS = {
 # Seconds. What hangs is ended, and is a failure.
 BUILD_LIMIT = 900
 MESON_LIMIT = 900
-E2E_LIMIT = 900
+E2E_LIMIT = 1800
 FEW = 5  # tests of a part that get a second look; more of them failing is no accident
 
 ENVIRONMENT = os.environ | {
