@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / ".dev" / "test"
 PYTHON = "/usr/bin/python3"
-PARTS = ("unit", "sim", "fuzz", "asan", "tsan", "e2e", "e2e-asan", "lint")
+PARTS = ("unit", "sim", "fuzz", "asan", "tsan", "e2e", "e2e-asan", "browser", "lint")
 
 BUILDS = {
     "build": [],
@@ -320,6 +320,38 @@ def pytest_again(node, environment):
     return Count(passed=1) if code == 0 else Count(failed=1)
 
 
+# ---- the browser ----
+
+def run_browser(part):
+    """The console's page in Chromium, against the real program. A file is run again as a whole."""
+    files = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "tests" / "browser").glob("*.test.mjs"))
+    environment = ENVIRONMENT | {"POSTERN_BINARY": str(ROOT / "build" / "postern")}
+    command = ["node", "--test", "--test-reporter=tap"]
+    count, bad = Count(), []
+    for file in files:
+        log = KEPT / f"{part}-{Path(file).name}.log"
+        code = run([*command, file], log, E2E_LIMIT, environment)
+        text = log.read_text(errors="replace")
+        found = {kind: int(number) for kind, number in
+                 re.findall(r"^# (pass|fail|cancelled|skipped) (\d+)$", text, re.M)}
+        one = Count(found.get("pass", 0), found.get("fail", 0) + found.get("cancelled", 0),
+                    found.get("skipped", 0))
+        if one.passed + one.failed == 0 or (code != 0 and one.failed == 0):
+            one += COULD_NOT_RUN
+        count += one
+        if one.failed:
+            bad.append((file, one, tail(log, 200)))
+    if not files:
+        return COULD_NOT_RUN, "there are no browser tests"
+
+    def again(file):
+        return Count(passed=1) if run([*command, file], KEPT / "again.log", E2E_LIMIT,
+                                      environment) == 0 else Count(failed=1)
+    return count, "\n".join(text for _, _, text in bad), [
+        Second(file, Count(failed=one.failed), lambda file=file: again(file))
+        for file, one, _ in bad]
+
+
 # ---- lint ----
 
 def run_lint(part):
@@ -337,7 +369,7 @@ def run_lint(part):
 def build_of(part):
     if part in MESON_PARTS:
         return MESON_PARTS[part][0]
-    return {"e2e": "build", "e2e-asan": "build-asan"}.get(part)
+    return {"e2e": "build", "browser": "build", "e2e-asan": "build-asan"}.get(part)
 
 
 class Run:
@@ -363,7 +395,7 @@ class Run:
                 if folder in self.failures:
                     raise BuildFailed(self.failures[folder])
             runner = run_meson if part in MESON_PARTS else \
-                run_lint if part == "lint" else run_pytest
+                run_lint if part == "lint" else run_browser if part == "browser" else run_pytest
             self.note(part, at, *runner(part))
         except BuildFailed as failure:
             self.note(part, at, COULD_NOT_RUN, str(failure))
@@ -388,7 +420,7 @@ class Run:
     def run(self):
         first = threading.Thread(target=self.build_and_compute)
         first.start()
-        for part in ("lint", "e2e", "e2e-asan"):
+        for part in ("lint", "e2e", "e2e-asan", "browser"):
             if part in self.parts:
                 self.run_part(part)
         first.join()

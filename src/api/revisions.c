@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/resources.h"
 #include "base/clock.h"
@@ -245,13 +246,57 @@ void api_revision_get(struct http_exchange *x)
     api_job(x, revision_job);
 }
 
+static unsigned confirm_word(const json_t *word)
+{
+    const char *text = json_string_value(word);
+
+    for (unsigned bit = 1; text && bit <= SETTINGS_CONFIRM_ALL; bit <<= 1)
+        if (strcmp(text, settings_confirm_name((enum settings_confirm)bit)) == 0)
+            return bit;
+    return 0;
+}
+
+/* The words of "confirm", the one member of the body; false: answered. */
+static bool read_confirm(struct http_exchange *x, const json_t *body, unsigned *out)
+{
+    const json_t *words = json_object_get(body, "confirm");
+    bool good = json_is_object(body) && json_object_size(body) == (words ? 1 : 0) &&
+                (!words || json_is_array(words));
+
+    for (size_t i = 0; good && i < json_array_size(words); i++) {
+        unsigned bit = confirm_word(json_array_get(words, i));
+
+        *out |= bit;
+        good = bit != 0;
+    }
+    if (!good)
+        http_problem(x, 422,
+                     "The body must be empty, or { \"confirm\": [ … ] } with words that a refusal "
+                     "asked for.");
+    return good;
+}
+
+/* A body is not needed; false: answered. */
+static bool read_restore(struct http_exchange *x, unsigned *out_confirmed)
+{
+    json_t *body;
+    bool good;
+
+    if (x->request->body.n == 0)
+        return true;
+    body = http_exchange_json(x, NULL);
+    good = body && read_confirm(x, body, out_confirmed);
+    json_decref(body);
+    return good;
+}
+
 static void restore_job(struct http_exchange *x)
 {
     struct api_change change = { 0 };
     struct settings_revision r;
 
     if (!api_if_match(x, api_revision_in_force(x), &change.expected) ||
-        !find_revision(x, false, &r))
+        !read_restore(x, &change.confirmed) || !find_revision(x, false, &r))
         return;
     change.document = str_of(r.document);
     change.stored_form = true;

@@ -329,6 +329,23 @@ def gone(path):
     path.unlink()
 
 
+def test_a_revision_is_restored_once_what_it_needs_is_confirmed(gateway):
+    opened = {"message_rules": {"relay_domains": ["*"]}, "confirm": ["open_relay"]}
+    _, open_relay = gateway.api("PATCH", "/api/v1/settings", opened)
+    gateway.api("PATCH", "/api/v1/settings", {"message_rules": {"relay_domains": []}})
+    restore = f"/api/v1/settings/revisions/{open_relay['revision']}/restore"
+    status, refused = gateway.api("POST", restore)
+    assert status == 422 and '"confirm": ["open_relay"]' in refused["detail"]
+    for body in ({"confirm": ["opened"]}, {"confirm": "open_relay"}, {"sure": True}, ["open_relay"]):
+        assert gateway.api("POST", restore, body)[0] == 422, body
+    assert gateway.api("POST", restore, {"confirm": ["empty_permit_list"]})[0] == 422
+    status, done = gateway.api("POST", restore, {"confirm": ["open_relay"]})
+    assert status == 200 and done["revision"] == open_relay["revision"] + 2
+    _, document = gateway.api("GET", "/api/v1/settings")
+    assert document["message_rules"]["relay_domains"] == ["*"] and "confirm" not in document
+    gateway.api("PATCH", "/api/v1/settings", {"message_rules": {"relay_domains": []}})
+
+
 @pytest.mark.parametrize(
     "trouble, said",
     [

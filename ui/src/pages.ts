@@ -8,6 +8,11 @@ import list from '../pages.json';
 const modules: Record<string, () => Promise<{ default: ComponentType }>> = {
   overview: () => import('./pages/overview'),
   connections: () => import('./pages/connections'),
+  live: () => import('./pages/live'),
+  queue: () => import('./pages/queue'),
+  history: () => import('./pages/history'),
+  administrators: () => import('./pages/administrators'),
+  audit: () => import('./pages/audit'),
 };
 
 export interface PageEntry {

@@ -86,5 +86,5 @@ export interface Status {
   messages: { accepted: number; delivered: number };
   spool: { messages: number; disk_free: number; disk_size: number; accepting: boolean;
     fault: string | null };
-  warnings: (string | { detail: string })[];
+  warnings: { text: string; remedy: string }[];
 }
