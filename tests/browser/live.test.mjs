@@ -67,6 +67,42 @@ test('what is no address is told', async () => {
   await quiet(page);
 });
 
+test('version and cipher of a client by TLS, and the certificate in the overview', async () => {
+  gateway.offersTls();
+  const ask = await gateway.logIn('ann');
+  assert.equal((await ask('PATCH', '/settings', { connections: { tls: { incoming: true } } })).status, 200);
+  const client = await gateway.client();
+  const { standardName, version } = await client.secures();
+  await client.says('EHLO by-tls.example');
+  const page = await visit(browser, gateway);
+  await logIn(page, 'cleo', '/live');
+  const row = page.getByRole('row').filter({ hasText: 'by-tls.example' });
+  await row.getByText(version).waitFor();
+  await row.getByText(standardName).waitFor();
+  await page.goto('/overview');
+  await page.getByText(/(89|90) days left/).waitFor();
+  await accessible(page);
+  await quiet(page);
+});
+
+test('all of it by keyboard: a dialog is opened, left, and the focus is back', async () => {
+  const client = await gateway.client();
+  await client.says('EHLO keyboard.example');
+  const page = await visit(browser, gateway);
+  await logIn(page, 'ann', '/live');
+  const button = page.getByRole('row').filter({ hasText: 'keyboard.example' }).getByRole('button', { name: /^Disconnect/ });
+  await button.focus();
+  await page.keyboard.press('Enter');
+  const dialog = page.getByRole('dialog');
+  await dialog.waitFor();
+  await page.waitForFunction(() => document.querySelector('[role=dialog]').contains(document.activeElement));
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+  await page.waitForFunction(() => /^Disconnect/.test(document.activeElement.getAttribute('aria-label')));
+  assert.match(await client.says('NOOP'), /^250/);
+  await quiet(page);
+});
+
 test('a HELO that is markup stays text, and only administrators disconnect', async () => {
   const client = await gateway.client();
   await client.says('EHLO ok.example');

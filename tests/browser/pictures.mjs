@@ -24,9 +24,12 @@ const ask = await gateway.logIn('ann');
 await history(ask);
 await ask('POST', '/tokens', { name: 'monitoring', role: 'viewer', expires: null });
 await ask('POST', '/tokens', { name: 'queue report', role: 'operator', expires: new Date(Date.now() + 90 * 86400000).toISOString() });
+gateway.offersTls();
+await ask('PATCH', '/settings?comment=STARTTLS%20for%20clients', { connections: { tls: { incoming: true } } });
 const names = ['mail.partner.example', 'newsletter.shop.example', 'erp.example.com', 'printer-3.example.com', 'mx2.example.org'];
 for (const [i, helo] of names.entries()) {
   const client = await gateway.client();
+  if (i % 2 === 0) await client.secures();
   for (let n = 0; n <= i; n++) await client.sends({ helo, from: `notice${i}@${helo}`, to: [`${['anna', 'bob', 'clara'][n % 3]}@${n % 2 ? 'slow' : n % 3 ? 'busy' : 'fine'}.example`], body: 'x'.repeat(900 * (i + 1)) });
 }
 const waiting = await gateway.client();

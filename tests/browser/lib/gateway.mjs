@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
+import { connect as connectTls } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
@@ -96,6 +97,16 @@ export class Client {
     return this.reply();
   }
 
+  /** STARTTLS, and the cipher that was agreed on. */
+  async secures() {
+    await this.says('EHLO secure.example');
+    await this.says('STARTTLS');
+    this.socket = connectTls({ socket: this.socket, rejectUnauthorized: false });
+    await new Promise((resolve, reject) => { this.socket.once('secureConnect', resolve).once('error', reject); });
+    this.lines = createInterface({ input: this.socket })[Symbol.asyncIterator]();
+    return this.socket.getCipher();
+  }
+
   async sends({ from, to, helo = 'client.example', subject = 'a test', body = 'Hello.' }) {
     if (helo) await this.says(`EHLO ${helo}`);
     await this.says(`MAIL FROM:<${from}>`);
@@ -153,6 +164,15 @@ export class Gateway {
     const run = spawnSync(BINARY, [...words, '--state', this.state], { input, encoding: 'utf8' });
     if (run.status !== 0) throw new Error(`postern ${words.join(' ')}: ${run.stderr}`);
     return run.stdout;
+  }
+
+  /** A certificate of its own, in force. */
+  offersTls() {
+    const [key, cert] = ['key.pem', 'cert.pem'].map((name) => join(this.folder, name));
+    const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '90',
+      '-subj', '/CN=gw.example', '-addext', 'subjectAltName=DNS:gw.example', '-keyout', key, '-out', cert], { encoding: 'utf8' });
+    if (made.status !== 0) throw new Error(made.stderr);
+    this.cli(['tls', 'install', '--cert', cert, '--key', key]);
   }
 
   async client() {
