@@ -144,6 +144,7 @@ test('a second factor is added, asked for at the log-in, and turned off', async 
   await accessible(page);
   await dialog.getByLabel('Code').fill(codeOf(key));
   await dialog.getByRole('button', { name: 'Turn it on' }).click();
+  await dialog.getByRole('list', { name: 'Recovery codes' }).waitFor();
   const spares = await dialog.getByRole('list', { name: 'Recovery codes' }).getByRole('listitem').allInnerTexts();
   assert.equal(spares.length, 10);
   await dialog.getByRole('button', { name: 'I have kept them' }).click();
