@@ -8,6 +8,10 @@
 
 enum { LIMIT_MS = 20000 };
 
+/* libunbound makes and ends locks of the whole process with each context, and guards that by
+ * nothing; contexts are made by who changes the settings, and end on the resolver's thread. */
+static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
+
 static void set_options(struct ub_ctx *ub)
 {
     static const struct {
@@ -133,8 +137,11 @@ void net_context_free(struct net_context *c)
 {
     if (!c)
         return;
-    if (c->ub)
+    if (c->ub) {
+        pthread_mutex_lock(&making);
         ub_ctx_delete(c->ub);
+        pthread_mutex_unlock(&making);
+    }
     free(c->trust_anchor);
     free(c);
 }
@@ -158,6 +165,16 @@ static enum pt_err make_ready(struct net_context *c, struct pt_fault *fault)
     return err;
 }
 
+static enum pt_err make_ready_locked(struct net_context *c, struct pt_fault *fault)
+{
+    enum pt_err err;
+
+    pthread_mutex_lock(&making);
+    err = make_ready(c, fault);
+    pthread_mutex_unlock(&making);
+    return err;
+}
+
 enum pt_err net_context_new(struct net_context **out, const struct net_resolver_config *config,
                             struct pt_fault *fault)
 {
@@ -176,7 +193,7 @@ enum pt_err net_context_new(struct net_context **out, const struct net_resolver_
     }
     err = find_servers(c, config, fault);
     if (err == PT_ERR_OK)
-        err = make_ready(c, fault);
+        err = make_ready_locked(c, fault);
     if (err != PT_ERR_OK) {
         net_context_free(c);
         return err;
