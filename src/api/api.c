@@ -30,12 +30,15 @@ enum {
 #define IMPORT "replace valid_only confirm " CHANGE
 
 const struct http_route api_routes[] = {
-    { HTTP_METHOD_GET, V1 "/settings", api_settings_get, 0, NULL,
-      "the settings in force; the ETag is their revision" },
+    { HTTP_METHOD_GET, V1 "/settings", api_settings_get, 0, "lists",
+      "the settings in force; the ETag is their revision. With lists=false without the deny and "
+      "the permit list" },
     { HTTP_METHOD_PUT, V1 "/settings", api_settings_put, SETTINGS_DOCUMENT_MAX, CHANGE,
       "put a whole document into force" },
     { HTTP_METHOD_PATCH, V1 "/settings", api_settings_patch, SETTINGS_DOCUMENT_MAX, CHANGE,
-      "change a part: a merge patch (RFC 7396)", "application/merge-patch+json application/json" },
+      "change a part: a merge patch (RFC 7396), in which deny_list and permit_list may be { add, "
+      "remove, file: { text, replace, valid_only } } in place of the whole list",
+      "application/merge-patch+json application/json" },
     { HTTP_METHOD_GET, V1 "/settings/confirm", api_confirm_get, 0, NULL,
       "the change that waits to be confirmed" },
     { HTTP_METHOD_POST, V1 "/settings/confirm", api_confirm_post, SMALL, NULL, "keep it" },
@@ -48,14 +51,14 @@ const struct http_route api_routes[] = {
       CHANGE, "put a former revision into force again, as a new one" },
     { HTTP_METHOD_GET, V1 "/interfaces", api_interfaces_get, 0, NULL,
       "the addresses of this host" },
-    { HTTP_METHOD_GET, V1 "/connections/lists/deny", api_list_get, 0, "q " PAGE,
+    { HTTP_METHOD_GET, V1 "/connections/lists/deny", api_list_get, 0, "q sort order " PAGE,
       "the deny list in pages, with hits; as text/plain the whole list in the file format", NULL,
       "application/json text/plain" },
     { HTTP_METHOD_POST, V1 "/connections/lists/deny", api_list_import, LIST_FILE, IMPORT,
       "import a list file", "text/plain" },
     { HTTP_METHOD_PATCH, V1 "/connections/lists/deny", api_list_patch, LIST_PATCH, CHANGE,
       "add and remove single entries" },
-    { HTTP_METHOD_GET, V1 "/connections/lists/permit", api_list_get, 0, "q " PAGE,
+    { HTTP_METHOD_GET, V1 "/connections/lists/permit", api_list_get, 0, "q sort order " PAGE,
       "the permit list in pages, with hits; as text/plain the whole list in the file format", NULL,
       "application/json text/plain" },
     { HTTP_METHOD_POST, V1 "/connections/lists/permit", api_list_import, LIST_FILE, IMPORT,
@@ -91,7 +94,7 @@ const struct http_route api_routes[] = {
       "what limits have refused and, watched only, would have: by rule and by client" },
     { HTTP_METHOD_POST, V1 "/explain", api_explain_post, SETTINGS_DOCUMENT_MAX, NULL,
       "what would become of such a client, rule by rule: { \"address\", \"helo\", \"from\", "
-      "\"to\", \"tls\", \"draft\" }; or what a reference stands for: { \"ref\" }" },
+      "\"to\", \"tls\", \"draft\" or \"patch\" }; or what a reference stands for: { \"ref\" }" },
     { HTTP_METHOD_POST, V1 "/routes/test", api_route_test, SETTINGS_DOCUMENT_MAX, NULL,
       "where would mail for an address (or a domain) go, and why: { \"address\", \"draft\" }" },
     { HTTP_METHOD_GET, V1 "/queue", api_queue_get, 0, QUEUE_FILTER PAGE,

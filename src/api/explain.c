@@ -11,6 +11,7 @@
 struct question {
     struct policy_explain_ask ask;
     const json_t *draft; /* NULL: the settings in force */
+    const json_t *patch; /* the same as a patch of them */
     json_t *errors;
 };
 
@@ -80,6 +81,10 @@ static void read_member(struct question *q, const char *key, const json_t *value
         q->draft = json_is_null(value) ? NULL : value;
         if (q->draft && !json_is_object(value))
             wrong(q, "/draft", "must be a settings document");
+    } else if (strcmp(key, "patch") == 0) {
+        q->patch = json_is_null(value) ? NULL : value;
+        if (q->patch && !json_is_object(value))
+            wrong(q, "/patch", "must be a merge patch of the settings");
     } else {
         snprintf(pointer, sizeof pointer, "/%.60s", key);
         wrong(q, pointer, "unknown key");
@@ -106,23 +111,22 @@ static bool read_question(struct http_exchange *x, json_t *body, struct question
 
 /* ---- a draft ---- */
 
-struct policy_snapshot *api_draft_snapshot(struct http_exchange *x, const json_t *draft)
+/* The snapshot of a change, which is checked and then forgotten. NULL: answered. */
+static struct policy_snapshot *snapshot_of(struct http_exchange *x, struct api_change *change)
 {
     struct api *a = api_of(x);
-    char *text = json_dumps(draft, JSON_COMPACT);
-    const struct api_change change = { .document = str_of(text),
-                                       .confirmed = SETTINGS_CONFIRM_ALL,
-                                       .expected = SETTINGS_REVISION_ANY,
-                                       .dry_run = true };
     struct api_change_result result = { 0 };
     struct pt_fault fault = { 0 };
     struct policy_snapshot *snap = NULL;
     enum pt_err err = PT_ERR_NOMEM;
 
+    change->confirmed = SETTINGS_CONFIRM_ALL;
+    change->expected = SETTINGS_REVISION_ANY;
+    change->dry_run = true;
     settings_errors_init(&result.errors);
     pthread_mutex_lock(&a->settings_lock);
-    if (text)
-        err = a->deps.settings_apply(a->deps.ctx, &change, &result, &fault);
+    if (change->document.p)
+        err = a->deps.settings_apply(a->deps.ctx, change, &result, &fault);
     pthread_mutex_unlock(&a->settings_lock);
     if (err == PT_ERR_OK && result.settings)
         snap = a->deps.draft_snapshot(a->deps.ctx, result.settings);
@@ -132,6 +136,37 @@ struct policy_snapshot *api_draft_snapshot(struct http_exchange *x, const json_t
         api_problem(x, err ? err : PT_ERR_NOMEM, fault.text[0] ? fault.text : NULL);
     settings_errors_done(&result.errors);
     settings_unref(result.settings);
+    return snap;
+}
+
+struct policy_snapshot *api_draft_snapshot(struct http_exchange *x, const json_t *draft)
+{
+    char *text = json_dumps(draft, JSON_COMPACT);
+    struct api_change change = { .document = str_of(text) };
+    struct policy_snapshot *snap = snapshot_of(x, &change);
+
+    free(text);
+    return snap;
+}
+
+static struct policy_snapshot *patched_snapshot(struct http_exchange *x, const json_t *patch)
+{
+    struct policy_snapshot *now = api_list_snapshot(x), *snap = NULL;
+    char *text = json_dumps(patch, JSON_COMPACT);
+    struct api_patched patched = { 0 };
+
+    if (!text)
+        api_problem(x, PT_ERR_NOMEM, NULL);
+    else if (now && api_settings_patched(x, now, str_of(text), &patched)) {
+        struct api_change change = { .document = str_of(patched.document),
+                                     .lists = { [SETTINGS_LIST_DENY] = patched.deny_list,
+                                                [SETTINGS_LIST_PERMIT] = patched.permit_list },
+                                     .stored_form = true };
+
+        snap = snapshot_of(x, &change);
+    }
+    api_patched_done(&patched);
+    policy_snapshot_unref(now);
     free(text);
     return snap;
 }
@@ -192,8 +227,9 @@ static void answer(struct http_exchange *x, const struct policy_snapshot *snap,
     api_json_set(&v, "to", q->ask.to.n ? api_json_str(q->ask.to) : json_null());
     api_json_set(&v, "size", q->ask.size ? json_integer((json_int_t)q->ask.size) : json_null());
     api_json_set(&v, "tls", json_boolean(q->ask.tls));
-    api_json_set(&v, "draft", json_boolean(q->draft));
-    api_json_set(&v, "revision", q->draft ? json_null() : json_integer((json_int_t)s->revision));
+    api_json_set(&v, "draft", json_boolean(q->draft || q->patch));
+    api_json_set(&v, "revision",
+                 q->draft || q->patch ? json_null() : json_integer((json_int_t)s->revision));
     api_json_set(&v, "decision", json_string(e.decision));
     api_json_set(&v, "rule", text_or_null(e.rule));
     api_json_set(&v, "reply", reply_json(&e));
@@ -209,7 +245,9 @@ static void explain_client(struct http_exchange *x, json_t *body)
 
     if (!read_question(x, body, &q))
         return;
-    snap = q.draft ? api_draft_snapshot(x, q.draft) : api_list_snapshot(x);
+    snap = q.patch   ? patched_snapshot(x, q.patch)
+           : q.draft ? api_draft_snapshot(x, q.draft)
+                     : api_list_snapshot(x);
     if (!snap)
         return;
     q.ask.now_us = clock_wall_us();

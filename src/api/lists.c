@@ -98,6 +98,29 @@ static void answer_page(struct http_exchange *x, const struct settings_list *lis
     http_answer_json(x, 200, api_json_list(items, next, count_found(&search, list)));
 }
 
+static void answer_sorted_page(struct http_exchange *x, const struct settings_list *list,
+                               uint64_t from, uint32_t limit)
+{
+    json_t *items, *next = NULL;
+    int64_t now_us = clock_wall_us();
+    uint32_t *order, count;
+    char cursor[24];
+    uint64_t end;
+
+    if (!api_list_sort(x, list, &order, &count))
+        return;
+    items = json_array();
+    end = PT_MIN(from + limit, (uint64_t)count);
+    for (uint64_t at = from; at < end; at++)
+        api_json_add(&items, item_json(x, list, order[at], now_us));
+    free(order);
+    if (end < count) {
+        snprintf(cursor, sizeof cursor, "%" PRIu64, end);
+        next = json_string(cursor);
+    }
+    http_answer_json(x, 200, api_json_list(items, next, count));
+}
+
 /* ---- the file ---- */
 
 struct file {
@@ -201,6 +224,8 @@ static void get_list(struct http_exchange *x, const struct policy_snapshot *snap
     api_set_etag(x, policy_snapshot_settings(snap)->revision);
     if (wants_text(x))
         answer_file(x, list);
+    else if (http_exchange_query(x, "sort").n > 0)
+        answer_sorted_page(x, list, PT_MIN(cursor, list->count), limit);
     else
         answer_page(x, list, (uint32_t)PT_MIN(cursor, list->count), limit);
 }

@@ -72,6 +72,18 @@ void api_answer_refused(struct http_exchange *x, const struct settings_errors *e
 void api_settings_change(struct http_exchange *x, struct api_change *change, json_t *body,
                          bool again);
 
+/* patched.c: the settings in force, changed by a patch. */
+struct api_patched {
+    char *document;                                /* whole, in the stored form */
+    struct settings_list *deny_list, *permit_list; /* references; NULL: as in the document */
+    json_t *lists;                                 /* what was done to them, or NULL */
+};
+
+/* `out` is to be done with also where it is false: answered. */
+PT_NODISCARD bool api_settings_patched(struct http_exchange *x, const struct policy_snapshot *snap,
+                                       struct str patch, struct api_patched *out);
+void api_patched_done(struct api_patched *p);
+
 /* lists.c, lists_change.c */
 /* A change of a list in the making. */
 struct api_list_change {
@@ -101,6 +113,11 @@ void api_domains_import(struct http_exchange *x);
 void api_list_get(struct http_exchange *x);
 void api_list_import(struct http_exchange *x);
 void api_list_patch(struct http_exchange *x);
+
+/* lists_sort.c: what "q" finds, in the order that "sort" and "order" ask for, as indexes into the
+ * list. The caller frees *out. False: answered. */
+PT_NODISCARD bool api_list_sort(struct http_exchange *x, const struct settings_list *list,
+                                uint32_t **out, uint32_t *out_count);
 
 /* The list that the route names. */
 enum policy_which api_list_which(const struct http_exchange *x);

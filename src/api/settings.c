@@ -367,6 +367,17 @@ void api_check_size(struct http_exchange *x)
                      HTTP_RESPONSE_MAX >> 20);
 }
 
+/* The document without the two lists, which may be long and can be had by themselves. */
+static void answer_without_lists(struct http_exchange *x, const struct settings *s)
+{
+    json_t *v = json_loads(s->document, 0, NULL);
+    json_t *control = json_object_get(json_object_get(v, "connections"), "control");
+
+    json_object_del(control, "deny_list");
+    json_object_del(control, "permit_list");
+    http_answer_json(x, 200, v);
+}
+
 static void get_job(struct http_exchange *x)
 {
     struct settings *s = settings_in_force(x);
@@ -378,6 +389,8 @@ static void get_job(struct http_exchange *x)
     api_set_etag(x, s->revision);
     if (str_eq(str_trim(http_request_header(x->request, "if-none-match")), str_of(tag))) {
         http_answer_empty(x, 304);
+    } else if (str_eq(http_exchange_query(x, "lists"), STR("false"))) {
+        answer_without_lists(x, s);
     } else {
         http_answer_text(x, 200, "application/json", STR_NULL);
         settings_document_full(s, &x->response.body);
@@ -426,52 +439,47 @@ void api_settings_put(struct http_exchange *x)
     api_job(x, put_job);
 }
 
-/* The document in force, changed by the patch. False: answered. */
-static bool merge(struct http_exchange *x, const struct settings *s, char **out)
+/* A patch that came to nothing before it was a change. */
+static void record_patch_refusal(struct http_exchange *x)
 {
-    struct settings_errors errors;
-    char *base = settings_document_to_store(s);
-    enum pt_err err = PT_ERR_NOMEM;
-
-    settings_errors_init(&errors);
-    if (base)
-        err = settings_merge_patch(str_of(base), x->request->body, out, &errors);
-    if (err == PT_ERR_INVALID && errors.error_count)
-        api_answer_refused(x, &errors);
-    else if (err)
-        api_problem(x, err, NULL);
-    if (err && !is_dry_run(x))
-        api_audit_refused(x, "settings.change", STR(""), err,
-                          errors.error_count ? str_of(errors.errors[0].detail) : STR(""));
-    settings_errors_done(&errors);
-    free(base);
-    return err == PT_ERR_OK;
+    if (!is_dry_run(x))
+        api_audit_refused(x, "settings.change", STR(""), PT_ERR_INVALID,
+                          STR("the patch cannot be applied"));
 }
 
 /* One try; true when another one makes sense: somebody else was faster. */
 static bool try_patch(struct http_exchange *x, bool last)
 {
-    struct settings *s = settings_in_force(x);
+    struct policy_snapshot *snap = api_list_snapshot(x);
+    struct api_patched patched = { 0 };
     struct api_change change = { 0 };
     bool conditional, again = false;
-    char *document = NULL;
+    uint64_t revision;
 
-    if (!s)
+    if (!snap)
         return false;
-    if (api_if_match(x, s->revision, &change.expected) && merge(x, s, &document)) {
-        conditional = change.expected != SETTINGS_REVISION_ANY;
-        change.expected = s->revision;
-        change.document = str_of(document);
-        change.stored_form = true;
-        change.confirmed = is_preview(x) ? SETTINGS_CONFIRM_ALL : 0;
-        api_settings_change(x, &change, json_object(), !conditional && !last);
-        again = !conditional && x->response.status == 409 &&
-                api_revision_in_force(x) != change.expected;
+    revision = policy_snapshot_settings(snap)->revision;
+    if (api_if_match(x, revision, &change.expected)) {
+        if (api_settings_patched(x, snap, x->request->body, &patched)) {
+            conditional = change.expected != SETTINGS_REVISION_ANY;
+            change.expected = revision;
+            change.document = str_of(patched.document);
+            change.lists[SETTINGS_LIST_DENY] = patched.deny_list;
+            change.lists[SETTINGS_LIST_PERMIT] = patched.permit_list;
+            change.stored_form = true;
+            change.confirmed = is_preview(x) ? SETTINGS_CONFIRM_ALL : 0;
+            api_settings_change(x, &change,
+                                patched.lists ? json_pack("{s:O}", "lists", patched.lists)
+                                              : json_object(),
+                                !conditional && !last);
+            again = !conditional && x->response.status == 409 &&
+                    api_revision_in_force(x) != change.expected;
+        } else {
+            record_patch_refusal(x);
+        }
     }
-    if (document)
-        wipe(str_of(document));
-    free(document);
-    settings_unref(s);
+    api_patched_done(&patched);
+    policy_snapshot_unref(snap);
     return again;
 }
 

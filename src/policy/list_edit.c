@@ -296,9 +296,10 @@ static enum pt_err run_edit(struct editing *e, const struct access_table *other)
 enum pt_err policy_edit(const struct policy_snapshot *snap, enum policy_which which,
                         struct policy_edit *edit)
 {
+    struct policy_table base = { .list = edit->base };
     struct editing e = {
         .edit = edit,
-        .present = own_table(snap, which),
+        .present = edit->base ? &base : own_table(snap, which),
         .add = table_of(edit->add),
         .remove = table_of(edit->remove),
         .placed = calloc((edit->add ? edit->add->count : 0) + (size_t)1, 1),
@@ -306,10 +307,13 @@ enum pt_err policy_edit(const struct policy_snapshot *snap, enum policy_which wh
     };
     enum pt_err err = PT_ERR_NOMEM;
 
-    if (e.add && e.remove && e.placed && e.removed)
+    if (edit->base)
+        base.table = table_of(edit->base);
+    if (e.add && e.remove && e.placed && e.removed && e.present->table)
         err = run_edit(&e, other_table(snap, which)->table);
     access_table_free(e.add);
     access_table_free(e.remove);
+    access_table_free(base.table);
     free(e.placed);
     free(e.removed);
     return err;

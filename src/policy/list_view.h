@@ -80,6 +80,7 @@ bool policy_import_remark(const struct policy_import *import, uint32_t *at,
 #define POLICY_EDIT_MISSING_MAX 1000u
 
 struct policy_edit {
+    const struct settings_list *base;         /* what is changed; NULL: the list in force */
     const struct settings_list *add, *remove; /* NULL: nothing */
     int64_t now_us;
     /* results */
