@@ -199,7 +199,7 @@ function Editor({ base, setBase, draft, setDraft }: {
           )}
           <SmtpInterface {...section} />
           <ConnectionControl {...section} revision={base.etag} />
-          <Probe draft={draft} base={base.connections} changed={dirty} />
+          <Probe draft={draft} base={base.connections} changed={dirty && wrong === 0} />
           <TransportLayerSecurity {...section} revision={base.etag} />
         </div>
       </PageSection>
