@@ -92,8 +92,7 @@ test('SMTP interface: address, port, silence and places', async (t) => {
   await page.getByRole('radio', { name: 'Allow up to' }).check();
   await page.getByLabel('Allow up to connections').fill('2');
   await button(page, 'Save').click();
-  await page.getByText(/Saved: revision/).waitFor(); // with the warning about silence
-  await page.getByRole('button', { name: /^Close: Saved/ }).click();
+  await saved(page); // with the warning about silence
   gateway.port = port;
   const first = await Client.connect(port), second = await Client.connect(port);
   assert.match(first.greeting + second.greeting, /^220.*220/s);
@@ -102,8 +101,7 @@ test('SMTP interface: address, port, silence and places', async (t) => {
 
   await page.getByRole('radio', { name: 'No limit' }).check();
   await page.getByLabel('IP address', { exact: true }).first().selectOption('all');
-  await button(page, 'Save').click();
-  await page.getByText(/Saved: revision/).waitFor();
+  await save(page);
   assert.match(await greeting(port), /^220/);
   assert.equal((await gateway.settings()).connections.interface.address, 'all');
   first.close();
@@ -392,14 +390,17 @@ test('unsaved changes are not left by accident; a viewer changes nothing', async
   const gateway = await gatewayFor(t);
   await gateway.account('vera', 'viewer');
   const page = await browser.logIn(gateway);
-  await addSingle(page, '192.0.2.1');
   await page.getByRole('link', { name: 'Overview' }).click();
+  await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor();
+  await page.getByRole('link', { name: 'Connections', exact: true }).click();
+  await addSingle(page, '192.0.2.1');
+  await page.goBack();
   await page.getByRole('dialog', { name: 'Leave without saving?' }).waitFor();
   await button(page, 'Stay').click();
   await page.getByRole('row').filter({ hasText: '192.0.2.1' }).waitFor();
-  await page.goBack();
-  await page.getByRole('dialog', { name: 'Leave without saving?' }).waitFor();
+  await page.getByRole('link', { name: 'Overview' }).click();
   await button(page, 'Leave, and discard them').click();
+  await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor();
 
   const viewer = await browser.logIn(gateway, { name: 'vera' });
   await viewer.getByText('You may look at these settings').waitFor();

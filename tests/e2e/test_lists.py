@@ -388,3 +388,93 @@ def test_a_flood_of_refusals_is_counted_and_not_told_one_by_one(gateway):
         return single + sum(line["count"] for line in lines if line["event"] == "refused_more") == 400
 
     gateway.wait_until(told, "all refusals are told")
+
+
+# ---- lists within a patch of the settings ----
+
+
+def patch_settings(gateway, control, query="", **more):
+    body = {"connections": {"control": control, **more.pop("connections", {})}, **more}
+    return gateway.api("PATCH", "/api/v1/settings" + query, body)
+
+
+def networks(gateway, which="deny", query=""):
+    status, page = gateway.api("GET", LISTS + which + query)
+    assert status == 200, page
+    return [item["network"] for item in page["items"]]
+
+
+def test_a_patch_changes_lists_and_all_else_in_one_revision(gateway):
+    before = revision(gateway)
+    status, answer = patch_settings(
+        gateway,
+        {
+            "mode": "deny_all_except",
+            "permit_list": {"add": ["127.0.0.1"]},
+            "deny_list": {"file": {"text": EXAMPLE}, "add": [{"network": "10.0.0.1", "comment": "x"}]},
+        },
+        connections={"interface": {"idle_timeout_minutes": 9}},
+    )
+    assert status == 200, answer
+    assert answer["lists"]["deny"]["added"] == 8 and answer["lists"]["deny"]["normalised"] == 2
+    assert answer["lists"]["permit"]["total"] == 1
+    assert revision(gateway) == before + 1
+    assert len(networks(gateway)) == 8 and networks(gateway, "permit") == ["127.0.0.1"]
+    status, document = gateway.api("GET", "/api/v1/settings?lists=false")
+    assert document["connections"]["control"] == {"mode": "deny_all_except"}
+    assert document["connections"]["interface"]["idle_timeout_minutes"] == 9
+
+    # The file comes first, then what is removed and added.
+    status, answer = patch_settings(
+        gateway,
+        {"deny_list": {"file": {"text": "1.1.1.1\n2.2.2.2", "replace": True}, "remove": ["1.1.1.1"],
+                       "add": ["3.3.3.3"]}},
+    )
+    assert status == 200 and networks(gateway) == ["2.2.2.2", "3.3.3.3"]
+    gateway.cli("settings", "rollback", str(before + 1))
+    assert len(networks(gateway)) == 8
+
+
+@pytest.mark.parametrize(
+    "change, pointer",
+    [
+        ({"add": ["300.1.1.1"]}, "/add/0"),
+        ({"remove": ["9.9.9.9"]}, "/remove/0"),
+        ({"add": [], "insert": []}, "/insert"),
+        ({"file": {"text": "1.1.1.1\nfoo"}}, "/file/text/1"),
+        ({"file": {"text": 1}}, "/file"),
+        ({"file": {"text": "", "append": True}}, "/file"),
+    ],
+)
+def test_a_wrong_change_of_a_list_changes_nothing(gateway, change, pointer):
+    before = revision(gateway)
+    for query in ("", "?dry_run=true"):
+        status, problem = patch_settings(
+            gateway, {"deny_list": change}, query, connections={"interface": {"port": 1}}
+        )
+        assert status == 422
+        assert problem["errors"][0]["pointer"] == "/connections/control/deny_list" + pointer
+    assert revision(gateway) == before and networks(gateway) == []
+
+
+def test_lists_come_in_the_order_asked_for(gateway):
+    text = "10.0.0.2 # b\n10.0.0.1\n10.0.0.3 # [expires 2031-01-01T00:00:00Z] A\n2001:db8::/32 # c\n"
+    assert send_file(gateway, text)[0] == 200
+    assert networks(gateway, query="?sort=network") == ["10.0.0.1", "10.0.0.2", "10.0.0.3", "2001:db8::/32"]
+    assert networks(gateway, query="?sort=network&order=desc&limit=2") == ["2001:db8::/32", "10.0.0.3"]
+    assert networks(gateway, query="?sort=comment") == ["10.0.0.3", "10.0.0.2", "2001:db8::/32", "10.0.0.1"]
+    assert networks(gateway, query="?sort=expires")[0] == "10.0.0.3"
+    assert networks(gateway, query="?sort=network&limit=2&cursor=2") == ["10.0.0.3", "2001:db8::/32"]
+    assert networks(gateway, query="?sort=network&q=10.0.0.0/8") == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    for wrong in ("?sort=color", "?sort=network&order=up"):
+        assert gateway.api("GET", LISTS + "deny" + wrong)[0] == 400
+
+
+def test_explain_takes_a_patch_as_a_draft(gateway):
+    send_file(gateway, "10.0.0.0/8")
+    ask = {"address": "10.1.2.3"}
+    assert gateway.api("POST", "/api/v1/explain", ask)[1]["decision"] != "accept"
+    ask["patch"] = {"connections": {"control": {"deny_list": {"remove": ["10.0.0.0/8"]}}}}
+    status, answer = gateway.api("POST", "/api/v1/explain", ask)
+    assert status == 200 and answer["decision"] == "accept" and answer["draft"] is True
+    assert networks(gateway) == ["10.0.0.0/8"]
