@@ -229,7 +229,7 @@ test('a file of seven lines, its preview, append, replace and export', async (t)
   assert.equal((await gateway.settings()).connections.control.deny_list.length, 0);
   await save(page);
   assert.deepEqual((await gateway.settings()).connections.control.deny_list.map((one) => one.network ?? one),
-    ['192.168.1.1', '192.168.2.0/24', '192.168.3.0/25', '192.168.4.100', '192.168.5.0/26', '2001:db8:10ff::ae:44f2', '2001:db8::/32']);
+    ['192.168.1.1', '192.168.2.0:255.255.255.0', '192.168.3.0/25', '192.168.4.100', '192.168.5.0/26', '2001:db8:10ff::ae:44f2', '2001:db8::/32']);
 
   await button(page, 'Import from file').click();
   await dialog.locator('input[type=file]').setInputFiles(wrong);
