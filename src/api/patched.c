@@ -183,6 +183,15 @@ static enum pt_err run(struct list_edit *e, const struct policy_snapshot *snap)
 
 /* ---- the patch ---- */
 
+static void tell_first(const json_t *errors, char *out, size_t size)
+{
+    const json_t *first = json_array_get(errors, 0);
+    const char *pointer = json_string_value(json_object_get(first, "pointer"));
+    const char *detail = json_string_value(json_object_get(first, "detail"));
+
+    snprintf(out, size, "%s: %s", pointer ? pointer : "", detail ? detail : "");
+}
+
 /* Takes a list's change out of `control` and carries it out. False: answered. */
 static bool take_list(struct http_exchange *x, const struct policy_snapshot *snap,
                       enum policy_which which, json_t *control, struct api_patched *out)
@@ -206,6 +215,7 @@ static bool take_list(struct http_exchange *x, const struct policy_snapshot *sna
         api_json_set(&out->lists, e.name, e.report);
         json_object_del(control, key);
     } else if (err == PT_ERR_INVALID && e.errors) {
+        tell_first(e.errors, out->why, sizeof out->why);
         http_problem_errors(x, 422, "The change of a list cannot be carried out.",
                             json_incref(e.errors));
     } else {
@@ -258,6 +268,8 @@ static bool merge(struct http_exchange *x, const struct policy_snapshot *snap, s
     settings_errors_init(&errors);
     if (base)
         err = settings_merge_patch(str_of(base), patch, &out->document, &errors);
+    if (errors.error_count)
+        snprintf(out->why, sizeof out->why, "%s", errors.errors[0].detail);
     if (err == PT_ERR_INVALID && errors.error_count)
         api_answer_refused(x, &errors);
     else if (err)

@@ -74,7 +74,8 @@ void api_settings_change(struct http_exchange *x, struct api_change *change, jso
 
 /* patched.c: the settings in force, changed by a patch. */
 struct api_patched {
-    char *document;                                /* whole, in the stored form */
+    char why[200];  /* the first thing that was wrong, for the audit log */
+    char *document; /* whole, in the stored form */
     struct settings_list *deny_list, *permit_list; /* references; NULL: as in the document */
     json_t *lists;                                 /* what was done to them, or NULL */
 };

@@ -440,11 +440,10 @@ void api_settings_put(struct http_exchange *x)
 }
 
 /* A patch that came to nothing before it was a change. */
-static void record_patch_refusal(struct http_exchange *x)
+static void record_patch_refusal(struct http_exchange *x, const char *why)
 {
     if (!is_dry_run(x))
-        api_audit_refused(x, "settings.change", STR(""), PT_ERR_INVALID,
-                          STR("the patch cannot be applied"));
+        api_audit_refused(x, "settings.change", STR(""), PT_ERR_INVALID, str_of(why));
 }
 
 /* One try; true when another one makes sense: somebody else was faster. */
@@ -475,7 +474,7 @@ static bool try_patch(struct http_exchange *x, bool last)
             again = !conditional && x->response.status == 409 &&
                     api_revision_in_force(x) != change.expected;
         } else {
-            record_patch_refusal(x);
+            record_patch_refusal(x, patched.why);
         }
     }
     api_patched_done(&patched);

@@ -39,7 +39,7 @@ const queue = await ask('GET', '/queue');
 if (queue.data.items[0]) await ask('POST', `/queue/${queue.data.items[0].id}/hold`);
 
 const pages = {
-  overview: '/overview', live: '/live', queue: '/queue', history: '/history', administrators: '/administrators', audit: '/audit',
+  overview: '/overview', connections: '/connections', live: '/live', queue: '/queue', history: '/history', administrators: '/administrators', audit: '/audit',
 };
 const inside = {
   'history-compare': ['/history', async (page) => { await page.getByRole('button', { name: 'Changes of revision 5' }).click(); await page.getByText('24 entries added').waitFor(); }],
