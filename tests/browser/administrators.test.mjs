@@ -69,6 +69,7 @@ test('an account is added, changed, and removed', async () => {
 
   await menu(page, 'zoe', 'Remove');
   await dialog.getByRole('button', { name: 'Remove' }).click();
+  await dialog.waitFor({ state: 'detached' }); // behind it the table counts as hidden
   await accounts.getByText('zoe').waitFor({ state: 'detached' });
   assert.equal((await again('GET', '/me')).status, 401);
   await accessible(page);

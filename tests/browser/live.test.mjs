@@ -52,6 +52,7 @@ test('clients appear by themselves, are filtered, and are disconnected', async (
   await dialog.getByLabel(/At once/).check();
   await dialog.getByRole('button', { name: 'Disconnect' }).click();
   await one.ended;
+  await dialog.waitFor({ state: 'detached' }); // behind it the table counts as hidden
   await table.getByText('one.example').waitFor({ state: 'detached' });
   assert.match(await six.says('NOOP'), /^250/);
   await quiet(page);
