@@ -200,6 +200,7 @@ int main(int argc, char **argv)
         return fail("cannot listen");
     say_where(listener);
     result = serve(listener, &options);
+    SSL_CTX_free(options.tls);
     printf("%llu messages, %llu octets, %llu connections\n",
            (unsigned long long)options.totals.messages, (unsigned long long)options.totals.octets,
            (unsigned long long)options.totals.connections);
