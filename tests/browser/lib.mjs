@@ -206,6 +206,7 @@ export class Gateway {
 
   async cli(words, input = '') {
     const child = run(BINARY, [...words, '--state', this.state]);
+    child.child.stdin.on('error', () => {}); // most commands read nothing and may be gone by now
     child.child.stdin.end(input);
     return (await child).stdout;
   }

@@ -42,6 +42,12 @@ const pages = {
   overview: '/overview', connections: '/connections', live: '/live', queue: '/queue', history: '/history', administrators: '/administrators', audit: '/audit',
 };
 const inside = {
+  'connections-list': ['/connections', async (page) => {
+    await page.getByRole('radio', { name: 'Group of computers' }).check();
+    await page.locator('#entry-address').fill('192.0.2.77');
+    await page.locator('#entry-mask').fill('255.255.255.0');
+    await page.getByRole('heading', { name: 'Connection Control' }).evaluate((heading) => heading.scrollIntoView());
+  }],
   'history-compare': ['/history', async (page) => { await page.getByRole('button', { name: 'Changes of revision 5' }).click(); await page.getByText('24 entries added').waitFor(); }],
   'history-restore': ['/history', async (page) => { await page.getByRole('button', { name: 'Restore revision 3' }).click(); await page.locator('[data-pointer]').first().waitFor(); }],
   'queue-message': ['/queue', async (page) => { await page.locator('tbody th button').first().click(); await page.getByText('Last reply').waitFor(); }],
