@@ -207,7 +207,7 @@ function Editor({ base, setBase, draft, setDraft }: {
         <div className="pt-foot" role="region" aria-label="Save or cancel">
           <Button onClick={() => void save()} isDisabled={!dirty || wrong > 0 || busy} isLoading={busy && !reviewing}>Save</Button>
           <Button variant="secondary" onClick={cancel} isDisabled={!dirty || busy}>Cancel</Button>
-          <Button variant="link" onClick={() => setReviewing(true)} isDisabled={!dirty || wrong > 0 || busy}>Review changes</Button>
+          <Button variant="secondary" onClick={() => setReviewing(true)} isDisabled={!dirty || wrong > 0 || busy}>Review changes</Button>
           <span className="pt-foot__state" role="status">
             {wrong > 0 ? 'Something cannot be saved as it is: look for what is marked in red.' : dirty ? 'There are unsaved changes.' : ''}
           </span>
