@@ -133,7 +133,8 @@ static void print_hops(const json_t *v)
     const json_t *dns = json_object_get(v, "dns"), *hop;
     size_t i;
 
-    if (json_is_object(dns)) {
+    /* Of a question without an answer the verdict tells all there is. */
+    if (json_is_object(dns) && json_array_size(json_object_get(v, "next_hops"))) {
         begin("DNS");
         fputs(json_is_true(json_object_get(dns, "validated")) ? "validated by DNSSEC"
                                                               : "not validated",
