@@ -15,7 +15,6 @@ import os
 import platform
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -215,19 +214,7 @@ class Bench:
     def tls_sink(self, name: str) -> load.Sink:
         """With a certificate of the day: ECDSA P-256."""
         folder = self.folder(name)
-        pem, key = folder / "sink.pem", folder / "sink.key"
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
-                *("ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=sink.invalid"),
-                *("-out", pem, "-keyout", key),
-            ],
-            check=True,
-            capture_output=True,
-        )
-        with open(pem, "ab") as out:
-            out.write(key.read_bytes())
-        return load.FastSink(folder, self.options.binary.parent, pem)
+        return load.FastSink(folder, self.options.binary.parent, incoming_tls.certificate(folder))
 
     def run_tls(self) -> None:
         if "handshake" in self.options.workloads:

@@ -11,22 +11,13 @@ enum { REMARKS_MAX = 1000 };
 
 static json_t *remark_json(const struct settings_domain_remark *r)
 {
-    json_t *v = json_object();
-    char detail[160];
+    json_t *v = api_list_line(r->line, r->text, r->reason);
 
-    api_json_set(&v, "line", json_integer(r->line));
-    api_json_set(&v, "text", api_json_str(str_head(r->text, 200)));
     if (!r->reason) {
         api_json_set(&v, "domain", json_string(r->domain));
         api_json_set(&v, "normalised", json_boolean(r->normalised));
         api_json_set(&v, "covered", json_boolean(r->covered));
-        return v;
     }
-    snprintf(detail, sizeof detail, "/%u", r->line - 1);
-    api_json_set(&v, "pointer", json_string(detail));
-    api_json_set(&v, "reason", json_string(r->reason));
-    snprintf(detail, sizeof detail, "line %u: %s", r->line, r->reason);
-    api_json_set(&v, "detail", json_string(detail));
     return v;
 }
 
@@ -59,21 +50,6 @@ static json_t *report_json(const struct settings_domain_import *import)
     return v;
 }
 
-static void refuse_import(struct http_exchange *x, const struct settings_domain_import *import)
-{
-    uint32_t n = import->counts.errors, at = 0;
-    struct settings_domain_remark first = { .line = 0, .reason = "" };
-    char detail[300];
-
-    PT_IGNORE(settings_domain_import_error(import, &at, &first), "there is one");
-    snprintf(detail, sizeof detail,
-             "%u line%s of the file cannot be read, and nothing was imported. The first is line "
-             "%u: %s.",
-             n, n == 1 ? "" : "s", first.line, first.reason);
-    http_problem_errors(x, 422, detail, remarks_json(import, settings_domain_import_error));
-    api_list_refused(x, detail);
-}
-
 static unsigned confirmed_by_query(const struct http_exchange *x)
 {
     return str_eq(http_exchange_query(x, "confirm"), STR("open_relay"))
@@ -100,7 +76,8 @@ static void try_import(struct http_exchange *x, const struct api_list_change *by
                  replace ? "replaced by" : "added", import.counts.added);
         api_list_change(x, by, import.list, confirmed_by_query(x), comment, report_json(&import));
     } else {
-        refuse_import(x, &import);
+        api_list_refuse_file(x, import.counts.errors,
+                             remarks_json(&import, settings_domain_import_error));
     }
     settings_domain_import_done(&import);
     PT_IGNORE(malloc_trim(0), "a large file has left much behind");

@@ -87,26 +87,49 @@ void api_list_change_with(struct http_exchange *x,
 
 /* ---- import ---- */
 
-static json_t *remark_json(const struct policy_remark *r)
+json_t *api_list_line(unsigned line, struct str text, const char *reason)
 {
     json_t *v = json_object();
     char detail[160];
 
-    api_json_set(&v, "line", json_integer(r->line));
-    api_json_set(&v, "text", api_json_str(str_head(r->text, 200)));
+    api_json_set(&v, "line", json_integer(line));
+    api_json_set(&v, "text", api_json_str(str_head(text, 200)));
+    if (!reason)
+        return v;
+    /* As in every problem document too: the line's index, and a sentence. */
+    snprintf(detail, sizeof detail, "/%u", line - 1);
+    api_json_set(&v, "pointer", json_string(detail));
+    api_json_set(&v, "reason", json_string(reason));
+    snprintf(detail, sizeof detail, "line %u: %s", line, reason);
+    api_json_set(&v, "detail", json_string(detail));
+    return v;
+}
+
+void api_list_refuse_file(struct http_exchange *x, uint32_t count, json_t *errors)
+{
+    const json_t *first = json_array_get(errors, 0);
+    const char *reason = json_string_value(json_object_get(first, "reason"));
+    char detail[300];
+
+    snprintf(detail, sizeof detail,
+             "%u line%s of the file cannot be read, and nothing was imported. The first is line "
+             "%u: %s.",
+             count, count == 1 ? "" : "s",
+             (unsigned)json_integer_value(json_object_get(first, "line")), reason ? reason : "");
+    http_problem_errors(x, 422, detail, errors);
+    api_list_refused(x, detail);
+}
+
+static json_t *remark_json(const struct policy_remark *r)
+{
+    json_t *v = api_list_line(r->line, r->text, r->reason);
+
     if (!r->reason) {
         api_json_set(&v, "network", json_string(r->entry));
         api_json_set(&v, "normalised", json_boolean(r->normalised));
         api_json_set(&v, "covered", json_boolean(r->covered));
         api_json_set(&v, "contradicted", json_boolean(r->contradicted));
-        return v;
     }
-    /* As in every problem document too: the line's index, and a sentence. */
-    snprintf(detail, sizeof detail, "/%u", r->line - 1);
-    api_json_set(&v, "pointer", json_string(detail));
-    api_json_set(&v, "reason", json_string(r->reason));
-    snprintf(detail, sizeof detail, "line %u: %s", r->line, r->reason);
-    api_json_set(&v, "detail", json_string(detail));
     return v;
 }
 
@@ -147,21 +170,6 @@ static json_t *report_json(const struct policy_import *import)
     return v;
 }
 
-static void refuse_import(struct http_exchange *x, const struct policy_import *import)
-{
-    uint32_t n = import->counts.errors;
-    struct policy_remark first = { .line = 0, .reason = "" };
-    char detail[300];
-
-    PT_IGNORE(policy_import_error(import, 0, &first), "there is one");
-    snprintf(detail, sizeof detail,
-             "%u line%s of the file cannot be read, and nothing was imported. The first is line "
-             "%u: %s.",
-             n, n == 1 ? "" : "s", first.line, first.reason);
-    http_problem_errors(x, 422, detail, errors_json(import));
-    api_list_refused(x, detail);
-}
-
 static unsigned confirmed_by_query(const struct http_exchange *x)
 {
     struct str word = http_exchange_query(x, "confirm");
@@ -187,7 +195,7 @@ static void try_import(struct http_exchange *x, const struct api_list_change *by
                  replace ? "replaced by" : "added", import.counts.added);
         api_list_change(x, by, import.list, confirmed_by_query(x), comment, report_json(&import));
     } else {
-        refuse_import(x, &import);
+        api_list_refuse_file(x, import.counts.errors, errors_json(&import));
     }
     policy_import_done(&import);
     PT_IGNORE(malloc_trim(0), "a large file has left much behind");

@@ -105,6 +105,13 @@ void api_list_change(struct http_exchange *x, const struct api_list_change *by,
 /* In the audit log: what was asked for and came to nothing. */
 void api_list_refused(struct http_exchange *x, const char *why);
 
+/* One line of a file, numbered from 1, with what stands there; `reason`: why it cannot be read,
+ * NULL: it can. A new object, or NULL. */
+json_t *api_list_line(unsigned line, struct str text, const char *reason);
+
+/* Answers 422: `count` lines cannot be read, `errors` (a new reference) tells them. */
+void api_list_refuse_file(struct http_exchange *x, uint32_t count, json_t *errors);
+
 /* True if the body is text; otherwise it is answered. */
 bool api_list_is_text(struct http_exchange *x);
 

@@ -11,7 +11,7 @@
 #include "cli/list_file.h"
 #include "cli/output.h"
 
-enum { REMARKS_SHOWN = 20, PAGE = 1000 };
+enum { PAGE = 1000 };
 
 /* The list that --list names; NULL: said. */
 static const char *list_of(const struct cli *c)
@@ -52,43 +52,9 @@ static void print_revision(const json_t *result, const char *list)
 
 /* ---- import ---- */
 
-static void print_remark(const json_t *r)
-{
-    const char *between = ": ";
-
-    printf("  line %" PRIu64 ": ", cli_count(r, "line"));
-    out_safe(stdout, str_of(cli_text(r, "text")));
-    if (json_is_true(json_object_get(r, "normalised"))) {
-        printf("%sbecomes %s", between, cli_text(r, "network"));
-        between = ", ";
-    }
-    if (json_is_true(json_object_get(r, "covered"))) {
-        printf("%sis covered by a wider entry", between);
-        between = ", ";
-    }
-    if (json_is_true(json_object_get(r, "contradicted")))
-        printf("%sis on the other list too", between);
-    putchar('\n');
-}
-
 static void print_report(const json_t *report, const char *list)
 {
-    const json_t *remarks = json_object_get(report, "remarks"), *r;
-    size_t i;
-
-    printf("added %" PRIu64 ", duplicate %" PRIu64 ", normalised %" PRIu64 ", covered %" PRIu64
-           ", contradicted %" PRIu64 "\n",
-           cli_count(report, "added"), cli_count(report, "duplicate"),
-           cli_count(report, "normalised"), cli_count(report, "covered"),
-           cli_count(report, "contradicted"));
-    json_array_foreach((json_t *)remarks, i, r)
-    {
-        if (i == REMARKS_SHOWN) {
-            puts("  and more");
-            break;
-        }
-        print_remark(r);
-    }
+    cli_list_counts(report, "network");
     print_revision(report, list);
     cli_list_left_out(report);
 }
@@ -125,17 +91,14 @@ int cli_access_import(struct cli *c)
 
 /* ---- export ---- */
 
-/* One page of a list; NULL: said. */
-static json_t *get_page(struct cli *c, const char *list, const char *query, uint64_t limit,
-                        const char *cursor)
+/* The first page of a list; NULL: said. */
+static json_t *get_page(struct cli *c, const char *list, const char *query, uint64_t limit)
 {
     struct buf target;
     json_t *page = NULL;
 
     begin_target(&target, list);
     buf_addf(&target, "?limit=%" PRIu64, limit);
-    if (cursor)
-        buf_addf(&target, "&cursor=%s", cursor);
     if (query) {
         BUF_LIT(&target, "&q=");
         http_target_add(&target, str_of(query));
@@ -163,34 +126,6 @@ static json_t *entry_json(const json_t *item)
     return entry;
 }
 
-static int export_json(struct cli *c, const char *list)
-{
-    char cursor[32] = "0";
-    const char *between = "";
-
-    putchar('[');
-    while (*cursor) {
-        json_t *page = get_page(c, list, NULL, PAGE, cursor), *item;
-        size_t i;
-
-        if (!page)
-            return CLI_FAILED;
-        json_array_foreach(json_object_get(page, "items"), i, item)
-        {
-            json_t *entry = entry_json(item);
-
-            fputs(between, stdout);
-            out_json_bare(entry);
-            json_decref(entry);
-            between = ",\n";
-        }
-        snprintf(cursor, sizeof cursor, "%s", cli_text(page, "next"));
-        json_decref(page);
-    }
-    puts("]");
-    return CLI_OK;
-}
-
 int cli_access_export(struct cli *c)
 {
     const char *list = list_of(c);
@@ -199,10 +134,10 @@ int cli_access_export(struct cli *c)
 
     if (!list)
         return CLI_USAGE;
-    if (c->json)
-        return export_json(c, list);
     begin_target(&target, list);
-    status = cli_list_export(c, buf_cstr(&target));
+    status = !c->json            ? cli_list_export(c, buf_cstr(&target))
+             : buf_cstr(&target) ? cli_list_export_json(c, target.p, entry_json)
+                                 : cli_fail("out of memory");
     buf_done(&target);
     return status;
 }
@@ -244,7 +179,7 @@ static void print_page(const char *list, const json_t *page, const char *query)
 static int show_list(struct cli *c, const char *list, uint64_t limit, json_t *all)
 {
     const char *query = cli_option(c, "--search");
-    json_t *page = get_page(c, list, query, limit, NULL);
+    json_t *page = get_page(c, list, query, limit);
 
     if (!page)
         return CLI_FAILED;

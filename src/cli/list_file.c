@@ -6,6 +6,8 @@
 
 #include "cli/output.h"
 
+enum { REMARKS_SHOWN = 20, PAGE = 1000 };
+
 bool cli_list_read(const char *file, struct buf *out)
 {
     FILE *in = strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
@@ -60,6 +62,46 @@ static int print_refused(const struct http_reply *reply, const char *argument)
     }
     json_decref(problem);
     return CLI_FAILED;
+}
+
+static void print_remark(const json_t *r, const char *key)
+{
+    const char *between = ": ";
+
+    printf("  line %" PRIu64 ": ", cli_count(r, "line"));
+    out_safe(stdout, str_of(cli_text(r, "text")));
+    if (json_is_true(json_object_get(r, "normalised"))) {
+        printf("%sbecomes %s", between, cli_text(r, key));
+        between = ", ";
+    }
+    if (json_is_true(json_object_get(r, "covered"))) {
+        printf("%sis covered by a wider entry", between);
+        between = ", ";
+    }
+    if (json_is_true(json_object_get(r, "contradicted")))
+        printf("%sis on the other list too", between);
+    putchar('\n');
+}
+
+void cli_list_counts(const json_t *report, const char *key)
+{
+    const json_t *r;
+    size_t i;
+
+    printf("added %" PRIu64 ", duplicate %" PRIu64 ", normalised %" PRIu64 ", covered %" PRIu64,
+           cli_count(report, "added"), cli_count(report, "duplicate"),
+           cli_count(report, "normalised"), cli_count(report, "covered"));
+    if (json_object_get(report, "contradicted"))
+        printf(", contradicted %" PRIu64, cli_count(report, "contradicted"));
+    putchar('\n');
+    json_array_foreach(json_object_get(report, "remarks"), i, r)
+    {
+        if (i == REMARKS_SHOWN) {
+            puts("  and more");
+            break;
+        }
+        print_remark(r, key);
+    }
 }
 
 void cli_list_left_out(const json_t *report)
@@ -125,4 +167,34 @@ int cli_list_export(struct cli *c, const char *target)
         status = cli_problem(&reply);
     http_reply_done(&reply);
     return status;
+}
+
+int cli_list_export_json(struct cli *c, const char *path, json_t *(*show)(const json_t *item))
+{
+    char cursor[32] = "0", target[256];
+    const char *between = "";
+
+    putchar('[');
+    while (*cursor) {
+        json_t *page, *item;
+        size_t i;
+
+        snprintf(target, sizeof target, "%s?limit=%d&cursor=%s", path, PAGE, cursor);
+        page = cli_get(c, target);
+        if (!page)
+            return CLI_FAILED;
+        json_array_foreach(json_object_get(page, "items"), i, item)
+        {
+            json_t *shown = show(item);
+
+            fputs(between, stdout);
+            out_json_bare(shown);
+            json_decref(shown);
+            between = ",\n";
+        }
+        snprintf(cursor, sizeof cursor, "%s", cli_text(page, "next"));
+        json_decref(page);
+    }
+    puts("]");
+    return CLI_OK;
 }

@@ -10,43 +10,13 @@
 
 #define PATH "/api/v1/message_rules/relay_domains"
 
-enum { REMARKS_SHOWN = 20, PAGE = 1000 };
-
 /* ---- import ---- */
-
-static void print_remark(const json_t *r)
-{
-    const char *between = ": ";
-
-    printf("  line %" PRIu64 ": ", cli_count(r, "line"));
-    out_safe(stdout, str_of(cli_text(r, "text")));
-    if (json_is_true(json_object_get(r, "normalised"))) {
-        printf("%sbecomes %s", between, cli_text(r, "domain"));
-        between = ", ";
-    }
-    if (json_is_true(json_object_get(r, "covered")))
-        printf("%sis covered by a wider entry", between);
-    putchar('\n');
-}
 
 static void print_report(const json_t *report, const char *list)
 {
-    const json_t *remarks = json_object_get(report, "remarks"), *r;
     uint64_t total = cli_count(report, "total");
-    size_t i;
 
-    printf("added %" PRIu64 ", duplicate %" PRIu64 ", normalised %" PRIu64 ", covered %" PRIu64
-           "\n",
-           cli_count(report, "added"), cli_count(report, "duplicate"),
-           cli_count(report, "normalised"), cli_count(report, "covered"));
-    json_array_foreach((json_t *)remarks, i, r)
-    {
-        if (i == REMARKS_SHOWN) {
-            puts("  and more");
-            break;
-        }
-        print_remark(r);
-    }
+    cli_list_counts(report, "domain");
     if (json_is_true(json_object_get(report, "dry_run")))
         puts("nothing was changed (--dry-run)");
     else
@@ -87,34 +57,12 @@ int cli_rules_import(struct cli *c)
 
 /* ---- export ---- */
 
-static int export_json(struct cli *c)
+static json_t *domain_of(const json_t *item)
 {
-    char cursor[32] = "0", target[128];
-    const char *between = "";
-
-    putchar('[');
-    while (*cursor) {
-        json_t *page, *item;
-        size_t i;
-
-        snprintf(target, sizeof target, PATH "?limit=%d&cursor=%s", PAGE, cursor);
-        page = cli_get(c, target);
-        if (!page)
-            return CLI_FAILED;
-        json_array_foreach(json_object_get(page, "items"), i, item)
-        {
-            fputs(between, stdout);
-            out_json_bare(json_object_get(item, "domain"));
-            between = ",\n";
-        }
-        snprintf(cursor, sizeof cursor, "%s", cli_text(page, "next"));
-        json_decref(page);
-    }
-    puts("]");
-    return CLI_OK;
+    return json_incref(json_object_get(item, "domain"));
 }
 
 int cli_rules_export(struct cli *c)
 {
-    return c->json ? export_json(c) : cli_list_export(c, PATH);
+    return c->json ? cli_list_export_json(c, PATH, domain_of) : cli_list_export(c, PATH);
 }
