@@ -27,7 +27,7 @@ test('clients appear by themselves, are filtered, and are disconnected', async (
   await one.says(`HELO ${XSS}`);
   await one.says('EHLO one.example');
   await one.says('MAIL FROM:<a@one.example>');
-  const six = await Client.connect(gateway.port, '::1');
+  const six = await Client.connect(gateway.port, { host: '::1' });
   gateway.clients.push(six);
   await six.says('EHLO six.example');
   const table = page.getByRole('table', { name: 'Live connections' });

@@ -12,7 +12,8 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
 export const BINARY = process.env.POSTERN_BINARY ?? join(root, 'build', 'postern');
 export const PASSWORD = 'correct horse battery';
-const LIMIT_MS = 60000;
+/** For a loaded machine; nothing is ever waited for by time alone. */
+export const LIMIT_MS = 60000;
 
 export function freePort() {
   return new Promise((resolve) => {
@@ -24,20 +25,25 @@ export function freePort() {
   });
 }
 
-/** Asks until it is so. */
+/** Asks until it is so; what it threw last counts as not yet, and is told. */
 export async function until(condition, what) {
   const end = Date.now() + LIMIT_MS;
   for (;;) {
-    const value = await condition();
-    if (value) return value;
-    if (Date.now() > end) throw new Error(`not within ${LIMIT_MS} ms: ${what}`);
+    let last;
+    try {
+      last = await condition();
+      if (last) return last;
+    } catch (error) {
+      last = error;
+    }
+    if (Date.now() > end) throw new Error(`not within ${LIMIT_MS} ms: ${what} (${last})`);
     await pause(50);
   }
 }
 
-/** A next hop that takes everything, but for recipients that `refuses` gives a reply for. */
+/** A next hop that takes and keeps everything, but for recipients that `refuses` gives a reply for. */
 export class Hop {
-  arrived = 0;
+  messages = [];
 
   static async start(refuses = () => null) {
     const hop = new Hop();
@@ -48,19 +54,22 @@ export class Hop {
   }
 
   serve(socket, refuses) {
-    let content = false;
+    let content = null;
     socket.on('error', () => {});
     socket.write('220 hop.example ESMTP\r\n');
     createInterface({ input: socket }).on('line', (line) => {
       if (content) {
-        if (line !== '.') return;
-        content = false;
-        this.arrived++;
+        if (line !== '.') {
+          content.push(line);
+          return;
+        }
+        this.messages.push(content.join('\n'));
+        content = null;
         socket.write('250 2.0.0 kept\r\n');
         return;
       }
       const verb = line.slice(0, 4).toUpperCase();
-      if (verb === 'DATA') content = true;
+      if (verb === 'DATA') content = [];
       const replies = { EHLO: '250 hop.example', DATA: '354 go on', QUIT: '221 2.0.0 bye' };
       socket.write(`${(verb === 'RCPT' && refuses(line)) || (replies[verb] ?? '250 2.0.0 OK')}\r\n`);
       if (verb === 'QUIT') socket.end();
@@ -72,9 +81,10 @@ export class Hop {
 
 /** One side of an SMTP conversation, line by line. */
 export class Client {
-  static async connect(port, host = '127.0.0.1') {
+  /** `from`: the address to connect from. */
+  static async connect(port, { host = '127.0.0.1', from } = {}) {
     const client = new Client();
-    client.socket = connect({ port, host });
+    client.socket = connect({ port, host, localAddress: from });
     client.lines = createInterface({ input: client.socket })[Symbol.asyncIterator]();
     client.ended = new Promise((resolve) => { client.socket.once('close', resolve); });
     client.socket.on('error', () => {});
@@ -120,10 +130,20 @@ export class Client {
   end() { this.socket.destroy(); }
 }
 
+/** What a client reads first. */
+export async function greeting(port, options) {
+  const client = await Client.connect(port, options);
+  client.end();
+  return client.greeting;
+}
+
 export class Gateway {
   clients = [];
 
-  /** `settings` is what goes beside hostname and listener; `hop` is the next hop of everything. */
+  /**
+   * `settings` is what goes beside hostname and listener; `hop` is the next hop of everything. With
+   * no accounts there is a link to set the first one up, in `setup`.
+   */
   static async start({ hop, settings = {}, accounts = { ann: 'administrator' } } = {}) {
     const gateway = new Gateway();
     gateway.folder = mkdtempSync(join(tmpdir(), 'postern-browser-'));
@@ -131,13 +151,16 @@ export class Gateway {
     gateway.port = await freePort();
     const document = {
       identity: { hostname: 'gw.example' },
-      connections: { interface: { address: 'loopback', port: gateway.port } },
-      ...(hop ? { delivery: { routes: [{ domain: '*', next_hops: [{ host: '127.0.0.1', port: hop.port }] }] } } : {}),
       ...settings,
+      connections: {
+        ...settings.connections,
+        interface: { address: 'loopback', port: gateway.port, ...settings.connections?.interface },
+      },
+      ...(hop ? { delivery: { routes: [{ domain: '*', next_hops: [{ host: '127.0.0.1', port: hop.port }] }] } } : {}),
     };
     writeFileSync(join(gateway.folder, 'settings.json'), JSON.stringify(document));
     await gateway.run();
-    for (const [name, role] of Object.entries(accounts)) gateway.cli(['admin', 'add', name, '--role', role], PASSWORD);
+    for (const [name, role] of Object.entries(accounts)) gateway.account(name, role);
     return gateway;
   }
 
@@ -161,9 +184,25 @@ export class Gateway {
   }
 
   cli(words, input = '') {
-    const run = spawnSync(BINARY, [...words, '--state', this.state], { input, encoding: 'utf8' });
+    const run = spawnSync(BINARY, [...words, '--state', this.state], { input, encoding: 'utf8', maxBuffer: 1 << 28 });
     if (run.status !== 0) throw new Error(`postern ${words.join(' ')}: ${run.stderr}`);
     return run.stdout;
+  }
+
+  account(name, role) {
+    this.cli(['admin', 'add', name, '--role', role], PASSWORD);
+  }
+
+  settings() {
+    return JSON.parse(this.cli(['settings', 'export']));
+  }
+
+  /** Settings changed from elsewhere, as another administrator would. */
+  change(change) {
+    const document = this.settings(), path = join(this.folder, 'other.json');
+    change(document);
+    writeFileSync(path, JSON.stringify(document));
+    this.cli(['settings', 'apply', path, '--yes']);
   }
 
   /** A certificate of its own, in force. */
